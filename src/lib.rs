@@ -1,0 +1,7 @@
+//! Countermark: service-account tokens for APIs.
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod listen;
