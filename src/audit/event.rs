@@ -1,0 +1,236 @@
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::account::AccountId;
+use crate::clock::rfc3339;
+use crate::epoch::Epoch;
+use crate::token::TokenId;
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub enum Outcome {
+    /// A call that was let through.
+    Allowed,
+    /// A call or an act that was refused.
+    Refused,
+    /// An act that was carried out.
+    Done,
+    /// An act that was allowed and failed.
+    Failed,
+}
+
+impl std::str::FromStr for Outcome {
+    type Err = crate::name::Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "allowed" => Ok(Self::Allowed),
+            "refused" => Ok(Self::Refused),
+            "done" => Ok(Self::Done),
+            "failed" => Ok(Self::Failed),
+            _ => Err(crate::name::Invalid::new("an outcome is one of allowed, refused, done, failed")),
+        }
+    }
+}
+
+/// The kinds of events.
+pub mod kinds {
+    /// A call with a token: a verification, or a read of Countermark's own API.
+    pub const CALL: &str = "call";
+    /// A bearer token came in plain text from elsewhere.
+    pub const TOKEN_EXPOSED: &str = "token.exposed";
+    /// One in a minute of the calls of an address with invalid signatures.
+    pub const INVALID_SIGNATURES: &str = "call.invalid";
+    /// An account was created.
+    pub const ACCOUNT_CREATE: &str = "account.create";
+    /// An account was changed.
+    pub const ACCOUNT_UPDATE: &str = "account.update";
+    /// An account was deleted.
+    pub const ACCOUNT_DELETE: &str = "account.delete";
+    /// A token of a new generation was issued.
+    pub const TOKEN_REGENERATE: &str = "token.regenerate";
+    /// A token of a new generation was issued to its own holder.
+    pub const TOKEN_RENEW: &str = "token.renew";
+    /// An account's tokens were revoked.
+    pub const TOKEN_REVOKE: &str = "token.revoke";
+    /// The previous token's overlap ended.
+    pub const OVERLAP_END: &str = "token.overlap_end";
+    /// A role was created or changed.
+    pub const ROLE_SET: &str = "role.set";
+    /// A role was deleted.
+    pub const ROLE_DELETE: &str = "role.delete";
+    /// A team was created or changed.
+    pub const TEAM_SET: &str = "team.set";
+    /// A team was deleted.
+    pub const TEAM_DELETE: &str = "team.delete";
+    /// An admin got a new token on the machine itself.
+    pub const RECOVER: &str = "admin.recover";
+    /// The store was set up.
+    pub const BOOTSTRAP: &str = "dataset.create";
+}
+
+/// One entry. It holds no token, no `jti`, no query, no cookie and no body (A4).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Event {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// When it happened, on the node's clock.
+    #[serde(with = "rfc3339")]
+    pub time: DateTime<Utc>,
+    /// The node that decided.
+    pub node: String,
+    /// Its number on that node; without gaps.
+    pub sequence: u64,
+    /// What happened: see [`kinds`].
+    pub kind: String,
+    /// The account that it is about.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub account_id: Option<AccountId>,
+    /// That account's name.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub username: Option<String>,
+    /// The account's token that it is about.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub token_id: Option<TokenId>,
+    /// That token's generation.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub generation: Option<u64>,
+    /// The key that signed it.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub key_id: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was refused or failed.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub reason: Option<String>,
+    /// The method of the request.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub method: Option<String>,
+    /// The path of the request, without query.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub path: Option<String>,
+    /// The team asked for.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub team: Option<String>,
+    /// The permission asked for.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub permission: Option<String>,
+    /// Where it came from.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub client_address: Option<String>,
+    /// What the client says it is.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub user_agent: Option<String>,
+    /// The id of the request, also in its answer.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub request_id: Option<String>,
+    /// How long the decision took, in microseconds.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub duration_us: Option<u64>,
+    /// The account that acted, where that is not the one it is about.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub actor_id: Option<AccountId>,
+    /// More, by kind.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true, value_type = Option<Object>))]
+    pub details: Option<Map<String, Value>>,
+}
+
+impl Event {
+    /// An event that says nothing yet but when, where and what.
+    pub fn new(time: DateTime<Utc>, kind: &str, outcome: Outcome) -> Self {
+        Self {
+            id: crate::clock::uuid_v7(time),
+            time,
+            node: String::new(),
+            sequence: 0,
+            kind: kind.to_owned(),
+            account_id: None,
+            username: None,
+            token_id: None,
+            generation: None,
+            key_id: None,
+            outcome,
+            reason: None,
+            method: None,
+            path: None,
+            team: None,
+            permission: None,
+            client_address: None,
+            user_agent: None,
+            request_id: None,
+            duration_us: None,
+            actor_id: None,
+            details: None,
+        }
+    }
+
+    /// Adds a detail.
+    #[must_use]
+    pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.get_or_insert_default().insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// One line of JSON without the members that are null.
+    pub fn to_line(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(mut members)) => {
+                members.retain(|_, value| !value.is_null());
+                Value::Object(members).to_string()
+            }
+            // Every member has a JSON form.
+            _ => String::new(),
+        }
+    }
+
+    /// Reads what [`Event::to_line`] wrote.
+    pub fn from_line(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    /// The epoch of the act, where it changed the state.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.details.as_ref()?.get("epoch")?.as_str()?.parse().ok()
+    }
+}
+
+/// A text from outside as it may stand in an entry: at most `length` characters, control characters replaced.
+pub fn printable(text: &str, length: usize) -> String {
+    text.chars().take(length).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_reads_back() {
+        let mut event = Event::new(DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(), kinds::CALL, Outcome::Refused)
+            .detail("a", 1);
+        event.path = Some(printable("/a\nb", 100));
+        let line = event.to_line();
+        assert!(!line.contains("null") && !line.contains('\n'));
+        assert_eq!(Event::from_line(&line).unwrap(), event);
+    }
+}

@@ -1,0 +1,410 @@
+//! Accounts: records, profiles, the list.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Committed, Store, StoreError, refused};
+use crate::account::{
+    Account, AccountId, AccountState, Kind, PreviousToken, StateRecord, TokenFacts, Tombstone, Versioned,
+};
+use crate::audit::Event;
+use crate::clock::rfc3339;
+use crate::epoch::Epoch;
+use crate::name::{Description, Username};
+use crate::token::TokenId;
+
+/// What no verification needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// A machine or a person.
+    pub kind: Kind,
+    /// For people.
+    pub description: Description,
+    /// When it was created.
+    #[serde(with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    #[serde(with = "rfc3339")]
+    pub updated_at: DateTime<Utc>,
+    /// Of the current token.
+    pub token: Option<IssuedToken>,
+    /// Of the previous token, while it overlaps.
+    pub previous: Option<IssuedToken>,
+}
+
+/// What is remembered of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedToken {
+    /// The key that signed it.
+    pub key_id: String,
+    /// `iat`.
+    #[serde(with = "rfc3339")]
+    pub issued_at: DateTime<Utc>,
+    /// `exp`.
+    #[serde(with = "rfc3339")]
+    pub expires_at: DateTime<Utc>,
+}
+
+/// An account as it lies in the store.
+#[derive(Debug, Clone)]
+pub struct StoredAccount {
+    /// Its id.
+    pub id: AccountId,
+    /// The epoch of its last change.
+    pub version: Epoch,
+    /// What verifications consult.
+    pub state: AccountState,
+    /// The rest.
+    pub profile: Profile,
+    /// When each of its tokens was last used.
+    pub used: HashMap<TokenId, DateTime<Utc>>,
+}
+
+impl StoredAccount {
+    /// As the outside sees it.
+    pub fn view(&self) -> Account {
+        let (state, profile) = (&self.state, &self.profile);
+        let token = state.token_id.zip(profile.token.as_ref()).map(|(id, token)| TokenFacts {
+            id,
+            key_id: token.key_id.clone(),
+            issued_at: token.issued_at,
+            expires_at: token.expires_at,
+            last_used_at: self.used.get(&id).copied(),
+        });
+        let previous_token = state.previous.as_ref().zip(profile.previous.as_ref()).map(|(previous, token)| PreviousToken {
+            id: previous.token_id,
+            generation: previous.generation,
+            key_id: token.key_id.clone(),
+            expires_at: token.expires_at,
+            ends_at: DateTime::from_timestamp(previous.ends_at, 0).unwrap_or_default(),
+            last_used_at: self.used.get(&previous.token_id).copied(),
+        });
+        Account {
+            id: self.id,
+            kind: profile.kind,
+            username: state.username.clone(),
+            description: profile.description.clone(),
+            role: state.role.clone(),
+            teams: state.teams.clone(),
+            audiences: state.audiences.clone(),
+            allowed_networks: state.allowed_networks.clone(),
+            status: state.status,
+            generation: state.generation,
+            token,
+            previous_token,
+            created_at: profile.created_at,
+            updated_at: profile.updated_at,
+            version: self.version,
+        }
+    }
+
+    /// The tokens of it that live.
+    pub fn live_tokens(&self) -> Vec<LiveToken> {
+        live_tokens(self.id, &self.state, &self.profile)
+    }
+}
+
+/// A living token, as counted for its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveToken {
+    /// The key that signed it.
+    pub key_id: String,
+    /// `ACCOUNT:GENERATION`.
+    pub member: String,
+    /// When it ends, Unix seconds.
+    pub until: i64,
+}
+
+fn live_tokens(id: AccountId, state: &AccountState, profile: &Profile) -> Vec<LiveToken> {
+    let current = state.token_id.and(profile.token.as_ref()).map(|token| (state.generation, token, i64::MAX));
+    let previous = state
+        .previous
+        .as_ref()
+        .zip(profile.previous.as_ref())
+        .map(|(previous, token)| (previous.generation, token, previous.ends_at));
+    current
+        .into_iter()
+        .chain(previous)
+        .map(|(generation, token, ends_at)| LiveToken {
+            key_id: token.key_id.clone(),
+            member: format!("{id}:{generation}"),
+            until: token.expires_at.timestamp().min(ends_at),
+        })
+        .collect()
+}
+
+/// One change of one account.
+#[derive(Debug)]
+pub struct AccountChange<'a> {
+    /// The account.
+    pub id: AccountId,
+    /// As it was read. `None`: it is new.
+    pub before: Option<&'a StoredAccount>,
+    /// As it shall be. `None`: deleted.
+    pub after: Option<(&'a AccountState, &'a Profile)>,
+    /// When it is an active admin after the change: until when.
+    pub admin_until: Option<DateTime<Utc>>,
+    /// The id of the tombstone whose name it takes over.
+    pub reuse: Option<AccountId>,
+    /// The version of the key set that signed its new token.
+    pub keys_version: Option<u64>,
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// The act.
+    pub event: &'a Event,
+}
+
+/// A page of the list.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// In order of username.
+    pub accounts: Vec<StoredAccount>,
+    /// The username after which the next page begins. `None`: there is none.
+    pub next: Option<String>,
+}
+
+impl Store {
+    /// Carries out one change of one account, together with its event (A1).
+    pub async fn change_account(&self, change: &AccountChange<'_>) -> Result<Committed, StoreError> {
+        let no_longer = change.before.map(|before| &before.state);
+        let username = change.after.map(|(state, _)| &state.username).or(no_longer.map(|state| &state.username));
+        let username = username.ok_or(StoreError::NotFound)?;
+        let record = match change.after {
+            Some((state, _)) => StateRecord::Live(state.clone()),
+            None => StateRecord::Deleted(Tombstone {
+                username: username.clone(),
+                generation: no_longer.map_or(0, |state| state.generation),
+                deleted_at: change.now.timestamp(),
+            }),
+        };
+        let mut roles = BTreeMap::<&str, i64>::new();
+        let mut teams = BTreeMap::<&str, i64>::new();
+        for (state, by) in [(no_longer, -1), (change.after.map(|(state, _)| state), 1)] {
+            let Some(state) = state else { continue };
+            *roles.entry(state.role.as_str()).or_default() += by;
+            for (team, role) in &state.teams {
+                *roles.entry(role.as_str()).or_default() += by;
+                *teams.entry(team.as_str()).or_default() += by;
+            }
+        }
+        roles.retain(|_, by| *by != 0);
+        teams.retain(|_, by| *by != 0);
+        let added = |counts: &BTreeMap<&str, i64>| -> Vec<String> {
+            counts.iter().filter(|(_, by)| **by > 0).map(|(name, _)| (*name).to_owned()).collect()
+        };
+
+        let before = change.before.map(StoredAccount::live_tokens).unwrap_or_default();
+        let after = change.after.map(|(state, profile)| live_tokens(change.id, state, profile)).unwrap_or_default();
+        let mut key_ids: Vec<&str> = before.iter().chain(&after).map(|token| token.key_id.as_str()).collect();
+        key_ids.sort_unstable();
+        key_ids.dedup();
+        let place = |token: &LiveToken| key_ids.iter().position(|id| *id == token.key_id).map_or(0, |place| place + 1);
+        let add: Vec<_> = after.iter().map(|token| json!([place(token), token.member, token.until])).collect();
+        let remove: Vec<_> = before
+            .iter()
+            .filter(|token| !after.iter().any(|other| other.member == token.member))
+            .map(|token| json!([place(token), token.member]))
+            .collect();
+
+        let overlap = change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
+        let plan = json!({
+            "dataset": self.dataset_id().await?,
+            "keys_version": change.keys_version.map_or(serde_json::Value::Bool(false), serde_json::Value::from),
+            "id": change.id,
+            "username": username,
+            "expect": change.before.map(|before| before.version.to_string()).unwrap_or_default(),
+            "reuse": change.reuse.map(|id| id.to_string()).unwrap_or_default(),
+            "now": change.now.timestamp(),
+            "admin": change.admin_until.map_or(0, |until| until.timestamp()),
+            "overlap": overlap,
+            "roles": roles,
+            "teams": teams,
+            "need_roles": added(&roles),
+            "need_teams": added(&teams),
+            "add": add,
+            "remove": remove,
+            "deleted": change.after.is_none(),
+            "node": change.event.node,
+            "sequence": change.event.sequence,
+        });
+        let profile = match change.after {
+            Some((_, profile)) => encode(profile)?,
+            None => String::new(),
+        };
+        let schema = &self.schema;
+        let mut script = self.scripts.account.prepare_invoke();
+        script
+            .key(schema.meta())
+            .key(schema.feed())
+            .key(schema.acts())
+            .key(schema.act_heads())
+            .key(schema.names())
+            .key(schema.list())
+            .key(schema.roles())
+            .key(schema.teams())
+            .key(schema.role_refs())
+            .key(schema.team_refs())
+            .key(schema.admins())
+            .key(schema.overlaps())
+            .key(schema.state(change.id))
+            .key(schema.profile(change.id))
+            .key(schema.acts_of(change.id))
+            .key(schema.acts_of(change.event.actor_id.unwrap_or(change.id)))
+            .key(schema.keyring());
+        for key_id in &key_ids {
+            script.key(schema.live(key_id));
+        }
+        script
+            .arg(plan.to_string())
+            .arg(encode(&record)?)
+            .arg(profile)
+            .arg(change.event.to_line())
+            .arg(self.options.retention.firehose)
+            .arg(self.options.retention.activity);
+        self.change(&script).await?.map_err(|reply| refused(&reply))
+    }
+
+    /// The account of this id.
+    pub async fn account(&self, id: AccountId) -> Result<Option<StoredAccount>, StoreError> {
+        Ok(self.accounts(&[id]).await?.pop().flatten())
+    }
+
+    /// The id that a username belongs, or belonged, to.
+    pub async fn id_of(&self, username: &Username) -> Result<Option<AccountId>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.names()).arg(username.as_str());
+        let id: Option<String> = self.query(&self.shared, command).await?;
+        id.map(|id| id.parse().map_err(|_| StoreError::Corrupt("an account id".into()))).transpose()
+    }
+
+    /// The record of this id, also of an account that was deleted.
+    pub async fn record(&self, id: AccountId) -> Result<Option<Versioned>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.schema.state(id));
+        let text: Option<String> = self.query(&self.shared, command).await?;
+        text.map(|text| Versioned::parse(&text).map_err(|error| StoreError::Corrupt(error.0))).transpose()
+    }
+
+    /// The accounts of these ids, in their order; those that aren't there, or no longer, are `None`.
+    pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<StoredAccount>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // State and profile change together, so they are read together.
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MGET").arg(ids.iter().flat_map(|id| [self.schema.state(*id), self.schema.profile(*id)]).collect::<Vec<_>>());
+        let (texts,): (Vec<Option<String>>,) = self.pipeline(&self.shared, &pipeline).await?;
+        let mut pipeline = redis::pipe();
+        for id in ids {
+            pipeline.cmd("HGETALL").arg(self.schema.usage(*id));
+        }
+        let uses: Vec<HashMap<String, String>> = self.pipeline(&self.shared, &pipeline).await?;
+        ids.iter()
+            .zip(texts.chunks_exact(2))
+            .zip(uses)
+            .map(|((id, texts), used)| match texts {
+                [Some(state), Some(profile)] => stored(*id, state, profile, &used).map(Some),
+                _ => Ok(None),
+            })
+            .collect()
+    }
+
+    /// Accounts after a username, in the order of usernames: those that pass, up to the limit. Looks at 10,000 at the
+    /// most; a page may so be short, or empty, and still have a next one.
+    pub async fn list(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        passes: impl Fn(&StoredAccount) -> bool,
+    ) -> Result<Page, StoreError> {
+        const CHUNK: usize = 500;
+        const LOOK_AT: usize = 10_000;
+        let mut page = Page::default();
+        let mut position = after.map(str::to_owned);
+        let mut looked_at = 0;
+        loop {
+            let mut command = redis::cmd("ZRANGEBYLEX");
+            command
+                .arg(self.schema.list())
+                .arg(position.as_ref().map_or_else(|| "-".to_owned(), |name| format!("({name}")))
+                .arg("+")
+                .arg("LIMIT")
+                .arg(0)
+                .arg(CHUNK);
+            let names: Vec<String> = self.query(&self.shared, command).await?;
+            if names.is_empty() {
+                return Ok(page);
+            }
+            let mut command = redis::cmd("HMGET");
+            command.arg(self.schema.names()).arg(&names);
+            let ids: Vec<Option<String>> = self.query(&self.shared, command).await?;
+            let ids: Vec<AccountId> = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+            for account in self.accounts(&ids).await?.into_iter().flatten() {
+                if page.accounts.len() == limit {
+                    page.next = page.accounts.last().map(|last| last.state.username.to_string());
+                    return Ok(page);
+                }
+                if passes(&account) {
+                    page.accounts.push(account);
+                }
+            }
+            looked_at += names.len();
+            if names.len() < CHUNK {
+                return Ok(page);
+            }
+            position = names.into_iter().next_back();
+            if looked_at >= LOOK_AT {
+                page.next = position;
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Whether there is an active admin whose token has not expired.
+    pub async fn has_admin(&self) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("ZCARD");
+        command.arg(self.schema.admins());
+        Ok(self.query::<u64>(&self.shared, command).await? > 0)
+    }
+
+    /// Accounts whose overlap has ended by now, a hundred at the most.
+    pub async fn ended_overlaps(&self, now: DateTime<Utc>) -> Result<Vec<AccountId>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(self.schema.overlaps()).arg("-inf").arg(now.timestamp()).arg("LIMIT").arg(0).arg(100);
+        let ids: Vec<String> = self.query(&self.shared, command).await?;
+        Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// How many living tokens a key signed, and when the last of them expires.
+    pub async fn live_tokens_of(&self, key_id: &str, now: DateTime<Utc>) -> Result<(u64, Option<DateTime<Utc>>), StoreError> {
+        let mut pipeline = redis::pipe();
+        let key = self.schema.live(key_id);
+        pipeline.cmd("ZCOUNT").arg(&key).arg(format!("({}", now.timestamp())).arg("+inf");
+        pipeline.cmd("ZRANGE").arg(&key).arg(0).arg(0).arg("REV").arg("WITHSCORES");
+        let (count, last): (u64, Vec<(String, i64)>) = self.pipeline(&self.shared, &pipeline).await?;
+        let last = last.first().and_then(|(_, until)| DateTime::from_timestamp(*until, 0));
+        Ok((count, last.filter(|_| count > 0)))
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| StoreError::Corrupt("a record has no JSON form".into()))
+}
+
+fn stored(id: AccountId, state: &str, profile: &str, used: &HashMap<String, String>) -> Result<StoredAccount, StoreError> {
+    let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of account {id}"));
+    let versioned = Versioned::parse(state).map_err(|_| corrupt("the state"))?;
+    let StateRecord::Live(state) = versioned.record else { return Err(corrupt("the state")) };
+    let profile = serde_json::from_str(profile).map_err(|_| corrupt("the profile"))?;
+    let used = used
+        .iter()
+        .filter_map(|(field, time)| {
+            let id = field.strip_prefix("used:")?.parse().ok()?;
+            Some((id, DateTime::from_timestamp_millis(time.parse().ok()?)?))
+        })
+        .collect();
+    Ok(StoredAccount { id, version: versioned.version, state, profile, used })
+}

@@ -1,0 +1,235 @@
+//! The firehose and the activity logs: writing batches, reading back from the newest.
+
+use std::collections::{HashMap, VecDeque};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use redis::streams::StreamRangeReply;
+use serde::{Deserialize, Serialize};
+
+use super::schema::{SHARDS, shard_of};
+use super::{Store, StoreError};
+use crate::account::AccountId;
+use crate::audit::{Event, Outcome};
+
+/// Events of one node, to be written as one entry.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The node.
+    pub node: String,
+    /// The sequence of the first event.
+    pub first: u64,
+    /// The sequence of the last event.
+    pub last: u64,
+    /// How many.
+    pub count: usize,
+    /// A line of JSON each.
+    pub lines: String,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Trail {
+    /// All of it.
+    Firehose,
+    /// What concerns one account: its calls, its acts, acts upon it.
+    Account(AccountId),
+}
+
+/// Which events are wanted. What is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// That ended so.
+    pub outcome: Option<Outcome>,
+    /// For this reason.
+    pub reason: Option<String>,
+    /// Decided by this node.
+    pub node: Option<String>,
+    /// Not before.
+    pub from: Option<DateTime<Utc>>,
+    /// Before.
+    pub to: Option<DateTime<Utc>>,
+}
+
+impl AuditFilter {
+    fn passes(&self, event: &Event) -> bool {
+        self.kind.as_ref().is_none_or(|kind| event.kind == *kind)
+            && self.outcome.is_none_or(|outcome| event.outcome == outcome)
+            && self.reason.as_ref().is_none_or(|reason| event.reason.as_ref() == Some(reason))
+            && self.node.as_ref().is_none_or(|node| event.node == *node)
+            && self.from.is_none_or(|from| event.time >= from)
+            && self.to.is_none_or(|to| event.time < to)
+    }
+}
+
+/// Where reading goes on: for each stream the entry that was reached, and how many of its lines are still unread. Stays
+/// right while entries arrive, because they arrive at the other end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditCursor(Vec<Option<(String, usize)>>);
+
+impl AuditCursor {
+    /// As one opaque text.
+    pub fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Reads what [`AuditCursor::encode`] wrote.
+    pub fn decode(text: &str) -> Option<Self> {
+        let cursor: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let of_an_entry = |id: &str| {
+            id.split_once('-').is_some_and(|(ms, number)| ms.parse::<u64>().is_ok() && number.parse::<u64>().is_ok())
+        };
+        (cursor.0.len() <= 64 && cursor.0.iter().flatten().all(|(id, _)| of_an_entry(id))).then_some(cursor)
+    }
+}
+
+/// How many events one request may look at.
+const LOOK_AT: usize = 5_000;
+/// Entries read at once from one stream.
+const CHUNK: usize = 100;
+/// An entry may be older or younger than its event: clocks differ, and events wait for a store that is away.
+const EARLY_MS: i64 = 60_000;
+const LATE_MS: i64 = 3_600_000;
+
+struct Reader {
+    key: String,
+    /// The next entry to read is this one (with so many unread lines), or one before it.
+    position: Option<(String, usize)>,
+    oldest: String,
+    newest: String,
+    ready: VecDeque<(String, usize, Event)>,
+    exhausted: bool,
+}
+
+impl Store {
+    /// Writes a batch, once, however often it is repeated.
+    pub async fn append(&self, batch: &Batch) -> Result<(), StoreError> {
+        let shard = shard_of(&batch.node);
+        let mut script = self.scripts.append.prepare_invoke();
+        script
+            .key(self.schema.shard_log(shard))
+            .key(self.schema.shard_heads(shard))
+            .arg(&batch.node)
+            .arg(batch.first)
+            .arg(batch.last)
+            .arg(batch.count)
+            .arg(&batch.lines)
+            .arg(self.options.retention.firehose);
+        self.run::<u64>(&self.audit, &script).await.map(|_| ())
+    }
+
+    /// The highest sequence that this node has used, in calls or in acts.
+    pub async fn last_sequence(&self, node: &str) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.shard_heads(shard_of(node))).arg(node);
+        let calls: Option<u64> = self.query(&self.shared, command).await?;
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.act_heads()).arg(node);
+        let acts: Option<u64> = self.query(&self.shared, command).await?;
+        Ok(calls.unwrap_or(0).max(acts.unwrap_or(0)))
+    }
+
+    /// Events from the newest on, up to the limit, and where to go on. Looks at 5,000 at the most: a page may so be short,
+    /// or empty, and still have a next one.
+    pub async fn events(
+        &self,
+        trail: Trail,
+        filter: &AuditFilter,
+        cursor: Option<&AuditCursor>,
+        limit: usize,
+    ) -> Result<(Vec<Event>, Option<AuditCursor>), StoreError> {
+        let keys = match trail {
+            Trail::Firehose => {
+                let mut keys = vec![self.schema.acts()];
+                keys.extend((0..SHARDS).map(|shard| self.schema.shard_log(shard)));
+                keys
+            }
+            Trail::Account(id) => vec![self.schema.acts_of(id), self.schema.activity(id)],
+        };
+        let oldest = filter.from.map_or_else(|| "-".to_owned(), |from| (from.timestamp_millis() - EARLY_MS).max(0).to_string());
+        let newest = filter.to.map_or_else(|| "+".to_owned(), |to| (to.timestamp_millis() + LATE_MS).max(0).to_string());
+        let mut readers: Vec<Reader> = keys
+            .into_iter()
+            .enumerate()
+            .map(|(place, key)| Reader {
+                key,
+                position: cursor.and_then(|cursor| cursor.0.get(place)).cloned().flatten(),
+                oldest: oldest.clone(),
+                newest: newest.clone(),
+                ready: VecDeque::new(),
+                exhausted: false,
+            })
+            .collect();
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        let more = loop {
+            for reader in readers.iter_mut().filter(|reader| reader.ready.is_empty() && !reader.exhausted) {
+                self.fill(reader).await?;
+            }
+            let latest = readers
+                .iter_mut()
+                .filter(|reader| !reader.ready.is_empty())
+                .max_by_key(|reader| reader.ready.front().map(|(_, _, event)| (event.time, event.id)));
+            let Some(reader) = latest else { break false };
+            if found.len() == limit || looked_at >= LOOK_AT {
+                break true;
+            }
+            let Some((id, unread, event)) = reader.ready.pop_front() else { break false };
+            reader.position = Some((id, unread));
+            looked_at += 1;
+            if filter.passes(&event) {
+                found.push(event);
+            }
+        };
+        let next = more.then(|| AuditCursor(readers.into_iter().map(|reader| reader.position).collect()));
+        Ok((found, next))
+    }
+
+    /// Reads the next entries of one stream until some events are ready, or there are none.
+    async fn fill(&self, reader: &mut Reader) -> Result<(), StoreError> {
+        // Where the reader stands in the last entry that was read, independently of what was handed out.
+        let mut end = match &reader.position {
+            Some((id, 0)) => format!("({id}"),
+            Some((id, _)) => id.clone(),
+            None => reader.newest.clone(),
+        };
+        while reader.ready.is_empty() {
+            let mut command = redis::cmd("XREVRANGE");
+            command.arg(&reader.key).arg(&end).arg(&reader.oldest).arg("COUNT").arg(CHUNK);
+            let reply: StreamRangeReply = self.query(&self.shared, command).await?;
+            let Some(last) = reply.ids.last() else {
+                reader.exhausted = true;
+                return Ok(());
+            };
+            end = format!("({}", last.id);
+            for entry in &reply.ids {
+                let lines: String = entry.get("e").unwrap_or_default();
+                let lines: Vec<&str> = lines.lines().collect();
+                let unread = match &reader.position {
+                    Some((id, unread)) if *id == entry.id => (*unread).min(lines.len()),
+                    _ => lines.len(),
+                };
+                for (index, line) in lines.iter().enumerate().take(unread).rev() {
+                    let event = Event::from_line(line)
+                        .ok_or_else(|| StoreError::Corrupt(format!("the audit entry {} of {}", entry.id, reader.key)))?;
+                    reader.ready.push_back((entry.id.clone(), index, event));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When each token of an account was last used.
+    pub async fn last_uses(&self, account: AccountId) -> Result<HashMap<String, i64>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.schema.usage(account));
+        let fields: HashMap<String, String> = self.query(&self.shared, command).await?;
+        Ok(fields
+            .into_iter()
+            .filter_map(|(field, time)| Some((field.strip_prefix("used:")?.to_owned(), time.parse().ok()?)))
+            .collect())
+    }
+}

@@ -1,0 +1,174 @@
+//! Fills the activity logs of accounts from the firehose, by a consumer group.
+//!
+//! A shard is read by one process at a time, in order, so that each account can remember the last batch of the shard that it
+//! has (`mark`), and a batch that is delivered twice, after a crash between writing and acknowledging, is written once. A
+//! process that is stopped and finds, when it goes on, that another has taken over, writes nothing twice for the same reason.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
+use tokio_util::sync::CancellationToken;
+
+use super::schema::SHARDS;
+use super::{Store, StoreError};
+use crate::account::AccountId;
+use crate::audit::{Event, Outcome, kinds};
+
+const GROUP: &str = "activity";
+const LOCK: Duration = Duration::from_secs(10);
+const BLOCK: Duration = Duration::from_millis(200);
+const ENTRIES: usize = 32;
+
+/// One process' part in it.
+pub struct Filler {
+    store: Arc<Store>,
+    consumer: String,
+    mine: BTreeSet<u16>,
+}
+
+impl Filler {
+    /// A filler that calls itself `consumer`; the name must be this process' alone.
+    pub fn new(store: Arc<Store>, consumer: String) -> Self {
+        Self { store, consumer, mine: BTreeSet::new() }
+    }
+
+    /// Works until it is stopped, then hands its shards over.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.turn().await {
+                tracing::debug!(%error, "activity logs wait for the store");
+                self.mine.clear();
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(BLOCK) => {}
+                }
+            }
+        }
+        for shard in std::mem::take(&mut self.mine) {
+            let _ = self.lock(shard, Duration::ZERO).await;
+        }
+    }
+
+    /// Everything that has been written is in the logs when this returns `false` (nothing was left to do).
+    async fn turn(&mut self) -> Result<bool, StoreError> {
+        for shard in 0..SHARDS {
+            if self.lock(shard, LOCK).await? {
+                if !self.mine.contains(&shard) {
+                    self.take_over(shard).await?;
+                    self.mine.insert(shard);
+                }
+            } else {
+                self.mine.remove(&shard);
+            }
+        }
+        if self.mine.is_empty() {
+            tokio::time::sleep(BLOCK).await;
+            return Ok(false);
+        }
+        let shards: Vec<u16> = self.mine.iter().copied().collect();
+        let mut command = redis::cmd("XREADGROUP");
+        command.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(ENTRIES);
+        command.arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(0)).arg("STREAMS");
+        for shard in &shards {
+            command.arg(self.store.schema.shard_log(*shard));
+        }
+        for _ in &shards {
+            command.arg(">");
+        }
+        let reply: Option<StreamReadReply> = self.store.query(&self.store.blocking, command).await?;
+        let streams = reply.map(|reply| reply.keys).unwrap_or_default();
+        for stream in &streams {
+            let Some(shard) = shards.iter().find(|shard| self.store.schema.shard_log(**shard) == stream.key) else { continue };
+            self.write(*shard, &stream.ids).await?;
+        }
+        Ok(!streams.is_empty())
+    }
+
+    async fn lock(&self, shard: u16, hold: Duration) -> Result<bool, StoreError> {
+        let held: u64 = self
+            .store
+            .run(
+                &self.store.shared,
+                self.store
+                    .scripts
+                    .lock
+                    .key(self.store.schema.shard_lock(shard))
+                    .arg(&self.consumer)
+                    .arg(u64::try_from(hold.as_millis()).unwrap_or(0)),
+            )
+            .await?;
+        Ok(held == 1)
+    }
+
+    /// What the one before has read and not finished comes first.
+    async fn take_over(&self, shard: u16) -> Result<(), StoreError> {
+        let log = self.store.schema.shard_log(shard);
+        let mut command = redis::cmd("XGROUP");
+        command.arg("CREATE").arg(&log).arg(GROUP).arg("0").arg("MKSTREAM");
+        let mut connection = self.store.shared.now()?;
+        let created: redis::RedisResult<()> = command.query_async(&mut connection).await;
+        if let Err(error) = created
+            && error.code() != Some("BUSYGROUP")
+        {
+            self.store.shared.failed(&error);
+            return Err(error.into());
+        }
+        let mut from = "0-0".to_owned();
+        loop {
+            let mut command = redis::cmd("XAUTOCLAIM");
+            command.arg(&log).arg(GROUP).arg(&self.consumer).arg(0).arg(&from).arg("COUNT").arg(ENTRIES);
+            let reply: StreamAutoClaimReply = self.store.query(&self.store.shared, command).await?;
+            self.write(shard, &reply.claimed).await?;
+            if reply.next_stream_id == "0-0" {
+                return Ok(());
+            }
+            from = reply.next_stream_id;
+        }
+    }
+
+    async fn write(&self, shard: u16, entries: &[StreamId]) -> Result<(), StoreError> {
+        for entry in entries {
+            let lines: String = entry.get("e").unwrap_or_default();
+            let mut accounts = BTreeMap::<AccountId, Vec<(&str, Option<Event>)>>::new();
+            for line in lines.lines() {
+                let Some(event) = Event::from_line(line) else {
+                    tracing::error!(shard, entry = entry.id, "an unreadable entry of the firehose is left out of the activity logs");
+                    continue;
+                };
+                let concerned: BTreeSet<AccountId> = event.account_id.into_iter().chain(event.actor_id).collect();
+                for account in concerned {
+                    accounts.entry(account).or_default().push((line, Some(event.clone())));
+                }
+            }
+            for (account, events) in accounts {
+                let used = events
+                    .iter()
+                    .filter_map(|(_, event)| event.as_ref())
+                    .filter(|event| event.account_id == Some(account) && event.kind == kinds::CALL && event.outcome == Outcome::Allowed)
+                    .filter_map(|event| Some((event.time.timestamp_millis(), event.token_id?)))
+                    .max_by_key(|(time, _)| *time);
+                let mut script = self.store.scripts.activity.prepare_invoke();
+                script
+                    .key(self.store.schema.activity(account))
+                    .key(self.store.schema.usage(account))
+                    .arg(shard)
+                    .arg(&entry.id)
+                    .arg(self.store.options.retention.activity)
+                    .arg(self.store.options.retention.age.as_secs())
+                    .arg(used.map(|(_, token)| token.to_string()).unwrap_or_default())
+                    .arg(used.map(|(time, _)| time).unwrap_or_default());
+                for (line, _) in &events {
+                    script.arg(*line);
+                }
+                self.store.run::<u64>(&self.store.shared, &script).await?;
+            }
+            let mut command = redis::cmd("XACK");
+            command.arg(self.store.schema.shard_log(shard)).arg(GROUP).arg(&entry.id);
+            self.store.query::<u64>(&self.store.shared, command).await?;
+        }
+        Ok(())
+    }
+}

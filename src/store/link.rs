@@ -1,0 +1,264 @@
+//! Connections that come back by themselves. While one is away, whoever asks for it is refused at once: a request that
+//! waits for the store is worth less than a clear 503.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::error::describe;
+use super::{Refused, StoreError};
+
+/// Where the store is and how to get in.
+#[derive(Clone)]
+pub struct Target {
+    client: Client,
+    timeout: Duration,
+    connect_timeout: Duration,
+}
+
+/// What a [`Target`] is made of.
+pub struct Address {
+    /// A Unix socket, or `redis://…` / `rediss://…`.
+    pub place: Place,
+    /// ACL user.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Zeroizing<String>>,
+    /// CA certificates, PEM; none: the web's.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Client certificate and key, PEM.
+    pub client_certificate: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    /// How long a command may take.
+    pub timeout: Duration,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+}
+
+/// Where.
+pub enum Place {
+    /// A Unix socket.
+    Socket(std::path::PathBuf),
+    /// A URL.
+    Url(Zeroizing<String>),
+}
+
+impl Target {
+    /// Checks the address without connecting.
+    pub fn new(address: Address) -> Result<Self, Refused> {
+        let wrong = |error: &redis::RedisError| Refused(format!("the store's address is not usable: {}", describe(error)));
+        let info: ConnectionInfo = match address.place {
+            Place::Socket(path) => ConnectionAddr::Unix(path).into_connection_info(),
+            Place::Url(url) => url.as_str().into_connection_info(),
+        }
+        .map_err(|error| wrong(&error))?;
+        let mut settings: RedisConnectionInfo = info.redis_settings().clone();
+        if let Some(user) = address.user {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = &address.password {
+            settings = settings.set_password(password.as_str());
+        }
+        let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let info = info
+            .set_redis_settings(settings.set_lib_name("countermark", env!("CARGO_PKG_VERSION")))
+            // Off by default in this version of the library: each small command would wait for the last one's ACK.
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = if tls {
+            let certificates = redis::TlsCertificates {
+                client_tls: address
+                    .client_certificate
+                    .map(|(client_cert, key)| redis::ClientTlsConfig { client_cert, client_key: key.to_vec() }),
+                root_cert: address.ca_pem,
+            };
+            Client::build_with_tls(info, certificates)
+        } else {
+            Client::open(info)
+        }
+        .map_err(|error| wrong(&error))?;
+        Ok(Self { client, timeout: address.timeout, connect_timeout: address.connect_timeout })
+    }
+
+    /// One connection, checked to lead to a Redis that will do.
+    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, ConnectError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.timeout));
+        let mut connection = tokio::time::timeout(
+            self.connect_timeout + self.timeout,
+            self.client.get_multiplexed_async_connection_with_config(&config),
+        )
+        .await
+        .map_err(|_| ConnectError::Away("no answer".into()))?
+        .map_err(|error| ConnectError::of(&error))?;
+        let info: String =
+            redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|error| ConnectError::of(&error))?;
+        let version = info
+            .lines()
+            .find_map(|line| line.strip_prefix("valkey_version:").or_else(|| line.strip_prefix("redis_version:")))
+            .map(str::trim)
+            .ok_or_else(|| ConnectError::Refused("what answers at the store's address is not Redis".into()))?;
+        let major = version.split('.').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+        if major < 7 {
+            return Err(ConnectError::Refused(format!("the store is Redis {version}; Countermark needs 7.0 or newer")));
+        }
+        Ok(connection)
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The client's own Debug would show the password.
+        f.write_str("Target(…)")
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone)]
+pub(super) enum ConnectError {
+    /// It may come: try again.
+    Away(String),
+    /// It won't do until somebody changes something.
+    Refused(String),
+}
+
+impl ConnectError {
+    fn of(error: &redis::RedisError) -> Self {
+        use redis::ErrorKind;
+        let text = error.to_string();
+        if error.kind() == ErrorKind::AuthenticationFailed || text.contains("NOAUTH") || text.contains("WRONGPASS") {
+            return Self::Refused("the store refuses the user or the password".into());
+        }
+        if text.contains("NOPERM") {
+            return Self::Refused("the store's ACL does not let this user do what Countermark needs".into());
+        }
+        match error.kind() {
+            ErrorKind::Io => {
+                let text = text.to_ascii_lowercase();
+                if text.contains("certificate") || text.contains("corrupt message") || text.contains("alert") {
+                    Self::Refused(format!("no TLS connection to the store: {}", describe(error)))
+                } else {
+                    Self::Away(describe(error))
+                }
+            }
+            ErrorKind::Server(redis::ServerErrorKind::BusyLoading) => Self::Away("the store is loading its data".into()),
+            ErrorKind::Parse | ErrorKind::RESP3NotSupported => {
+                Self::Refused("what answers at the store's address is not Redis".into())
+            }
+            ErrorKind::InvalidClientConfig => Self::Refused(format!("the store's address is not usable: {}", describe(error))),
+            _ => Self::Away(describe(error)),
+        }
+    }
+}
+
+/// A connection under supervision.
+pub(super) struct Link {
+    name: &'static str,
+    current: ArcSwapOption<MultiplexedConnection>,
+    lost: Notify,
+    came: tokio::sync::watch::Sender<u64>,
+    connects: AtomicU64,
+}
+
+impl Link {
+    /// Begins to connect, and to connect again whenever the connection is lost.
+    pub(super) fn supervise(name: &'static str, target: Target, stop: CancellationToken) -> Arc<Self> {
+        let link = Arc::new(Self {
+            name,
+            current: ArcSwapOption::empty(),
+            lost: Notify::new(),
+            came: tokio::sync::watch::Sender::new(0),
+            connects: AtomicU64::new(0),
+        });
+        tokio::spawn({
+            let link = Arc::clone(&link);
+            async move {
+                tokio::select! {
+                    () = stop.cancelled() => link.current.store(None),
+                    () = link.keep(target) => {}
+                }
+            }
+        });
+        link
+    }
+
+    async fn keep(&self, target: Target) {
+        let mut pause = Duration::from_millis(20);
+        let mut told = false;
+        loop {
+            match target.connect().await {
+                Ok(connection) => {
+                    self.current.store(Some(Arc::new(connection.clone())));
+                    let number = self.connects.fetch_add(1, Ordering::Relaxed) + 1;
+                    self.came.send_replace(number);
+                    tracing::info!(link = self.name, "connected to the store");
+                    (pause, told) = (Duration::from_millis(20), false);
+                    self.watch(connection).await;
+                    self.current.store(None);
+                    tracing::warn!(link = self.name, "lost the connection to the store");
+                }
+                Err(error) => {
+                    if !told {
+                        let (ConnectError::Away(why) | ConnectError::Refused(why)) = &error;
+                        tracing::warn!(link = self.name, why, "no connection to the store; trying again");
+                        told = true;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(500));
+                }
+            }
+        }
+    }
+
+    /// Returns when the connection is lost.
+    async fn watch(&self, mut connection: MultiplexedConnection) {
+        loop {
+            tokio::select! {
+                () = self.lost.notified() => return,
+                () = tokio::time::sleep(Duration::from_millis(500)) => {
+                    let pong: redis::RedisResult<()> = redis::cmd("PING").query_async(&mut connection).await;
+                    if pong.is_err_and(|error| error.kind() == redis::ErrorKind::Io) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection, if there is one now.
+    pub(super) fn now(&self) -> Result<MultiplexedConnection, StoreError> {
+        self.current
+            .load_full()
+            .map(|connection| MultiplexedConnection::clone(&connection))
+            .ok_or_else(|| StoreError::Unavailable("no connection".into()))
+    }
+
+    /// Waits until there is a connection.
+    pub(super) async fn connected(&self) -> MultiplexedConnection {
+        let mut came = self.came.subscribe();
+        loop {
+            if let Ok(connection) = self.now() {
+                return connection;
+            }
+            if came.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Told of an error: one that speaks of the connection ends it.
+    pub(super) fn failed(&self, error: &redis::RedisError) {
+        // A reply that is late is as bad as none: the connection may be a black hole.
+        if error.kind() == redis::ErrorKind::Io || error.is_unrecoverable_error() {
+            self.current.store(None);
+            self.lost.notify_one();
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Roles and teams: named definitions that accounts refer to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Committed, Store, StoreError, refused};
+use crate::account::AccountId;
+use crate::audit::Event;
+use crate::epoch::Epoch;
+use crate::name::{Description, RoleName, TeamName};
+use crate::permission::{Grant, Role, Team};
+
+/// A role or a team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedKind {
+    /// Roles.
+    Role,
+    /// Teams.
+    Team,
+}
+
+/// A definition with the epoch of its last change.
+#[derive(Debug, Clone)]
+pub struct Named<T> {
+    /// The epoch of its last change; `0-0` for what is built in.
+    pub version: Epoch,
+    /// The definition.
+    pub definition: T,
+}
+
+/// One change of a role or a team.
+#[derive(Debug)]
+pub struct NamedChange<'a> {
+    /// Which.
+    pub kind: NamedKind,
+    /// Its name.
+    pub name: &'a str,
+    /// The version that was read. `None`: it is new.
+    pub before: Option<Epoch>,
+    /// The new definition. `None`: deleted.
+    pub after: Option<String>,
+    /// Who does it.
+    pub actor: AccountId,
+    /// The act.
+    pub event: &'a Event,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RoleDefinition {
+    #[serde(rename = "d")]
+    description: Description,
+    #[serde(rename = "p")]
+    permissions: BTreeSet<Grant>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TeamDefinition {
+    #[serde(rename = "d")]
+    description: Description,
+}
+
+/// A role as it lies in the store.
+pub(crate) fn definition(role: &Role) -> String {
+    json!({"d": role.description, "p": role.permissions}).to_string()
+}
+
+/// A team as it lies in the store.
+pub(crate) fn team_definition(team: &Team) -> String {
+    json!({"d": team.description}).to_string()
+}
+
+fn split(text: &str) -> Option<(Epoch, &str)> {
+    let (version, body) = text.split_once(' ')?;
+    Some((version.parse().ok()?, body))
+}
+
+/// The grants of a stored definition.
+pub(super) fn grants(text: &str) -> Option<BTreeSet<Grant>> {
+    Some(serde_json::from_str::<RoleDefinition>(split(text)?.1).ok()?.permissions)
+}
+
+fn role(name: &RoleName, text: &str) -> Result<Named<Role>, StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("the role {name}"));
+    let (version, body) = split(text).ok_or_else(corrupt)?;
+    let RoleDefinition { description, permissions } = serde_json::from_str(body).map_err(|_| corrupt())?;
+    Ok(Named { version, definition: Role { name: name.clone(), description, permissions } })
+}
+
+fn team(name: &TeamName, text: &str) -> Result<Named<Team>, StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("the team {name}"));
+    let (version, body) = split(text).ok_or_else(corrupt)?;
+    let TeamDefinition { description } = serde_json::from_str(body).map_err(|_| corrupt())?;
+    Ok(Named { version, definition: Team { name: name.clone(), description } })
+}
+
+impl Store {
+    /// Carries out one change of a role or a team, together with its event (A1).
+    pub async fn change_named(&self, change: &NamedChange<'_>) -> Result<Committed, StoreError> {
+        let (definitions, references, kind) = match change.kind {
+            NamedKind::Role => (self.schema.roles(), self.schema.role_refs(), "role"),
+            NamedKind::Team => (self.schema.teams(), self.schema.team_refs(), "team"),
+        };
+        let plan = json!({
+            "dataset": self.dataset_id().await?,
+            "kind": kind,
+            "name": change.name,
+            "expect": change.before.map(|version| version.to_string()).unwrap_or_default(),
+            "node": change.event.node,
+            "sequence": change.event.sequence,
+        });
+        let mut script = self.scripts.named.prepare_invoke();
+        script
+            .key(self.schema.meta())
+            .key(self.schema.feed())
+            .key(self.schema.acts())
+            .key(self.schema.act_heads())
+            .key(definitions)
+            .key(references)
+            .key(self.schema.acts_of(change.actor))
+            .arg(plan.to_string())
+            .arg(change.after.as_deref().unwrap_or_default())
+            .arg(change.event.to_line())
+            .arg(self.options.retention.firehose)
+            .arg(self.options.retention.activity);
+        self.change(&script).await?.map_err(|reply| refused(&reply))
+    }
+
+    /// One role.
+    pub async fn role(&self, name: &RoleName) -> Result<Option<Named<Role>>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.roles()).arg(name.as_str());
+        let text: Option<String> = self.query(&self.shared, command).await?;
+        text.map(|text| role(name, &text)).transpose()
+    }
+
+    /// All roles, by name.
+    pub async fn roles(&self) -> Result<BTreeMap<RoleName, Named<Role>>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.schema.roles());
+        let all: BTreeMap<String, String> = self.query(&self.shared, command).await?;
+        all.iter()
+            .map(|(name, text)| {
+                let name: RoleName = name.parse().map_err(|_| StoreError::Corrupt("a role's name".into()))?;
+                Ok((name.clone(), role(&name, text)?))
+            })
+            .collect()
+    }
+
+    /// One team.
+    pub async fn team(&self, name: &TeamName) -> Result<Option<Named<Team>>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.teams()).arg(name.as_str());
+        let text: Option<String> = self.query(&self.shared, command).await?;
+        text.map(|text| team(name, &text)).transpose()
+    }
+
+    /// All teams, by name.
+    pub async fn teams(&self) -> Result<BTreeMap<TeamName, Named<Team>>, StoreError> {
+        let mut command = redis::cmd("HGETALL");
+        command.arg(self.schema.teams());
+        let all: BTreeMap<String, String> = self.query(&self.shared, command).await?;
+        all.iter()
+            .map(|(name, text)| {
+                let name: TeamName = name.parse().map_err(|_| StoreError::Corrupt("a team's name".into()))?;
+                Ok((name.clone(), team(&name, text)?))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,142 @@
+//! Every key in the store.
+//!
+//! `P` is the configured prefix. What must change together shares the hash slot of the tag `{P}`; what is large and often
+//! written is spread by a tag of its own.
+//!
+//! | key | type | holds | kept |
+//! |---|---|---|---|
+//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `run_id`, `ended:TERM` | for ever |
+//! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
+//! | `{P}:s:ACCOUNT` | string | `EPOCH {state record}`, see [`crate::account::AccountState`] | for ever (a tombstone after deletion) |
+//! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |
+//! | `{P}:names` | hash | username → account id | until the name may be used again |
+//! | `{P}:list` | sorted set | usernames, in their order | until deletion |
+//! | `{P}:roles`, `{P}:teams` | hash | name → `EPOCH {definition}` | until deletion |
+//! | `{P}:role_refs`, `{P}:team_refs` | hash | name → how many accounts name it | until deletion |
+//! | `{P}:admins` | sorted set | account id → when its token expires, of active admins | until it is none |
+//! | `{P}:overlaps` | sorted set | account id → end of its previous token | until the end |
+//! | `{P}:live:KID` | sorted set | `ACCOUNT:GENERATION` → expiry, of living tokens that the key signed | until dead |
+//! | `{P}:keyring` | hash | `version`, `document`: sealed, see [`crate::keyring`] | for ever |
+//! | `{P}:nodes` | hash | node id → JSON | a minute after its last sign of life |
+//! | `{P}:acts` | stream | events of administrative acts: `v` epoch, `e` line | `audit.firehose_max_entries` |
+//! | `{P}:acts:ACCOUNT` | stream | the same, of one account | `audit.activity_max_entries` |
+//! | `{P}:act_heads` | hash | node → sequence of its last act | for ever |
+//! | `{P:aN}:log` | stream | firehose shard N, one entry a batch: `n` node, `f` first, `c` count, `e` lines | `audit.firehose_max_entries` |
+//! | `{P:aN}:heads` | hash | node → its last sequence in the shard | for ever |
+//! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
+//! | `{P:ACCOUNT}:activity` | stream | calls of one account: `e` line | `audit.activity_max_entries`, `audit.retention` |
+//! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N | `audit.retention` |
+
+use std::fmt::Display;
+
+use crate::account::AccountId;
+
+/// Shards of the firehose. Fixed: a node writes to the shard of its name for ever.
+pub const SHARDS: u16 = 4;
+
+/// Makes the names of keys.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    prefix: String,
+}
+
+impl Schema {
+    /// Keys under this prefix.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    fn together(&self, name: impl Display) -> String {
+        format!("{{{}}}:{name}", self.prefix)
+    }
+
+    pub(super) fn meta(&self) -> String {
+        self.together("meta")
+    }
+    pub(super) fn feed(&self) -> String {
+        self.together("feed")
+    }
+    pub(super) fn state(&self, account: AccountId) -> String {
+        self.together(format_args!("s:{account}"))
+    }
+    pub(super) fn profile(&self, account: AccountId) -> String {
+        self.together(format_args!("p:{account}"))
+    }
+    pub(super) fn names(&self) -> String {
+        self.together("names")
+    }
+    pub(super) fn list(&self) -> String {
+        self.together("list")
+    }
+    pub(super) fn roles(&self) -> String {
+        self.together("roles")
+    }
+    pub(super) fn teams(&self) -> String {
+        self.together("teams")
+    }
+    pub(super) fn role_refs(&self) -> String {
+        self.together("role_refs")
+    }
+    pub(super) fn team_refs(&self) -> String {
+        self.together("team_refs")
+    }
+    pub(super) fn admins(&self) -> String {
+        self.together("admins")
+    }
+    pub(super) fn overlaps(&self) -> String {
+        self.together("overlaps")
+    }
+    pub(super) fn live(&self, key_id: &str) -> String {
+        self.together(format_args!("live:{key_id}"))
+    }
+    pub(super) fn keyring(&self) -> String {
+        self.together("keyring")
+    }
+    pub(super) fn nodes(&self) -> String {
+        self.together("nodes")
+    }
+    pub(super) fn acts(&self) -> String {
+        self.together("acts")
+    }
+    pub(super) fn acts_of(&self, account: AccountId) -> String {
+        self.together(format_args!("acts:{account}"))
+    }
+    pub(super) fn act_heads(&self) -> String {
+        self.together("act_heads")
+    }
+    pub(super) fn shard_log(&self, shard: u16) -> String {
+        format!("{{{}:a{shard}}}:log", self.prefix)
+    }
+    pub(super) fn shard_heads(&self, shard: u16) -> String {
+        format!("{{{}:a{shard}}}:heads", self.prefix)
+    }
+    pub(super) fn shard_lock(&self, shard: u16) -> String {
+        format!("{{{}:a{shard}}}:lock", self.prefix)
+    }
+    pub(super) fn activity(&self, account: AccountId) -> String {
+        format!("{{{}:{account}}}:activity", self.prefix)
+    }
+    pub(super) fn usage(&self, account: AccountId) -> String {
+        format!("{{{}:{account}}}:use", self.prefix)
+    }
+
+    /// The rules of the ACL user that a verifying node needs (`ACL SETUSER name …`), without its password.
+    pub fn verifier_rules(&self) -> Vec<String> {
+        let prefix = &self.prefix;
+        let mut rules = vec!["on".into(), "resetkeys".into(), "resetchannels".into(), "-@all".into()];
+        rules.extend(["meta", "roles", "keyring", "feed", "s:*"].map(|key| format!("%R~{{{prefix}}}:{key}")));
+        rules.extend([format!("~{{{prefix}}}:nodes"), format!("~{{{prefix}:a*}}:log"), format!("~{{{prefix}:a*}}:heads")]);
+        rules.extend(
+            ["hello", "auth", "ping", "client|setinfo", "select", "evalsha", "eval", "script|load", "get", "hget", "hset", "xread", "xadd"]
+                .map(|command| format!("+{command}")),
+        );
+        rules
+    }
+}
+
+/// The shard that the events of a node go to.
+pub fn shard_of(node: &str) -> u16 {
+    // Any fixed spread will do; FNV-1a is one that stays the same for ever.
+    let hash = node.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    u16::try_from(hash % u64::from(SHARDS)).unwrap_or(0)
+}

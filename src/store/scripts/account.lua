@@ -1,0 +1,101 @@
+#!lua
+-- One change of one account: all of it or nothing. Everything is checked before anything is written.
+-- KEYS  1 meta  2 feed  3 acts  4 act heads  5 names  6 list  7 roles  8 teams  9 role references  10 team references
+--       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
+--       17 keyring  18… live tokens of a key, as named in the plan by their place
+-- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
+-- plan {dataset, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
+--       admin = expiry or 0, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
+--       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, sequence}
+-- reply {'ok', epoch} or {what is wrong, which}
+local plan = cjson.decode(ARGV[1])
+local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
+
+if redis.call('HGET', meta, 'dataset') ~= plan.dataset then
+  return { 'dataset' }
+end
+-- A token must not be signed by a key that was revoked or retired meanwhile.
+if plan.keys_version ~= false and tonumber(redis.call('HGET', KEYS[17], 'version') or '0') ~= plan.keys_version then
+  return { 'keys' }
+end
+
+local state = redis.call('GET', KEYS[13])
+if plan.expect == '' then
+  if state then
+    return { 'conflict' }
+  end
+  local holder = redis.call('HGET', KEYS[5], plan.username)
+  if holder and holder ~= plan.reuse then
+    return { 'username_taken' }
+  end
+else
+  if not state then
+    return { 'not_found' }
+  end
+  if string.sub(state, 1, string.find(state, ' ', 1, true) - 1) ~= plan.expect then
+    return { 'conflict' }
+  end
+end
+for _, role in ipairs(plan.need_roles) do
+  if redis.call('HEXISTS', KEYS[7], role) == 0 then
+    return { 'unknown_role', role }
+  end
+end
+for _, team in ipairs(plan.need_teams) do
+  if redis.call('HEXISTS', KEYS[8], team) == 0 then
+    return { 'unknown_team', team }
+  end
+end
+-- The last active admin stays: whoever is one now, and would not be one after this, must not be the only one.
+local admin_until = tonumber(redis.call('ZSCORE', KEYS[11], plan.id) or '0')
+if admin_until > plan.now and plan.admin <= plan.now
+  and redis.call('ZCOUNT', KEYS[11], '(' .. plan.now, '+inf') <= 1 then
+  return { 'last_admin' }
+end
+
+local counter = redis.call('HINCRBY', meta, 'counter', 1)
+local epoch = redis.call('HGET', meta, 'term') .. '-' .. counter
+redis.call('SET', KEYS[13], epoch .. ' ' .. ARGV[2])
+redis.call('XADD', feed, 'MAXLEN', '~', 100000, epoch, 't', 'account', 'k', plan.id, 'b', ARGV[2])
+if ARGV[3] == '' then
+  redis.call('DEL', KEYS[14])
+else
+  redis.call('SET', KEYS[14], ARGV[3])
+end
+if plan.expect == '' then
+  redis.call('HSET', KEYS[5], plan.username, plan.id)
+  redis.call('ZADD', KEYS[6], 0, plan.username)
+elseif plan.deleted then
+  -- The name stays taken for as long as the activity is kept.
+  redis.call('ZREM', KEYS[6], plan.username)
+end
+if plan.admin > 0 then
+  redis.call('ZADD', KEYS[11], plan.admin, plan.id)
+else
+  redis.call('ZREM', KEYS[11], plan.id)
+end
+if plan.overlap > 0 then
+  redis.call('ZADD', KEYS[12], plan.overlap, plan.id)
+else
+  redis.call('ZREM', KEYS[12], plan.id)
+end
+for role, by in pairs(plan.roles) do
+  redis.call('HINCRBY', KEYS[9], role, by)
+end
+for team, by in pairs(plan.teams) do
+  redis.call('HINCRBY', KEYS[10], team, by)
+end
+for _, token in ipairs(plan.remove) do
+  redis.call('ZREM', KEYS[17 + token[1]], token[2])
+end
+for _, token in ipairs(plan.add) do
+  redis.call('ZADD', KEYS[17 + token[1]], token[3], token[2])
+end
+-- A1: the act and its entry.
+redis.call('XADD', acts, 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[4])
+redis.call('XADD', KEYS[15], 'MAXLEN', '~', ARGV[6], '*', 'v', epoch, 'e', ARGV[4])
+if KEYS[16] ~= KEYS[15] then
+  redis.call('XADD', KEYS[16], 'MAXLEN', '~', ARGV[6], '*', 'v', epoch, 'e', ARGV[4])
+end
+redis.call('HSET', KEYS[4], plan.node, plan.sequence)
+return { 'ok', epoch }

@@ -1,0 +1,16 @@
+#!lua
+-- The sealed document of keys is replaced, if it is still the one that was read (K5).
+-- KEYS  1 meta  2 feed  3 keyring
+-- ARGV  1 dataset  2 version that was read  3 the sealed document
+-- reply {'ok', epoch} or {what is wrong}
+if redis.call('HGET', KEYS[1], 'dataset') ~= ARGV[1] then
+  return { 'dataset' }
+end
+if (redis.call('HGET', KEYS[3], 'version') or '0') ~= ARGV[2] then
+  return { 'conflict' }
+end
+local version = tonumber(ARGV[2]) + 1
+local epoch = redis.call('HGET', KEYS[1], 'term') .. '-' .. redis.call('HINCRBY', KEYS[1], 'counter', 1)
+redis.call('HSET', KEYS[3], 'version', version, 'document', ARGV[3])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, epoch, 't', 'keys', 'k', 'keyring', 'b', version)
+return { 'ok', epoch }

@@ -1,0 +1,31 @@
+#!lua
+-- One change of one role or team.
+-- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the actor
+-- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
+-- plan {dataset, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
+-- reply {'ok', epoch} or {what is wrong, which}
+local plan = cjson.decode(ARGV[1])
+if redis.call('HGET', KEYS[1], 'dataset') ~= plan.dataset then
+  return { 'dataset' }
+end
+local definition = redis.call('HGET', KEYS[5], plan.name)
+local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1) or ''
+if version ~= plan.expect then
+  return { 'conflict' }
+end
+if ARGV[2] == '' and tonumber(redis.call('HGET', KEYS[6], plan.name) or '0') > 0 then
+  return { 'in_use', redis.call('HGET', KEYS[6], plan.name) }
+end
+
+local epoch = redis.call('HGET', KEYS[1], 'term') .. '-' .. redis.call('HINCRBY', KEYS[1], 'counter', 1)
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[5], plan.name)
+  redis.call('HDEL', KEYS[6], plan.name)
+else
+  redis.call('HSET', KEYS[5], plan.name, epoch .. ' ' .. ARGV[2])
+end
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, epoch, 't', plan.kind, 'k', plan.name, 'b', ARGV[2])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3])
+redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[3])
+redis.call('HSET', KEYS[4], plan.node, plan.sequence)
+return { 'ok', epoch }

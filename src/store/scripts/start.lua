@@ -1,0 +1,37 @@
+#!lua
+-- An issuer meets the store: the dataset is created or recognised, and a new identity of the server begins a new term.
+-- KEYS  1 meta  2 roles
+-- ARGV  1 id for a new dataset  2 issuer, or empty  3 issuers it may move from, JSON array  4 built-in roles, JSON object
+-- reply {'ok', dataset, issuer, term, counter} or {'issuer', the dataset's issuer}
+local meta, roles = KEYS[1], KEYS[2]
+local wanted = ARGV[2]
+local issuer = redis.call('HGET', meta, 'issuer')
+if issuer and wanted ~= '' and issuer ~= wanted then
+  local may_move = false
+  for _, former in ipairs(cjson.decode(ARGV[3])) do
+    if former == issuer then may_move = true end
+  end
+  if not may_move then
+    return { 'issuer', issuer }
+  end
+  issuer = wanted
+end
+
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+redis.call('HSETNX', meta, 'dataset', ARGV[1])
+redis.call('HSETNX', meta, 'term', 0)
+redis.call('HSETNX', meta, 'counter', 0)
+if issuer or wanted ~= '' then
+  redis.call('HSET', meta, 'issuer', issuer or wanted)
+end
+-- F6: epochs of another identity of the server are another term's.
+if redis.call('HGET', meta, 'run_id') ~= run_id then
+  local term = tonumber(redis.call('HGET', meta, 'term'))
+  redis.call('HSET', meta, 'run_id', run_id, 'ended:' .. term, redis.call('HGET', meta, 'counter'))
+  redis.call('HSET', meta, 'term', term + 1, 'counter', 0)
+end
+for name, definition in pairs(cjson.decode(ARGV[4])) do
+  redis.call('HSETNX', roles, name, '0-0 ' .. definition)
+end
+return { 'ok', redis.call('HGET', meta, 'dataset'), redis.call('HGET', meta, 'issuer') or '',
+  redis.call('HGET', meta, 'term'), redis.call('HGET', meta, 'counter') }

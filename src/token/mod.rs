@@ -1,0 +1,13 @@
+//! The token: its exact wire shape (contract, section 1), its keys, and nothing about whether to believe it: that is `verify`.
+
+mod algorithm;
+mod claims;
+mod id;
+mod keys;
+mod wire;
+
+pub use algorithm::Algorithm;
+pub use claims::{Claims, Confirmation};
+pub use id::{Jti, TokenId};
+pub use keys::{KeyError, SigningKey, VerificationKey};
+pub use wire::{FormError, Header, MAX_TOKEN_LENGTH, Parts, encode, encoded_length};

@@ -1,0 +1,177 @@
+//! The one function that decides about a token (contract, section 2). Every door asks it: the library, `/verify`,
+//! introspection, revocation, the administration.
+
+mod demand;
+mod keyset;
+mod reason;
+mod source;
+mod verified;
+
+use std::sync::Arc;
+
+pub use demand::{Demand, Presenter, Proof};
+pub use keyset::{KeySet, KeyState, KnownKey};
+pub use reason::{Reason, Refusal};
+pub use source::{Snapshot, Source, Unavailable};
+pub use verified::{Holder, Verified};
+
+use crate::account::{AccountState, Binding, StateRecord};
+use crate::clock::Clock;
+use crate::token::{Claims, Confirmation, FormError, Parts};
+
+/// Seconds that `exp` and `iat` may be off (contract, section 2). Not for the end of an overlap.
+pub const LEEWAY: i64 = 5;
+
+/// Decides about tokens of one issuer.
+pub struct Verifier<C: ?Sized = dyn Clock> {
+    issuers: Vec<String>,
+    clock: Arc<C>,
+}
+
+impl<C: Clock + ?Sized> Verifier<C> {
+    /// A verifier that accepts tokens of these issuers: its own, and those that it had before it moved.
+    pub fn new(issuers: Vec<String>, clock: Arc<C>) -> Self {
+        Self { issuers, clock }
+    }
+
+    /// Decides whether this token may do what is demanded, in the order of contract section 2: size, form, header, key,
+    /// signature, `iss`, `aud`, `exp`, `iat`, account state, generation and token id, binding, network, permission.
+    pub async fn verify<S: Source>(&self, source: &S, token: &str, demand: &Demand) -> Result<Verified, Refusal> {
+        let parts = Parts::of(token).map_err(unproven_form)?;
+        let header = parts.header().map_err(unproven_form)?;
+        let mut keys = source.keys();
+        if keys.find(&header.key_id).is_none() {
+            // K6: a key may be younger than our copy of the set.
+            keys = source.keys_for_unknown(&header.key_id).await.map_err(|_| Refusal::unproven(Reason::StoreUnavailable))?;
+        }
+        let key = keys.find(&header.key_id).ok_or(Refusal::unproven(Reason::UnknownKey))?;
+        if key.public.algorithm() != header.algorithm {
+            return Err(Refusal::unproven(Reason::UnsupportedAlgorithm));
+        }
+        // The claims' form costs a hundredth of the signature and refuses the same token either way.
+        let claims = parts.claims().map_err(unproven_form)?;
+        if !key.public.verifies(parts.signed, parts.signature) {
+            return Err(Refusal::unproven(Reason::BadSignature));
+        }
+
+        // From here on the token is one that we signed, and its holder is told what is wrong with it.
+        let mut holder = Holder::of(&claims, &header.key_id);
+        let refuse = |reason, holder: &Holder| Err(Refusal::proven(reason, holder.clone()));
+        if key.state == KeyState::Revoked {
+            return refuse(Reason::RevokedKey, &holder);
+        }
+        if let Some(reason) = self.unfit_claims(&claims, demand) {
+            return refuse(reason, &holder);
+        }
+
+        let snapshot = match source.snapshot(claims.account).await {
+            Ok(snapshot) => snapshot,
+            Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
+        };
+        // A key may have been revoked or retired since our copy of the set was read.
+        let keys = match source.keys_at_least(snapshot.keys_version).await {
+            Ok(keys) => keys,
+            Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
+        };
+        // A retired key signs nothing that lives; whatever comes this far under one is not believed.
+        match keys.find(&header.key_id).map(|key| key.state) {
+            Some(KeyState::Pending | KeyState::Active | KeyState::Retiring) => {}
+            Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey, &holder),
+            Some(KeyState::Retired) => holder.key_is_retired = true,
+        }
+        let Some(StateRecord::Live(state)) = &snapshot.record else {
+            return refuse(Reason::UnknownAccount, &holder);
+        };
+        holder.username = Some(state.username.clone());
+        // Read last: the state may have taken its time.
+        let now = self.clock.now();
+        if let Some(reason) = self.unfit_state(&claims, state, demand, now) {
+            return refuse(reason, &holder);
+        }
+        if holder.key_is_retired {
+            return refuse(Reason::RevokedKey, &holder);
+        }
+        let powers = snapshot.powers();
+        let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
+        let verified = Verified::new(holder, &claims, state.clone(), powers);
+        if allowed {
+            Ok(verified)
+        } else {
+            Err(Refusal::insufficient(verified))
+        }
+    }
+
+    fn unfit_claims(&self, claims: &Claims, demand: &Demand) -> Option<Reason> {
+        let now = self.clock.now().timestamp();
+        if !self.issuers.contains(&claims.issuer) {
+            return Some(Reason::WrongIssuer);
+        }
+        if demand.audience.as_ref().is_some_and(|wanted| !claims.audiences.contains(wanted)) {
+            return Some(Reason::WrongAudience);
+        }
+        if now >= claims.expires_at.saturating_add(LEEWAY) {
+            return Some(Reason::Expired);
+        }
+        (claims.issued_at > now.saturating_add(LEEWAY)).then_some(Reason::NotYetValid)
+    }
+
+    /// S3: the most restrictive level wins, in this order, whatever order the levels were set in.
+    fn unfit_state(
+        &self,
+        claims: &Claims,
+        state: &AccountState,
+        demand: &Demand,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Option<Reason> {
+        if state.status != crate::account::Status::Active {
+            return Some(Reason::Disabled);
+        }
+        let current = claims.generation == state.generation && state.token_id.is_some_and(|id| id == claims.token_id);
+        let overlapping = state.previous.as_ref().is_some_and(|previous| {
+            claims.generation == previous.generation
+                && previous.token_id == claims.token_id
+                && now.timestamp_millis() < previous.ends_at.saturating_mul(1000)
+        });
+        if !current && !overlapping {
+            // A generation above the newest can only come of a store that lost changes: then nothing newer exists.
+            let newer = state.token_id.is_some() && claims.generation <= state.generation;
+            return Some(if newer { Reason::Superseded } else { Reason::Revoked });
+        }
+        if !bound_as_presented(claims.confirmation.as_ref(), state.binding.as_ref(), &demand.presenter) {
+            return Some(Reason::BindingMismatch);
+        }
+        let admitted = match &demand.presenter {
+            Presenter::Holder { address: Some(address), .. } => state.admits(*address),
+            // Fail closed: an address that can't be known is in no network.
+            Presenter::Holder { address: None, .. } => state.allowed_networks.is_empty(),
+            Presenter::ThirdParty => true,
+        };
+        (!admitted).then_some(Reason::NetworkNotAllowed)
+    }
+}
+
+fn unproven_form(error: FormError) -> Refusal {
+    Refusal::unproven(match error {
+        FormError::TooLarge => Reason::TooLarge,
+        FormError::Malformed => Reason::Malformed,
+        FormError::UnsupportedAlgorithm => Reason::UnsupportedAlgorithm,
+    })
+}
+
+/// The token's `cnf` and the account's binding must say the same, and the presenter must have proven it.
+fn bound_as_presented(claimed: Option<&Confirmation>, bound: Option<&Binding>, presenter: &Presenter) -> bool {
+    let claimed = claimed.map(|confirmation| match confirmation {
+        Confirmation::Certificate { thumbprint } => Binding::Certificate(thumbprint.clone()),
+        Confirmation::Key { jkt } => Binding::Key(jkt.clone()),
+    });
+    if claimed.as_ref() != bound {
+        return false;
+    }
+    match (claimed, presenter) {
+        (None, _) | (Some(_), Presenter::ThirdParty) => true,
+        (Some(wanted), Presenter::Holder { proof, .. }) => proof.as_ref().is_some_and(|Proof(shown)| *shown == wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests;

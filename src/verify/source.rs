@@ -1,0 +1,51 @@
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::KeySet;
+use crate::account::{AccountId, StateRecord};
+use crate::name::RoleName;
+use crate::permission::{Grant, Powers};
+
+/// The state can't be known within the staleness bound. There is no answer then but a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the state can't be known right now")]
+pub struct Unavailable;
+
+/// All that one decision consults, of one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The account's record. `None`: there never was one.
+    pub record: Option<StateRecord>,
+    /// The definitions of the roles that the record names. A role that is not here grants nothing.
+    pub roles: BTreeMap<RoleName, std::collections::BTreeSet<Grant>>,
+    /// The version of the key set at that moment.
+    pub keys_version: u64,
+}
+
+impl Snapshot {
+    /// What the account may do at that moment.
+    pub fn powers(&self) -> Powers {
+        let Some(StateRecord::Live(state)) = &self.record else { return Powers::default() };
+        let grants = |role| self.roles.get(role).cloned().unwrap_or_default();
+        Powers {
+            default: grants(&state.role),
+            teams: state.teams.iter().map(|(team, role)| (team.clone(), grants(role))).collect(),
+        }
+    }
+}
+
+/// Where a verification gets keys and state from.
+pub trait Source: Sync {
+    /// The key set in memory.
+    fn keys(&self) -> Arc<KeySet>;
+
+    /// The set after a key was met that is not in it; re-reads it, though not for everybody who makes key ids up (K6).
+    fn keys_for_unknown(&self, key_id: &str) -> impl Future<Output = Result<Arc<KeySet>, Unavailable>> + Send;
+
+    /// A set of at least this version.
+    fn keys_at_least(&self, version: u64) -> impl Future<Output = Result<Arc<KeySet>, Unavailable>> + Send;
+
+    /// The account's state, no older than the staleness bound.
+    fn snapshot(&self, account: AccountId) -> impl Future<Output = Result<Snapshot, Unavailable>> + Send;
+}
