@@ -51,7 +51,11 @@ impl FromStr for AccountId {
     /// Takes the hyphenated lower-case form only, so that an id has one spelling.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let id = Uuid::try_parse(text).map_err(|_| Invalid::new("an account id is a UUID"))?;
-        if id.hyphenated().to_string() == text { Ok(Self(id)) } else { Err(Invalid::new("an account id is a UUID in lower case with hyphens")) }
+        if id.hyphenated().to_string() == text {
+            Ok(Self(id))
+        } else {
+            Err(Invalid::new("an account id is a UUID in lower case with hyphens"))
+        }
     }
 }
 
@@ -83,7 +87,9 @@ impl FromStr for Audience {
         if (1..=200).contains(&text.len()) && text.bytes().all(fits) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new("an audience is 1 to 200 printable ASCII characters without spaces, quotes, commas and backslashes"))
+            Err(Invalid::new(
+                "an audience is 1 to 200 printable ASCII characters without spaces, quotes, commas and backslashes",
+            ))
         }
     }
 }
@@ -219,8 +225,10 @@ pub struct Versioned {
 impl Versioned {
     /// Reads `term-counter {…}`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let (version, body) = text.split_once(' ').ok_or_else(|| Invalid::new("a state record is an epoch and a JSON object"))?;
-        let record = serde_json::from_str(body).map_err(|error| Invalid::new(format!("not a state record: {error}")))?;
+        let (version, body) =
+            text.split_once(' ').ok_or_else(|| Invalid::new("a state record is an epoch and a JSON object"))?;
+        let record =
+            serde_json::from_str(body).map_err(|error| Invalid::new(format!("not a state record: {error}")))?;
         Ok(Self { version: version.parse()?, record })
     }
 }

@@ -10,8 +10,6 @@ use crate::name::Invalid;
 /// A moment in the dataset's history: the term of the store's identity, and a counter that each change raises.
 /// Written `term-counter`, which is also the id of the change in the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(value_type = String, pattern = "^[0-9]+-[0-9]+$"))]
 pub struct Epoch {
     /// Rises when an issuer meets the store under a new identity.
     pub term: u64,
@@ -50,6 +48,9 @@ impl<'de> Deserialize<'de> for Epoch {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(feature = "server")]
+crate::name::text_schema!(Epoch, "^[0-9]+-[0-9]+$");
 
 #[cfg(test)]
 mod tests {

@@ -159,6 +159,26 @@ impl<'de> Deserialize<'de> for Description {
     }
 }
 
+/// Describes a type that is a text outside in the OpenAPI document.
+#[cfg(feature = "server")]
+macro_rules! text_schema {
+    ($type:ident, $pattern:literal) => {
+        impl utoipa::PartialSchema for $type {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .pattern(Some($pattern))
+                    .build()
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $type {}
+    };
+}
+#[cfg(feature = "server")]
+pub(crate) use text_schema;
+
 #[cfg(test)]
 mod tests {
     use super::*;

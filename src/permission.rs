@@ -22,8 +22,6 @@ pub struct Permission {
 /// What a role grants: a permission in which either half may be `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(value_type = String, pattern = r"^([a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?|\*):([a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?|\*)$"))]
 pub struct Grant {
     resource: String,
     action: String,
@@ -106,6 +104,12 @@ fn matches(mine: &str, other: &str) -> bool {
     mine == "*" || mine == other
 }
 
+#[cfg(feature = "server")]
+crate::name::text_schema!(
+    Grant,
+    r"^([a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?|\*):([a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?|\*)$"
+);
+
 /// A named set of permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -179,17 +183,18 @@ impl Powers {
     /// The first of the grants that isn't held, asked for a team or for everywhere. `None`: all may be granted.
     pub fn lacking<'a>(&self, grants: &'a BTreeSet<Grant>, team: Option<&TeamName>) -> Option<&'a Grant> {
         let in_team = team.and_then(|team| self.teams.get(team));
-        grants.iter().find(|wanted| {
-            !self.default.iter().chain(in_team.into_iter().flatten()).any(|held| held.includes(wanted))
-        })
+        grants
+            .iter()
+            .find(|wanted| !self.default.iter().chain(in_team.into_iter().flatten()).any(|held| held.includes(wanted)))
     }
 
     /// The first grant of the other powers that isn't held here, with the team in which it is missing.
     pub fn lacking_of<'a>(&self, other: &'a Powers) -> Option<(&'a Grant, Option<&'a TeamName>)> {
         self.lacking(&other.default, None).map(|grant| (grant, None)).or_else(|| {
-            other.teams.iter().find_map(|(team, grants)| {
-                self.lacking(grants, Some(team)).map(|grant| (grant, Some(team)))
-            })
+            other
+                .teams
+                .iter()
+                .find_map(|(team, grants)| self.lacking(grants, Some(team)).map(|grant| (grant, Some(team))))
         })
     }
 }

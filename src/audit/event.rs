@@ -226,8 +226,9 @@ mod tests {
 
     #[test]
     fn a_line_reads_back() {
-        let mut event = Event::new(DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(), kinds::CALL, Outcome::Refused)
-            .detail("a", 1);
+        let mut event =
+            Event::new(DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(), kinds::CALL, Outcome::Refused)
+                .detail("a", 1);
         event.path = Some(printable("/a\nb", 100));
         let line = event.to_line();
         assert!(!line.contains("null") && !line.contains('\n'));

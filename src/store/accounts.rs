@@ -46,6 +46,8 @@ pub struct IssuedToken {
     /// `exp`.
     #[serde(with = "rfc3339")]
     pub expires_at: DateTime<Utc>,
+    /// Whether Countermark's own API is among its audiences.
+    pub for_own_api: bool,
 }
 
 /// An account as it lies in the store.
@@ -74,14 +76,15 @@ impl StoredAccount {
             expires_at: token.expires_at,
             last_used_at: self.used.get(&id).copied(),
         });
-        let previous_token = state.previous.as_ref().zip(profile.previous.as_ref()).map(|(previous, token)| PreviousToken {
-            id: previous.token_id,
-            generation: previous.generation,
-            key_id: token.key_id.clone(),
-            expires_at: token.expires_at,
-            ends_at: DateTime::from_timestamp(previous.ends_at, 0).unwrap_or_default(),
-            last_used_at: self.used.get(&previous.token_id).copied(),
-        });
+        let previous_token =
+            state.previous.as_ref().zip(profile.previous.as_ref()).map(|(previous, token)| PreviousToken {
+                id: previous.token_id,
+                generation: previous.generation,
+                key_id: token.key_id.clone(),
+                expires_at: token.expires_at,
+                ends_at: DateTime::from_timestamp(previous.ends_at, 0).unwrap_or_default(),
+                last_used_at: self.used.get(&previous.token_id).copied(),
+            });
         Account {
             id: self.id,
             kind: profile.kind,
@@ -209,7 +212,8 @@ impl Store {
             .map(|token| json!([place(token), token.member]))
             .collect();
 
-        let overlap = change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
+        let overlap =
+            change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
         let plan = json!({
             "dataset": self.dataset_id().await?,
             "keys_version": change.keys_version.map_or(serde_json::Value::Bool(false), serde_json::Value::from),
@@ -295,7 +299,9 @@ impl Store {
         }
         // State and profile change together, so they are read together.
         let mut pipeline = redis::pipe();
-        pipeline.cmd("MGET").arg(ids.iter().flat_map(|id| [self.schema.state(*id), self.schema.profile(*id)]).collect::<Vec<_>>());
+        pipeline
+            .cmd("MGET")
+            .arg(ids.iter().flat_map(|id| [self.schema.state(*id), self.schema.profile(*id)]).collect::<Vec<_>>());
         let (texts,): (Vec<Option<String>>,) = self.pipeline(&self.shared, &pipeline).await?;
         let mut pipeline = redis::pipe();
         for id in ids {
@@ -379,7 +385,11 @@ impl Store {
     }
 
     /// How many living tokens a key signed, and when the last of them expires.
-    pub async fn live_tokens_of(&self, key_id: &str, now: DateTime<Utc>) -> Result<(u64, Option<DateTime<Utc>>), StoreError> {
+    pub async fn live_tokens_of(
+        &self,
+        key_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(u64, Option<DateTime<Utc>>), StoreError> {
         let mut pipeline = redis::pipe();
         let key = self.schema.live(key_id);
         pipeline.cmd("ZCOUNT").arg(&key).arg(format!("({}", now.timestamp())).arg("+inf");
@@ -394,7 +404,12 @@ fn encode(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::Corrupt("a record has no JSON form".into()))
 }
 
-fn stored(id: AccountId, state: &str, profile: &str, used: &HashMap<String, String>) -> Result<StoredAccount, StoreError> {
+fn stored(
+    id: AccountId,
+    state: &str,
+    profile: &str,
+    used: &HashMap<String, String>,
+) -> Result<StoredAccount, StoreError> {
     let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of account {id}"));
     let versioned = Versioned::parse(state).map_err(|_| corrupt("the state"))?;
     let StateRecord::Live(state) = versioned.record else { return Err(corrupt("the state")) };

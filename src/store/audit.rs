@@ -149,8 +149,10 @@ impl Store {
             }
             Trail::Account(id) => vec![self.schema.acts_of(id), self.schema.activity(id)],
         };
-        let oldest = filter.from.map_or_else(|| "-".to_owned(), |from| (from.timestamp_millis() - EARLY_MS).max(0).to_string());
-        let newest = filter.to.map_or_else(|| "+".to_owned(), |to| (to.timestamp_millis() + LATE_MS).max(0).to_string());
+        let oldest =
+            filter.from.map_or_else(|| "-".to_owned(), |from| (from.timestamp_millis() - EARLY_MS).max(0).to_string());
+        let newest =
+            filter.to.map_or_else(|| "+".to_owned(), |to| (to.timestamp_millis() + LATE_MS).max(0).to_string());
         let mut readers: Vec<Reader> = keys
             .into_iter()
             .enumerate()
@@ -213,8 +215,9 @@ impl Store {
                     _ => lines.len(),
                 };
                 for (index, line) in lines.iter().enumerate().take(unread).rev() {
-                    let event = Event::from_line(line)
-                        .ok_or_else(|| StoreError::Corrupt(format!("the audit entry {} of {}", entry.id, reader.key)))?;
+                    let event = Event::from_line(line).ok_or_else(|| {
+                        StoreError::Corrupt(format!("the audit entry {} of {}", entry.id, reader.key))
+                    })?;
                     reader.ready.push_back((entry.id.clone(), index, event));
                 }
             }

@@ -81,7 +81,9 @@ impl Filler {
         let reply: Option<StreamReadReply> = self.store.query(&self.store.blocking, command).await?;
         let streams = reply.map(|reply| reply.keys).unwrap_or_default();
         for stream in &streams {
-            let Some(shard) = shards.iter().find(|shard| self.store.schema.shard_log(**shard) == stream.key) else { continue };
+            let Some(shard) = shards.iter().find(|shard| self.store.schema.shard_log(**shard) == stream.key) else {
+                continue;
+            };
             self.write(*shard, &stream.ids).await?;
         }
         Ok(!streams.is_empty())
@@ -135,7 +137,11 @@ impl Filler {
             let mut accounts = BTreeMap::<AccountId, Vec<(&str, Option<Event>)>>::new();
             for line in lines.lines() {
                 let Some(event) = Event::from_line(line) else {
-                    tracing::error!(shard, entry = entry.id, "an unreadable entry of the firehose is left out of the activity logs");
+                    tracing::error!(
+                        shard,
+                        entry = entry.id,
+                        "an unreadable entry of the firehose is left out of the activity logs"
+                    );
                     continue;
                 };
                 let concerned: BTreeSet<AccountId> = event.account_id.into_iter().chain(event.actor_id).collect();
@@ -147,7 +153,11 @@ impl Filler {
                 let used = events
                     .iter()
                     .filter_map(|(_, event)| event.as_ref())
-                    .filter(|event| event.account_id == Some(account) && event.kind == kinds::CALL && event.outcome == Outcome::Allowed)
+                    .filter(|event| {
+                        event.account_id == Some(account)
+                            && event.kind == kinds::CALL
+                            && event.outcome == Outcome::Allowed
+                    })
                     .filter_map(|event| Some((event.time.timestamp_millis(), event.token_id?)))
                     .max_by_key(|(time, _)| *time);
                 let mut script = self.store.scripts.activity.prepare_invoke();

@@ -26,8 +26,10 @@ pub struct Target {
 
 /// What a [`Target`] is made of.
 pub struct Address {
-    /// A Unix socket, or `redis://…` / `rediss://…`.
+    /// Where.
     pub place: Place,
+    /// The number of the database.
+    pub database: u32,
     /// ACL user.
     pub user: Option<String>,
     /// Its password.
@@ -46,20 +48,24 @@ pub struct Address {
 pub enum Place {
     /// A Unix socket.
     Socket(std::path::PathBuf),
-    /// A URL.
-    Url(Zeroizing<String>),
+    /// A host and a port, in plain text.
+    Tcp(String, u16),
+    /// A host and a port, over TLS.
+    Tls(String, u16),
 }
 
 impl Target {
     /// Checks the address without connecting.
     pub fn new(address: Address) -> Result<Self, Refused> {
-        let wrong = |error: &redis::RedisError| Refused(format!("the store's address is not usable: {}", describe(error)));
-        let info: ConnectionInfo = match address.place {
-            Place::Socket(path) => ConnectionAddr::Unix(path).into_connection_info(),
-            Place::Url(url) => url.as_str().into_connection_info(),
-        }
-        .map_err(|error| wrong(&error))?;
-        let mut settings: RedisConnectionInfo = info.redis_settings().clone();
+        let wrong =
+            |error: &redis::RedisError| Refused(format!("the store's address is not usable: {}", describe(error)));
+        let place = match address.place {
+            Place::Socket(path) => ConnectionAddr::Unix(path),
+            Place::Tcp(host, port) => ConnectionAddr::Tcp(host, port),
+            Place::Tls(host, port) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        };
+        let info: ConnectionInfo = place.into_connection_info().map_err(|error| wrong(&error))?;
+        let mut settings: RedisConnectionInfo = info.redis_settings().clone().set_db(i64::from(address.database));
         if let Some(user) = address.user {
             settings = settings.set_username(user);
         }
@@ -98,8 +104,11 @@ impl Target {
         .await
         .map_err(|_| ConnectError::Away("no answer".into()))?
         .map_err(|error| ConnectError::of(&error))?;
-        let info: String =
-            redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|error| ConnectError::of(&error))?;
+        let info: String = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| ConnectError::of(&error))?;
         let version = info
             .lines()
             .find_map(|line| line.strip_prefix("valkey_version:").or_else(|| line.strip_prefix("redis_version:")))
@@ -148,11 +157,15 @@ impl ConnectError {
                     Self::Away(describe(error))
                 }
             }
-            ErrorKind::Server(redis::ServerErrorKind::BusyLoading) => Self::Away("the store is loading its data".into()),
+            ErrorKind::Server(redis::ServerErrorKind::BusyLoading) => {
+                Self::Away("the store is loading its data".into())
+            }
             ErrorKind::Parse | ErrorKind::RESP3NotSupported => {
                 Self::Refused("what answers at the store's address is not Redis".into())
             }
-            ErrorKind::InvalidClientConfig => Self::Refused(format!("the store's address is not usable: {}", describe(error))),
+            ErrorKind::InvalidClientConfig => {
+                Self::Refused(format!("the store's address is not usable: {}", describe(error)))
+            }
             _ => Self::Away(describe(error)),
         }
     }

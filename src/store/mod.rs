@@ -3,13 +3,13 @@
 
 mod accounts;
 mod audit;
-pub mod data_dir;
+//DD pub mod data_dir;
 mod error;
 mod filler;
 mod keyring;
 mod link;
 mod nodes;
-pub mod private;
+//PR pub mod private;
 mod roles;
 pub mod schema;
 mod scripts;
@@ -28,9 +28,9 @@ pub use audit::{AuditCursor, AuditFilter, Batch, Trail};
 pub use error::StoreError;
 pub use filler::Filler;
 pub use link::{Address, Place, Target};
-pub use nodes::{Introduction, Node};
-pub use roles::{Named, NamedChange, NamedKind};
 use link::{ConnectError, Link};
+pub use nodes::{Introduction, Node};
+pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
 use scripts::Scripts;
 
@@ -152,7 +152,7 @@ impl Store {
     ) -> Result<Dataset, Result<String, StoreError>> {
         let roles: serde_json::Map<String, serde_json::Value> = crate::permission::built_in_roles()
             .into_iter()
-            .map(|role| (role.name.to_string(), roles::definition(&role).into()))
+            .map(|role| (role.name.to_string(), roles::role_definition(&role).into()))
             .collect();
         let reply: Vec<String> = self
             .run(
@@ -170,7 +170,8 @@ impl Store {
             .map_err(Err)?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["ok", id, issuer, term, counter] => {
-                let epoch = format!("{term}-{counter}").parse().map_err(|_| Err(StoreError::Corrupt("the epoch".into())))?;
+                let epoch =
+                    format!("{term}-{counter}").parse().map_err(|_| Err(StoreError::Corrupt("the epoch".into())))?;
                 let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
                 *self.dataset.write().await = Some(dataset.clone());
                 Ok(dataset)
@@ -233,8 +234,7 @@ impl Store {
         let began = Instant::now();
         connection.set_response_timeout(self.options.replica_timeout + Duration::from_secs(1));
         let timeout = u64::try_from(self.options.replica_timeout.as_millis()).unwrap_or(u64::MAX);
-        let reply: RedisResult<u64> =
-            redis::cmd("WAIT").arg(required).arg(timeout).query_async(&mut connection).await;
+        let reply: RedisResult<u64> = redis::cmd("WAIT").arg(required).arg(timeout).query_async(&mut connection).await;
         let confirmed = reply.inspect_err(|error| self.changes.failed(error)).unwrap_or(0);
         if confirmed < required {
             return Err(StoreError::Unconfirmed { confirmed, required });

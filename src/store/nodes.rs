@@ -59,7 +59,8 @@ impl Store {
     /// Says that the node is there.
     pub async fn announce(&self, id: &str, node: &Introduction) -> Result<(), StoreError> {
         let said = serde_json::to_string(node).map_err(|_| StoreError::Corrupt("a node".into()))?;
-        self.run::<u64>(&self.shared, self.scripts.heartbeat.key(self.schema.nodes()).arg(id).arg(said).arg("")).await?;
+        self.run::<u64>(&self.shared, self.scripts.heartbeat.key(self.schema.nodes()).arg(id).arg(said).arg(""))
+            .await?;
         Ok(())
     }
 

@@ -62,12 +62,12 @@ struct TeamDefinition {
 }
 
 /// A role as it lies in the store.
-pub(crate) fn definition(role: &Role) -> String {
+pub fn role_definition(role: &Role) -> String {
     json!({"d": role.description, "p": role.permissions}).to_string()
 }
 
 /// A team as it lies in the store.
-pub(crate) fn team_definition(team: &Team) -> String {
+pub fn team_definition(team: &Team) -> String {
     json!({"d": team.description}).to_string()
 }
 

@@ -125,10 +125,28 @@ impl Schema {
         let prefix = &self.prefix;
         let mut rules = vec!["on".into(), "resetkeys".into(), "resetchannels".into(), "-@all".into()];
         rules.extend(["meta", "roles", "keyring", "feed", "s:*"].map(|key| format!("%R~{{{prefix}}}:{key}")));
-        rules.extend([format!("~{{{prefix}}}:nodes"), format!("~{{{prefix}:a*}}:log"), format!("~{{{prefix}:a*}}:heads")]);
+        rules.extend([
+            format!("~{{{prefix}}}:nodes"),
+            format!("~{{{prefix}:a*}}:log"),
+            format!("~{{{prefix}:a*}}:heads"),
+        ]);
         rules.extend(
-            ["hello", "auth", "ping", "client|setinfo", "select", "evalsha", "eval", "script|load", "get", "hget", "hset", "xread", "xadd"]
-                .map(|command| format!("+{command}")),
+            [
+                "hello",
+                "auth",
+                "ping",
+                "client|setinfo",
+                "select",
+                "evalsha",
+                "eval",
+                "script|load",
+                "get",
+                "hget",
+                "hset",
+                "xread",
+                "xadd",
+            ]
+            .map(|command| format!("+{command}")),
         );
         rules
     }
@@ -137,6 +155,8 @@ impl Schema {
 /// The shard that the events of a node go to.
 pub fn shard_of(node: &str) -> u16 {
     // Any fixed spread will do; FNV-1a is one that stays the same for ever.
-    let hash = node.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = node
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     u16::try_from(hash % u64::from(SHARDS)).unwrap_or(0)
 }

@@ -6,7 +6,8 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaKeyPair,
 };
 use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{AlgorithmFamily, DecodingKey};
@@ -54,7 +55,8 @@ impl VerificationKey {
             Algorithm::EdDSA => DecodingKey::from_ed_der(raw),
             Algorithm::RS256 | Algorithm::PS256 => DecodingKey::from_rsa_der(raw),
         };
-        let jwk = Jwk::from_decoding_key(&decoding, Some(algorithm.in_library())).map_err(|_| KeyError::UnusablePublic)?;
+        let jwk =
+            Jwk::from_decoding_key(&decoding, Some(algorithm.in_library())).map_err(|_| KeyError::UnusablePublic)?;
         Self::from_jwk(algorithm, jwk)
     }
 
@@ -148,7 +150,8 @@ impl SigningKey {
     pub fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let (pair, public) = match algorithm {
             Algorithm::ES256 => {
-                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeyError::Unusable)?;
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
+                    .map_err(|_| KeyError::Unusable)?;
                 let public = VerificationKey::from_raw(algorithm, pair.public_key().as_ref())?;
                 (Pair::Ecdsa(pair), public)
             }

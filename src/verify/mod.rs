@@ -42,7 +42,10 @@ impl<C: Clock + ?Sized> Verifier<C> {
         let mut keys = source.keys();
         if keys.find(&header.key_id).is_none() {
             // K6: a key may be younger than our copy of the set.
-            keys = source.keys_for_unknown(&header.key_id).await.map_err(|_| Refusal::unproven(Reason::StoreUnavailable))?;
+            keys = source
+                .keys_for_unknown(&header.key_id)
+                .await
+                .map_err(|_| Refusal::unproven(Reason::StoreUnavailable))?;
         }
         let key = keys.find(&header.key_id).ok_or(Refusal::unproven(Reason::UnknownKey))?;
         if key.public.algorithm() != header.algorithm {
@@ -94,11 +97,7 @@ impl<C: Clock + ?Sized> Verifier<C> {
         let powers = snapshot.powers();
         let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
         let verified = Verified::new(holder, &claims, state.clone(), powers);
-        if allowed {
-            Ok(verified)
-        } else {
-            Err(Refusal::insufficient(verified))
-        }
+        if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
     }
 
     fn unfit_claims(&self, claims: &Claims, demand: &Demand) -> Option<Reason> {

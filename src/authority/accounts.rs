@@ -1,0 +1,399 @@
+//! Accounts: create, read, change, delete.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+
+use super::call::By;
+use super::{AccountRef, Act, Authority, Error, FieldError, Issued, Receipt};
+use crate::account::{Account, AccountId, AccountState, Audience, Kind, StateRecord, Status, limits};
+use crate::audit::{Event, Outcome, kinds};
+use crate::epoch::Epoch;
+use crate::name::{Description, RoleName, TeamName, Username};
+use crate::permission::{ADMIN, Grant, Powers, Role};
+use crate::store::{AccountChange, Committed, Named, Profile, StoredAccount};
+
+/// A new account.
+#[derive(Debug, Clone)]
+pub struct NewAccount {
+    /// Its name.
+    pub username: Username,
+    /// For people.
+    pub description: Description,
+    /// The default role.
+    pub role: RoleName,
+    /// Team to role in that team.
+    pub teams: BTreeMap<TeamName, RoleName>,
+    /// Audiences of its tokens.
+    pub audiences: Vec<Audience>,
+    /// Networks that its tokens may be used from.
+    pub allowed_networks: Vec<IpNet>,
+    /// The lifetime of its first token.
+    pub valid_for_months: u32,
+}
+
+/// What shall be changed; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct AccountPatch {
+    /// For people.
+    pub description: Option<Description>,
+    /// The default role.
+    pub role: Option<RoleName>,
+    /// All team roles.
+    pub teams: Option<BTreeMap<TeamName, RoleName>>,
+    /// All audiences.
+    pub audiences: Option<Vec<Audience>>,
+    /// All networks.
+    pub allowed_networks: Option<Vec<IpNet>>,
+    /// Enabled or disabled.
+    pub status: Option<Status>,
+}
+
+/// Which accounts are wanted; what is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct AccountFilter {
+    /// Part of the username or the description, in any case.
+    pub query: Option<String>,
+    /// With this default role, or this role in a team.
+    pub role: Option<RoleName>,
+    /// Members of this team.
+    pub team: Option<TeamName>,
+    /// Of this status.
+    pub status: Option<Status>,
+    /// Whose current token expires before.
+    pub expires_before: Option<DateTime<Utc>>,
+}
+
+/// A page of accounts.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct AccountPage {
+    /// In the order of usernames.
+    pub items: Vec<Account>,
+    /// For the next page; null: there is none.
+    #[schema(required = true)]
+    pub next_cursor: Option<String>,
+}
+
+impl AccountFilter {
+    fn passes(&self, account: &StoredAccount) -> bool {
+        let state = &account.state;
+        let expiry = state.token_id.and(account.profile.token.as_ref()).map(|token| token.expires_at);
+        self.query.as_ref().is_none_or(|query| {
+            state.username.as_str().contains(query.as_str())
+                || account.profile.description.as_str().to_lowercase().contains(query.as_str())
+        }) && self
+            .role
+            .as_ref()
+            .is_none_or(|role| state.role == *role || state.teams.values().any(|other| other == role))
+            && self.team.as_ref().is_none_or(|team| state.teams.contains_key(team))
+            && self.status.is_none_or(|status| state.status == status)
+            && self.expires_before.is_none_or(|before| expiry.is_some_and(|expiry| expiry < before))
+    }
+}
+
+impl Authority {
+    /// Creates an account with its first token.
+    pub async fn create_account(&self, act: &Act, new: NewAccount) -> Result<Issued, Error> {
+        self.check_shape(&new.teams, &new.audiences, &new.allowed_networks)?;
+        self.check_lifetime(new.valid_for_months)?;
+        let now = self.clock.now();
+        let mut state = AccountState {
+            username: new.username,
+            generation: 0,
+            token_id: None,
+            status: Status::Active,
+            role: new.role,
+            teams: new.teams,
+            audiences: new.audiences,
+            allowed_networks: new.allowed_networks,
+            binding: None,
+            previous: None,
+        };
+        let roles = self.store.roles().await?;
+        self.check_names(&state, &roles).await?;
+        may_grant(act.actor.powers(), &powers_of(&state, &roles))?;
+        let reuse = self.name_to_take_over(&state.username, now).await?;
+        let id = AccountId::new(now);
+        let mut profile = Profile {
+            kind: Kind::Service,
+            description: new.description,
+            created_at: now,
+            updated_at: now,
+            token: None,
+            previous: None,
+        };
+        let signed = self.sign_next(id, &mut state, &mut profile, new.valid_for_months, 0)?;
+        let event = self
+            .act_event(By::Somebody(act), kinds::ACCOUNT_CREATE, id, &state, &profile)
+            .detail("role", state.role.as_str());
+        let change = AccountChange {
+            id,
+            before: None,
+            after: Some((&state, &profile)),
+            admin_until: self.admin_until(&state, &profile),
+            reuse,
+            keys_version: Some(signed.keys_version),
+            now,
+            event: &event,
+        };
+        let committed = self.commit(By::Somebody(act), &change).await?;
+        self.issued(id, state, profile, signed, committed, None)
+    }
+
+    /// One account.
+    pub async fn account(&self, wanted: &AccountRef) -> Result<StoredAccount, Error> {
+        let id = match wanted {
+            AccountRef::Id(id) => *id,
+            AccountRef::Name(name) => self.store.id_of(name).await?.ok_or(Error::NotFound("account"))?,
+        };
+        self.store.account(id).await?.ok_or(Error::NotFound("account"))
+    }
+
+    /// A page of accounts.
+    pub async fn accounts(
+        &self,
+        filter: &AccountFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<AccountPage, Error> {
+        let page = self.store.list(after, limit, |account| filter.passes(account)).await?;
+        Ok(AccountPage { items: page.accounts.iter().map(StoredAccount::view).collect(), next_cursor: page.next })
+    }
+
+    /// Changes an account. `if_match`: only if it still has one of these versions.
+    pub async fn update_account(
+        &self,
+        act: &Act,
+        wanted: &AccountRef,
+        patch: AccountPatch,
+        if_match: Option<&[Epoch]>,
+    ) -> Result<(Account, Receipt), Error> {
+        let before = self.account(wanted).await?;
+        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        if if_match.is_some_and(|versions| !versions.contains(&before.version)) {
+            return Err(Error::PreconditionFailed);
+        }
+        let now = self.clock.now();
+        let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
+        let mut changed = Vec::new();
+        if let Some(description) = patch.description {
+            profile.description = description;
+            changed.push("description");
+        }
+        if let Some(role) = patch.role {
+            state.role = role;
+            changed.push("role");
+        }
+        if let Some(teams) = patch.teams {
+            state.teams = teams;
+            changed.push("teams");
+        }
+        if let Some(audiences) = patch.audiences {
+            state.audiences = audiences;
+            changed.push("audiences");
+        }
+        let new_networks = patch.allowed_networks.is_some();
+        if let Some(networks) = patch.allowed_networks {
+            state.allowed_networks = networks;
+            changed.push("allowed_networks");
+        }
+        if let Some(status) = patch.status {
+            state.status = status;
+            changed.push("status");
+        }
+        self.check_shape(&state.teams, &state.audiences, &state.allowed_networks)?;
+        self.check_length(before.id, &state)?;
+        let roles = self.store.roles().await?;
+        self.check_names(&state, &roles).await?;
+        // To take power away from somebody, or to give it back, is to dispose of it: one must hold it. Disabling alone is
+        // open to whoever may write accounts, because it must be quick.
+        let disposes = state.role != before.state.role
+            || state.teams != before.state.teams
+            || state.audiences != before.state.audiences
+            || state.allowed_networks != before.state.allowed_networks
+            || (state.status == Status::Active && before.state.status != Status::Active);
+        if disposes {
+            may_grant(act.actor.powers(), &powers_of(&before.state, &roles))?;
+            may_grant(act.actor.powers(), &powers_of(&state, &roles))?;
+        }
+        profile.updated_at = now;
+        let mut admin_until = self.admin_until(&state, &profile);
+        if new_networks && !act.call.client_address().is_some_and(|address| state.admits(address)) {
+            // A restriction that already shuts out whoever makes it could shut out everybody.
+            admin_until = admin_until.filter(|_| state.allowed_networks.is_empty());
+        }
+        let event = self
+            .act_event(By::Somebody(act), kinds::ACCOUNT_UPDATE, before.id, &state, &profile)
+            .detail("changed", changed);
+        let event = match patch.status {
+            Some(Status::Active) => event.detail("status", "active"),
+            Some(Status::Disabled) => event.detail("status", "disabled"),
+            None => event,
+        };
+        let change = AccountChange {
+            id: before.id,
+            before: Some(&before),
+            after: Some((&state, &profile)),
+            admin_until,
+            reuse: None,
+            keys_version: None,
+            now,
+            event: &event,
+        };
+        let committed = self.commit(By::Somebody(act), &change).await.map_err(|error| match error {
+            Error::Conflict if if_match.is_some() => Error::PreconditionFailed,
+            other => other,
+        })?;
+        let after = StoredAccount { version: committed.epoch, state, profile, ..before };
+        Ok((after.view(), self.receipt(committed, None)))
+    }
+
+    /// Deletes an account. Its activity stays readable, and its name taken for as long.
+    pub async fn delete_account(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
+        let before = self.account(wanted).await?;
+        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_DELETE, before.id, &before.state, &before.profile);
+        let change = AccountChange {
+            id: before.id,
+            before: Some(&before),
+            after: None,
+            admin_until: None,
+            reuse: None,
+            keys_version: None,
+            now: self.clock.now(),
+            event: &event,
+        };
+        let committed = self.commit(By::Somebody(act), &change).await?;
+        Ok(self.receipt(committed, None))
+    }
+
+    /// Commits a change in which an act's event lies; from then on the call is recorded.
+    pub(super) async fn commit(&self, by: By<'_>, change: &AccountChange<'_>) -> Result<Committed, Error> {
+        let committed = self.store.change_account(change).await.map_err(Error::of_account)?;
+        if let By::Somebody(act) = by {
+            act.call.record().committed = true;
+        }
+        self.metrics.acts.inc();
+        Ok(committed)
+    }
+
+    /// The event of an act upon an account, as the account will be.
+    pub(super) fn act_event(
+        &self,
+        by: By<'_>,
+        kind: &'static str,
+        id: AccountId,
+        state: &AccountState,
+        profile: &Profile,
+    ) -> Event {
+        let mut event = match by {
+            By::Somebody(act) => {
+                let mut record = act.call.record();
+                record.kind = Some(kind);
+                record.target = Some((id, state.username.to_string()));
+                drop(record);
+                act.call.event(kind, Outcome::Done, self.clock.as_ref())
+            }
+            By::Machine => Event::new(self.clock.now(), kind, Outcome::Done),
+        };
+        event.account_id = Some(id);
+        event.username = Some(state.username.to_string());
+        event.token_id = state.token_id;
+        event.generation = Some(state.generation);
+        event.key_id = state.token_id.and(profile.token.as_ref()).map(|token| token.key_id.clone());
+        self.recorder.number(event)
+    }
+
+    fn check_shape(
+        &self,
+        teams: &BTreeMap<TeamName, RoleName>,
+        audiences: &[Audience],
+        networks: &[IpNet],
+    ) -> Result<(), Error> {
+        let mut errors = Vec::new();
+        let mut wrong = |field: &str, message: String| errors.push(FieldError { field: field.into(), message });
+        if teams.len() > limits::TEAMS {
+            wrong("teams", format!("an account is a member of at most {} teams", limits::TEAMS));
+        }
+        if audiences.len() > limits::AUDIENCES {
+            wrong("audiences", format!("an account has at most {} audiences", limits::AUDIENCES));
+        }
+        if audiences.iter().collect::<BTreeSet<_>>().len() != audiences.len() {
+            wrong("audiences", "an audience is named twice".into());
+        }
+        if networks.len() > limits::NETWORKS {
+            wrong("allowed_networks", format!("an account is restricted to at most {} networks", limits::NETWORKS));
+        }
+        if let Some(network) = networks.iter().find(|network| network.trunc() != **network) {
+            wrong(
+                "allowed_networks",
+                format!("{network} has bits beyond its prefix; the network is {}", network.trunc()),
+            );
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
+    }
+
+    /// Roles and teams must be there. The script looks again; here the answer can name all that is wrong.
+    async fn check_names(&self, state: &AccountState, roles: &BTreeMap<RoleName, Named<Role>>) -> Result<(), Error> {
+        let mut errors = Vec::new();
+        if !roles.contains_key(&state.role) {
+            errors.push(FieldError { field: "role".into(), message: format!("there is no role {}", state.role) });
+        }
+        let teams = if state.teams.is_empty() { BTreeMap::new() } else { self.store.teams().await? };
+        for (team, role) in &state.teams {
+            let field = format!("teams.{team}");
+            if !teams.contains_key(team) {
+                errors.push(FieldError { field: field.clone(), message: format!("there is no team {team}") });
+            }
+            if !roles.contains_key(role) {
+                errors.push(FieldError { field, message: format!("there is no role {role}") });
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
+    }
+
+    /// A name is free, or belonged to an account that was deleted so long ago that its activity is gone too.
+    async fn name_to_take_over(&self, name: &Username, now: DateTime<Utc>) -> Result<Option<AccountId>, Error> {
+        let Some(holder) = self.store.id_of(name).await? else { return Ok(None) };
+        let retention = i64::try_from(self.settings.name_retention.as_secs()).unwrap_or(i64::MAX);
+        match self.store.record(holder).await?.map(|versioned| versioned.record) {
+            Some(StateRecord::Deleted(gone)) if gone.deleted_at.saturating_add(retention) < now.timestamp() => {
+                Ok(Some(holder))
+            }
+            _ => Err(Error::UsernameTaken),
+        }
+    }
+
+    /// Until when the account is an active admin that can use Countermark's own API.
+    pub(super) fn admin_until(&self, state: &AccountState, profile: &Profile) -> Option<DateTime<Utc>> {
+        let token = state.token_id.and(profile.token.as_ref())?;
+        let able = state.role.as_str() == ADMIN
+            && state.status == Status::Active
+            && token.for_own_api
+            && (state.audiences.is_empty() || state.audiences.contains(&self.own_audience));
+        able.then_some(token.expires_at)
+    }
+}
+
+/// What an account may do by these definitions.
+pub(super) fn powers_of(state: &AccountState, roles: &BTreeMap<RoleName, Named<Role>>) -> Powers {
+    let grants = |role: &RoleName| -> BTreeSet<Grant> {
+        roles.get(role).map(|role| role.definition.permissions.clone()).unwrap_or_default()
+    };
+    Powers {
+        default: grants(&state.role),
+        teams: state.teams.iter().map(|(team, role)| (team.clone(), grants(role))).collect(),
+    }
+}
+
+/// Nobody can grant what he doesn't hold; what one holds only in a team can be granted only in that team.
+pub(super) fn may_grant(held: &Powers, wanted: &Powers) -> Result<(), Error> {
+    match held.lacking_of(wanted) {
+        None => Ok(()),
+        Some((grant, None)) => Err(Error::Lacking(format!("nobody can grant what they don't hold: {grant}"))),
+        Some((grant, Some(team))) => {
+            Err(Error::Lacking(format!("nobody can grant what they don't hold: {grant} in the team {team}")))
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The first start, and every later one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::call::By;
+use super::{Authority, Error, Guessing, Metrics, Recorder, Settings, Writer};
+use crate::account::{AccountId, AccountState, Kind, Status};
+use crate::audit::kinds;
+use crate::clock::{Clock, uuid_v7};
+use crate::config::{SecretSource, read_private};
+use crate::keyring::{KeyringError, Keys, MasterKey};
+use crate::name::Username;
+use crate::permission::ADMIN;
+use crate::store::{AccountChange, Dataset, Profile, Store, StoreError};
+use crate::token::Algorithm;
+use crate::verify::Verifier;
+
+/// Why an authority does not come to be.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// Somebody has to change something first.
+    #[error("{0}")]
+    Refused(String),
+    /// The store is away; it may come.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an authority is made of.
+pub struct Startup {
+    /// The store.
+    pub store: Arc<Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where the master key is.
+    pub master_key: SecretSource,
+    /// The issuer URL, if one is configured.
+    pub issuer: Option<String>,
+    /// The issuer URL of a dataset that has none yet.
+    pub default_issuer: String,
+    /// The algorithm of the first key.
+    pub algorithm: Algorithm,
+    /// The node's name.
+    pub node: String,
+    /// How many events may wait.
+    pub audit_queue: usize,
+    /// Invalid signatures that an address may send: a minute, and at once.
+    pub guessing: (u32, u32),
+    /// The rest.
+    pub settings: Settings,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Where the first admin's token is, if this start made him.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstAdmin {
+    /// The file, mode 0600.
+    pub token_file: PathBuf,
+}
+
+impl Startup {
+    /// Meets the store and sets it up where it is empty.
+    pub async fn run(self) -> Result<(Authority, Writer), BootstrapError> {
+        let dataset = self.meet().await?;
+        let master = self.master_key().await?;
+        let keys = self.keys(&master, &dataset).await?;
+        let own_audience = dataset
+            .issuer
+            .parse()
+            .map_err(|_| BootstrapError::Refused(format!("the issuer {} can't be an audience", dataset.issuer)))?;
+        let last_sequence = self.store.last_sequence(&self.node).await?;
+        let (recorder, writer) = Recorder::new(self.node, last_sequence, self.audit_queue, Arc::clone(&self.metrics));
+        let mut issuers = vec![dataset.issuer.clone()];
+        issuers.extend(self.settings.also_accept_issuers.iter().cloned());
+        let authority = Authority {
+            verifier: Verifier::new(issuers, Arc::clone(&self.clock)),
+            guessing: Guessing::new(self.guessing.0, self.guessing.1),
+            store: self.store,
+            clock: self.clock,
+            keys: Arc::new(keys),
+            recorder,
+            metrics: self.metrics,
+            settings: self.settings,
+            dataset,
+            own_audience,
+        };
+        Ok((authority, writer))
+    }
+
+    async fn meet(&self) -> Result<Dataset, BootstrapError> {
+        let new_id = uuid_v7(self.clock.now()).to_string();
+        let former = &self.settings.also_accept_issuers;
+        let met = self.store.meet(&new_id, self.issuer.as_deref(), former).await;
+        let met = match met {
+            // A dataset keeps the issuer that it was given by its first start, whatever port the next one has.
+            Ok(dataset) if dataset.issuer.is_empty() => {
+                self.store.meet(&new_id, Some(&self.default_issuer), former).await
+            }
+            other => other,
+        };
+        met.map_err(|error| match error {
+            Ok(other) => BootstrapError::Refused(format!(
+                "this dataset's issuer is {other}, and every token says so. To go on with it, leave --issuer out. \
+                 To move to {}, add also_accept_issuers = [\"{other}\"] to the configuration: tokens of both are then accepted, \
+                 and new ones come from the new issuer",
+                self.issuer.as_deref().unwrap_or(&self.default_issuer)
+            )),
+            Err(error) => BootstrapError::Store(error),
+        })
+    }
+
+    /// K5: a master key is only ever made for a store that holds nothing sealed.
+    async fn master_key(&self) -> Result<MasterKey, BootstrapError> {
+        let refused = |text: String| BootstrapError::Refused(text);
+        if let SecretSource::File(path) = &self.master_key
+            && !path.exists()
+        {
+            if self.store.sealed_keyring().await?.is_some() {
+                return Err(refused(format!(
+                    "the master key {} is missing, and the signing keys in the store are sealed under it. Restore the file from \
+                     your backup, or name it with --master-key-file. No new key is made over the old ones",
+                    path.display()
+                )));
+            }
+            let master = MasterKey::generate().map_err(|error| refused(error.to_string()))?;
+            return match master.write_new(path) {
+                Ok(()) => Ok(master),
+                // Another process on this machine was faster.
+                Err(_) if path.exists() => read_master_key(path),
+                Err(error) => Err(refused(error.to_string())),
+            };
+        }
+        let secret = self.master_key.read().map_err(|error| refused(error.to_string()))?;
+        MasterKey::parse(secret.expose()).map_err(|error| refused(error.to_string()))
+    }
+
+    async fn keys(&self, master: &MasterKey, dataset: &Dataset) -> Result<Keys, BootstrapError> {
+        let wrong = |error| match error {
+            KeyringError::Store(error) => BootstrapError::Store(error),
+            other => BootstrapError::Refused(other.to_string()),
+        };
+        let open = || Keys::open(Arc::clone(&self.store), master.clone(), &dataset.id, Arc::clone(&self.clock));
+        if let Some(keys) = open().await.map_err(wrong)? {
+            return Ok(keys);
+        }
+        Keys::create(&self.store, master, &dataset.id, self.algorithm, self.clock.now()).await.map_err(wrong)?;
+        open()
+            .await
+            .map_err(wrong)?
+            .ok_or_else(|| BootstrapError::Refused("the signing keys vanished from the store".into()))
+    }
+}
+
+fn read_master_key(path: &Path) -> Result<MasterKey, BootstrapError> {
+    let bytes = read_private(path).map_err(|error| BootstrapError::Refused(error.to_string()))?;
+    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    MasterKey::parse(&text).map_err(|error| BootstrapError::Refused(error.to_string()))
+}
+
+impl Authority {
+    /// A year where that is allowed, else the longest.
+    pub(super) fn default_lifetime(&self) -> u32 {
+        let allowed = &self.settings.valid_for_months;
+        if allowed.contains(&12) { 12 } else { allowed.last().copied().unwrap_or(12) }
+    }
+
+    /// Makes the first admin of an empty dataset and hands its token over to `keep`, before anything is committed: a token
+    /// that could not be kept must not become anybody's. `false`: there is one, or another process was faster.
+    pub async fn create_first_admin(&self, keep: impl FnOnce(&str) -> std::io::Result<()>) -> Result<bool, Error> {
+        let username: Username = ADMIN.parse().map_err(|_| Error::Internal("the admin's name".into()))?;
+        if self.store.has_admin().await? || self.store.id_of(&username).await?.is_some() {
+            return Ok(false);
+        }
+        let now = self.clock.now();
+        let id = AccountId::new(now);
+        let mut state = AccountState {
+            username,
+            generation: 0,
+            token_id: None,
+            status: Status::Active,
+            role: ADMIN.parse().map_err(|_| Error::Internal("the admin's role".into()))?,
+            teams: Default::default(),
+            audiences: Vec::new(),
+            allowed_networks: Vec::new(),
+            binding: None,
+            previous: None,
+        };
+        let mut profile = Profile {
+            kind: Kind::Service,
+            description: "The first admin".parse().unwrap_or_default(),
+            created_at: now,
+            updated_at: now,
+            token: None,
+            previous: None,
+        };
+        let signed = self.sign_next(id, &mut state, &mut profile, self.default_lifetime(), 0)?;
+        keep(signed.token())
+            .map_err(|error| Error::Internal(format!("the first admin's token can't be kept: {error}")))?;
+        let event = self.act_event(By::Machine, kinds::BOOTSTRAP, id, &state, &profile);
+        let change = AccountChange {
+            id,
+            before: None,
+            after: Some((&state, &profile)),
+            admin_until: self.admin_until(&state, &profile),
+            reuse: None,
+            keys_version: Some(signed.keys_version),
+            now,
+            event: &event,
+        };
+        match self.commit(By::Machine, &change).await {
+            Ok(_) => Ok(true),
+            Err(Error::UsernameTaken) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::account::AccountId;
+use crate::audit::{Event, Outcome, kinds, printable};
+use crate::clock::Clock;
+use crate::name::TeamName;
+use crate::permission::Permission;
+use crate::verify::{Holder, Reason, Verified};
+
+/// One request, as the audit will tell of it. Cheap to clone; all clones are the same call.
+#[derive(Clone)]
+pub struct Call(Arc<Inner>);
+
+struct Inner {
+    request_id: String,
+    method: String,
+    path: String,
+    client_address: Option<IpAddr>,
+    user_agent: Option<String>,
+    began: Instant,
+    record: Mutex<CallRecord>,
+}
+
+/// What has become known of a call.
+#[derive(Debug, Clone, Default)]
+pub struct CallRecord {
+    /// Whose token it came with, if that was genuine.
+    pub holder: Option<Holder>,
+    /// What it is, if not just a call.
+    pub kind: Option<&'static str>,
+    /// The permission that it was asked for.
+    pub permission: Option<Permission>,
+    /// The team in which.
+    pub team: Option<TeamName>,
+    /// The account that it is about, with its name, if not the caller's own.
+    pub target: Option<(AccountId, String)>,
+    /// The request behind it, where it came through a gateway.
+    pub original: Option<(String, String)>,
+    /// Why the token was refused.
+    pub refusal: Option<Reason>,
+    /// Whether the token came in plain text.
+    pub exposed: bool,
+    /// Whether the act's own script has committed its event (A1).
+    pub committed: bool,
+    /// When the decision about the token stood, in microseconds since the call began.
+    pub decided_us: Option<u64>,
+}
+
+impl Call {
+    /// A call that begins now.
+    pub fn begin(
+        request_id: String,
+        method: &str,
+        path: &str,
+        client_address: Option<IpAddr>,
+        user_agent: Option<&str>,
+        clock: &dyn Clock,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            request_id,
+            method: printable(method, 32),
+            path: printable(path, 512),
+            client_address,
+            user_agent: user_agent.map(|agent| printable(agent, 200)),
+            began: clock.monotonic(),
+            record: Mutex::default(),
+        }))
+    }
+
+    /// Its id.
+    pub fn request_id(&self) -> &str {
+        &self.0.request_id
+    }
+
+    /// Where it comes from.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.0.client_address
+    }
+
+    /// What has become known of it.
+    pub fn record(&self) -> MutexGuard<'_, CallRecord> {
+        self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Microseconds since it began.
+    pub fn elapsed_us(&self, clock: &dyn Clock) -> u64 {
+        u64::try_from(clock.monotonic().duration_since(self.0.began).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Its event as far as it is known.
+    pub fn event(&self, kind: &str, outcome: Outcome, clock: &dyn Clock) -> Event {
+        let record = self.record();
+        let mut event = Event::new(clock.now(), kind, outcome);
+        let (method, path) = match &record.original {
+            Some((method, path)) => (method.clone(), path.clone()),
+            None => (self.0.method.clone(), self.0.path.clone()),
+        };
+        event.method = Some(method);
+        event.path = Some(path);
+        event.client_address = self.0.client_address.map(|address| address.to_string());
+        event.user_agent.clone_from(&self.0.user_agent);
+        event.request_id = Some(self.0.request_id.clone());
+        event.permission = record.permission.as_ref().map(ToString::to_string);
+        event.team = record.team.as_ref().map(ToString::to_string);
+        if let Some(holder) = &record.holder {
+            event.account_id = Some(holder.account);
+            event.username = holder.username.as_ref().map(ToString::to_string);
+            event.token_id = Some(holder.token_id);
+            event.generation = Some(holder.generation);
+            event.key_id = Some(holder.key_id.clone());
+        }
+        if let Some((target, username)) = &record.target {
+            // About somebody else: the token that was used is a detail.
+            event.actor_id = event.account_id.replace(*target);
+            event.username = Some(username.clone());
+            if let Some(token) = event.token_id.take() {
+                event = event.detail("actor_token_id", token.to_string());
+            }
+            event.generation = None;
+            event.key_id = None;
+        }
+        let decided = record.decided_us.filter(|_| kind == kinds::CALL);
+        drop(record);
+        event.duration_us = Some(decided.unwrap_or_else(|| self.elapsed_us(clock)));
+        event
+    }
+}
+
+/// Somebody who was let in, and the call in which he acts.
+#[derive(Clone)]
+pub struct Act {
+    /// Who.
+    pub actor: Verified,
+    /// In which call.
+    pub call: Call,
+}
+
+/// On whose behalf something is changed.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    /// Somebody who was let in.
+    Somebody(&'a Act),
+    /// Countermark itself: the first start, the end of an overlap, whoever holds the master key.
+    Machine,
+}

@@ -1,0 +1,132 @@
+use crate::account::AccountId;
+use crate::keyring::KeyringError;
+use crate::store::StoreError;
+use crate::verify::Refusal;
+
+/// One field that is wrong, and what it may be.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Its path: `teams.payments`.
+    pub field: String,
+    /// What is wrong, and what is allowed.
+    pub message: String,
+}
+
+/// Why something was not done. The text is for the caller; a cause that is none of his business stands apart.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The token does not do.
+    #[error("the token was refused: {}", .0.reason)]
+    Refused(Box<Refusal>),
+    /// The caller would grant what he does not hold.
+    #[error("{0}")]
+    Lacking(String),
+    /// Fields are wrong.
+    #[error("a field is wrong")]
+    Invalid(Vec<FieldError>),
+    /// There is none.
+    #[error("there is no {0}")]
+    NotFound(&'static str),
+    /// The account changed since `If-Match`.
+    #[error("the account has changed since it was read")]
+    PreconditionFailed,
+    /// Another change came first.
+    #[error("another change came first; read again and repeat")]
+    Conflict,
+    /// The name belongs to another account.
+    #[error("the username is taken, or belonged to an account whose activity is still kept")]
+    UsernameTaken,
+    /// Nobody could administer any more.
+    #[error("this would leave no active admin; make another account admin first")]
+    LastAdmin,
+    /// Accounts still have it.
+    #[error("{0} accounts still have this role; give them another one first")]
+    RoleInUse(u64),
+    /// Accounts are still in it.
+    #[error("{0} accounts are still members of this team; remove them first")]
+    TeamInUse(u64),
+    /// It can't be changed.
+    #[error("the roles admin and auditor are built in and can't be changed or deleted")]
+    BuiltIn,
+    /// No token for a disabled account.
+    #[error("the account is disabled; enable it first")]
+    AccountDisabled,
+    /// The state can't be known, or not be changed. Nothing was done.
+    #[error("the store is not available; nothing was changed, try again")]
+    Unavailable(String),
+    /// The change may or may not have been made.
+    #[error("the store did not confirm the change in time: it may or may not have been made. Repeating it is safe")]
+    Uncertain(String),
+    /// Something that must not happen.
+    #[error("an internal error; the log has the cause under this request's id")]
+    Internal(String),
+}
+
+impl Error {
+    /// One wrong field.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+
+    pub(super) fn of_account(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound("account"),
+            other => Self::from(other),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => Self::Unavailable(cause),
+            StoreError::Uncertain(cause) => Self::Uncertain(cause),
+            StoreError::Unconfirmed { .. } => Self::Uncertain(error.to_string()),
+            StoreError::Conflict | StoreError::KeysChanged => Self::Conflict,
+            StoreError::NotFound => Self::NotFound("such thing"),
+            StoreError::UsernameTaken => Self::UsernameTaken,
+            StoreError::LastAdmin => Self::LastAdmin,
+            StoreError::InUse(count) => Self::RoleInUse(count),
+            StoreError::UnknownRole(role) => Self::field("role", format!("there is no role {role}")),
+            StoreError::UnknownTeam(team) => Self::field(format!("teams.{team}"), format!("there is no team {team}")),
+            StoreError::Corrupt(what) => Self::Internal(format!("the store holds something unreadable: {what}")),
+        }
+    }
+}
+
+impl From<KeyringError> for Error {
+    fn from(error: KeyringError) -> Self {
+        match error {
+            KeyringError::Store(error) => error.into(),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<crate::clock::NoRandomness> for Error {
+    fn from(error: crate::clock::NoRandomness) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<crate::token::KeyError> for Error {
+    fn from(error: crate::token::KeyError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// Either spelling of an account in a path.
+#[derive(Debug, Clone)]
+pub enum AccountRef {
+    /// By id.
+    Id(AccountId),
+    /// By name.
+    Name(crate::name::Username),
+}

@@ -1,0 +1,116 @@
+//! What is told of the signing keys.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{Authority, Error};
+use crate::clock::rfc3339;
+use crate::token::Algorithm;
+use crate::verify::KeyState;
+
+/// How long a key is published before it signs (K1), so that every cache of the key set has it.
+const PUBLISH_AHEAD: TimeDelta = TimeDelta::hours(24);
+
+/// A key as the outside sees it.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct KeyView {
+    /// RFC 7638 thumbprint; the `kid`.
+    pub id: String,
+    /// Its one algorithm.
+    pub algorithm: Algorithm,
+    /// Its state.
+    pub state: KeyState,
+    /// When it was made.
+    #[serde(with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+    /// Since when it is published.
+    #[serde(with = "rfc3339::option")]
+    #[schema(required = true)]
+    pub published_at: Option<DateTime<Utc>>,
+    /// Since when it signs, or signed.
+    #[serde(with = "rfc3339::option")]
+    #[schema(required = true)]
+    pub activated_at: Option<DateTime<Utc>>,
+    /// Since when it is retired.
+    #[serde(with = "rfc3339::option")]
+    #[schema(required = true)]
+    pub retired_at: Option<DateTime<Utc>>,
+    /// Living tokens that it signed.
+    pub live_tokens: u64,
+    /// When the last of them expires.
+    #[serde(with = "rfc3339::option")]
+    #[schema(required = true)]
+    pub last_expiry: Option<DateTime<Utc>>,
+    /// What may be done with it next; null: nothing.
+    #[schema(required = true)]
+    pub next_step: Option<NextStep>,
+}
+
+/// What may be done with a key next.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct NextStep {
+    /// `activate` or `retire`.
+    pub action: &'static str,
+    /// From when on.
+    #[serde(with = "rfc3339")]
+    pub possible_at: DateTime<Utc>,
+}
+
+impl Authority {
+    /// All keys, in the order in which they were made.
+    pub async fn key_views(&self) -> Result<Vec<KeyView>, Error> {
+        let now = self.clock.now();
+        let mut views = Vec::new();
+        for facts in &self.keys.now().facts {
+            let (live_tokens, last_expiry) = self.store.live_tokens_of(&facts.id, now).await?;
+            let next_step = match facts.state {
+                KeyState::Pending => facts
+                    .published_at
+                    .map(|published| NextStep { action: "activate", possible_at: published + PUBLISH_AHEAD }),
+                KeyState::Retiring => Some(NextStep { action: "retire", possible_at: last_expiry.unwrap_or(now) }),
+                KeyState::Active | KeyState::Retired | KeyState::Revoked => None,
+            };
+            views.push(KeyView {
+                id: facts.id.clone(),
+                algorithm: facts.algorithm,
+                state: facts.state,
+                created_at: facts.created_at,
+                published_at: facts.published_at,
+                activated_at: facts.activated_at,
+                retired_at: facts.retired_at,
+                live_tokens,
+                last_expiry,
+                next_step,
+            });
+        }
+        Ok(views)
+    }
+
+    /// The published set (RFC 7517).
+    pub fn published_keys(&self) -> jsonwebtoken::jwk::JwkSet {
+        let loaded = self.keys.now();
+        jsonwebtoken::jwk::JwkSet {
+            keys: loaded
+                .set
+                .iter()
+                .filter(|key| key.state.is_published())
+                .map(|key| key.public.jwk().clone())
+                .collect(),
+        }
+    }
+
+    /// The algorithms of the published set.
+    pub fn published_algorithms(&self) -> Vec<&'static str> {
+        let mut algorithms: Vec<_> = self
+            .keys
+            .now()
+            .set
+            .iter()
+            .filter(|key| key.state.is_published())
+            .map(|key| key.public.algorithm().as_str())
+            .collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        algorithms
+    }
+}

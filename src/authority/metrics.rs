@@ -1,0 +1,114 @@
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::verify::Reason;
+
+/// Of a decision about a token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DecisionLabels {
+    /// `allowed`, or why not.
+    pub reason: &'static str,
+}
+
+/// Of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route's pattern, never the path: paths are the client's.
+    pub route: String,
+    /// The status.
+    pub status: u16,
+}
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    decisions: Family<DecisionLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    duration: Histogram,
+    /// Acts committed.
+    pub acts: Counter,
+    /// Events waiting to be written.
+    pub audit_waiting: Gauge,
+    /// Events written.
+    pub audit_written: Counter,
+    /// Calls refused because events could not be taken.
+    pub audit_refused: Counter,
+    /// Open connections.
+    pub connections: Gauge<i64, std::sync::atomic::AtomicI64>,
+    /// Connections closed because there were too many.
+    pub connections_refused: Counter<u64, AtomicU64>,
+    /// 1 while ready.
+    pub ready: Gauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("countermark");
+        let metrics = Self {
+            decisions: Family::default(),
+            requests: Family::default(),
+            duration: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
+            acts: Counter::default(),
+            audit_waiting: Gauge::default(),
+            audit_written: Counter::default(),
+            audit_refused: Counter::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            ready: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("decisions", "Decisions about tokens, by reason", metrics.decisions.clone());
+        registry.register("requests", "HTTP requests", metrics.requests.clone());
+        registry.register("request_duration_seconds", "Time to answer", metrics.duration.clone());
+        registry.register("acts", "Administrative acts committed", metrics.acts.clone());
+        registry.register("audit_waiting_events", "Events not yet written to the store", metrics.audit_waiting.clone());
+        registry.register("audit_written_events", "Events written to the store", metrics.audit_written.clone());
+        registry.register(
+            "audit_refused_calls",
+            "Calls refused because their event could not be taken",
+            metrics.audit_refused.clone(),
+        );
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections closed because there were too many",
+            metrics.connections_refused.clone(),
+        );
+        registry.register("ready", "1 while ready", metrics.ready.clone());
+        Self { registry, ..metrics }
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, refusal: Option<Reason>) {
+        let reason = refusal.map_or("allowed", Reason::as_str);
+        self.decisions.get_or_create(&DecisionLabels { reason }).inc();
+    }
+
+    /// Counts an answered request.
+    pub fn answered(&self, route: String, status: u16, seconds: f64) {
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        self.duration.observe(seconds);
+    }
+
+    /// In the OpenMetrics text format, which Prometheus reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,133 @@
+//! Events on their way to the firehose (A2): a bounded queue, and one writer that sends batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::Instant;
+
+use super::Metrics;
+use crate::audit::Event;
+use crate::store::{Batch, Store};
+
+/// The most events of one entry of the firehose.
+const BATCH: usize = 256;
+/// How long a batch waits for more.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// The queue is full: the store has been away for long. A call that can't be recorded is not answered.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the audit can't take further events")]
+pub struct Full;
+
+/// Takes events.
+pub struct Recorder {
+    node: String,
+    sequence: AtomicU64,
+    queue: mpsc::Sender<Event>,
+    metrics: Arc<Metrics>,
+}
+
+impl Recorder {
+    /// A recorder of this node, whose last event had this number, and its writer.
+    pub fn new(node: String, last_sequence: u64, capacity: usize, metrics: Arc<Metrics>) -> (Arc<Self>, Writer) {
+        let (queue, events) = mpsc::channel(capacity.max(1));
+        let recorder = Arc::new(Self { node, sequence: AtomicU64::new(last_sequence), queue, metrics });
+        let writer = Writer { recorder: Arc::clone(&recorder), events };
+        (recorder, writer)
+    }
+
+    /// The node's name.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Takes one event. It gets its number when it is written.
+    pub fn record(&self, event: Event) -> Result<(), Full> {
+        match self.queue.try_send(event) {
+            Ok(()) => {
+                self.metrics.audit_waiting.inc();
+                Ok(())
+            }
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+                self.metrics.audit_refused.inc();
+                Err(Full)
+            }
+        }
+    }
+
+    /// Numbers the event of an act, which its own script commits.
+    pub fn number(&self, mut event: Event) -> Event {
+        event.node.clone_from(&self.node);
+        event.sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        event
+    }
+}
+
+/// Writes batches.
+pub struct Writer {
+    recorder: Arc<Recorder>,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Writer {
+    /// Writes until `stop`, then what is left for as long as `grace` allows. Returns how many events were left over.
+    pub async fn run(mut self, store: Arc<Store>, stop: tokio_util::sync::CancellationToken, grace: Duration) -> usize {
+        let mut last_moment: Option<Instant> = None;
+        loop {
+            let mut events = Vec::new();
+            tokio::select! {
+                biased;
+                count = self.events.recv_many(&mut events, BATCH) => if count == 0 { return 0 },
+                () = stop.cancelled(), if last_moment.is_none() => {
+                    last_moment = Some(Instant::now() + grace);
+                    self.events.close();
+                    continue;
+                }
+            }
+            let gathered = Instant::now() + GATHER;
+            while events.len() < BATCH && last_moment.is_none() {
+                let room = BATCH - events.len();
+                match tokio::time::timeout_at(gathered, self.events.recv_many(&mut events, room)).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+            let batch = self.batch(events);
+            let mut pause = Duration::from_millis(20);
+            while let Err(error) = store.append(&batch).await {
+                let over = last_moment.is_some_and(|moment| Instant::now() >= moment);
+                if over {
+                    let left = batch.count + self.events.len();
+                    tracing::error!(left, %error, "events of the audit could not be written before the end");
+                    return left;
+                }
+                tracing::debug!(%error, "a batch of the audit waits for the store");
+                tokio::select! {
+                    () = stop.cancelled(), if last_moment.is_none() => {
+                        last_moment = Some(Instant::now() + grace);
+                        self.events.close();
+                    }
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
+                }
+            }
+            let count = batch.count;
+            self.recorder.metrics.audit_written.inc_by(u64::try_from(count).unwrap_or(0));
+            self.recorder.metrics.audit_waiting.dec_by(i64::try_from(count).unwrap_or(0));
+        }
+    }
+
+    fn batch(&self, events: Vec<Event>) -> Batch {
+        let count = events.len();
+        let mut numbers = (u64::MAX, 0);
+        let mut lines = String::new();
+        for event in events {
+            let event = self.recorder.number(event);
+            numbers = (numbers.0.min(event.sequence), event.sequence);
+            lines.push_str(&event.to_line());
+            lines.push('\n');
+        }
+        Batch { node: self.recorder.node.clone(), first: numbers.0, last: numbers.1, count, lines }
+    }
+}

@@ -1,0 +1,21 @@
+//! The way back in for whoever holds the machine and the master key.
+
+use super::call::By;
+use super::{AccountRef, Authority, Error, Issued};
+use crate::audit::kinds;
+use crate::name::Username;
+use crate::permission::ADMIN;
+
+/// Gives an admin whose token is lost or expired a new one; the older one dies. Audited.
+pub async fn recover(
+    authority: &Authority,
+    username: &Username,
+    valid_for_months: Option<u32>,
+) -> Result<Issued, Error> {
+    let account = authority.account(&AccountRef::Name(username.clone())).await?;
+    if account.state.role.as_str() != ADMIN {
+        return Err(Error::field("account", format!("{username} does not have the role {ADMIN}; name one that has")));
+    }
+    let months = valid_for_months.unwrap_or_else(|| authority.default_lifetime());
+    authority.next_generation(By::Machine, kinds::RECOVER, account, months, 0).await
+}

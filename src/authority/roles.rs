@@ -1,0 +1,144 @@
+//! Roles and teams.
+
+use std::collections::BTreeMap;
+
+use super::{Act, Authority, Error, Receipt};
+use crate::account::AccountId;
+use crate::audit::{Event, Outcome, kinds};
+use crate::name::{RoleName, TeamName};
+use crate::permission::{PERMISSIONS_PER_ROLE, Powers, Role, Team, is_built_in};
+use crate::store::{NamedChange, NamedKind, StoreError};
+
+/// Something that was set: new or changed.
+#[derive(Debug)]
+pub struct Changed<T> {
+    /// As it is now.
+    pub value: T,
+    /// Whether it was not there before.
+    pub created: bool,
+    /// Since when it holds.
+    pub receipt: Receipt,
+}
+
+impl Authority {
+    /// All roles, by name.
+    pub async fn roles(&self) -> Result<Vec<Role>, Error> {
+        Ok(self.store.roles().await?.into_values().map(|role| role.definition).collect())
+    }
+
+    /// One role.
+    pub async fn role(&self, name: &RoleName) -> Result<Role, Error> {
+        Ok(self.store.role(name).await?.ok_or(Error::NotFound("role"))?.definition)
+    }
+
+    /// Creates or changes a role. Needs all that it granted and all that it will.
+    pub async fn set_role(&self, act: &Act, role: Role) -> Result<Changed<Role>, Error> {
+        act.call.record().kind = Some(kinds::ROLE_SET);
+        if is_built_in(&role.name) {
+            return Err(Error::BuiltIn);
+        }
+        if role.permissions.len() > PERMISSIONS_PER_ROLE {
+            return Err(Error::field("permissions", format!("a role has at most {PERMISSIONS_PER_ROLE} permissions")));
+        }
+        let before = self.store.role(&role.name).await?;
+        let concerned =
+            before.iter().flat_map(|before| &before.definition.permissions).chain(&role.permissions).cloned();
+        may_dispose(act, &Powers { default: concerned.collect(), teams: BTreeMap::new() })?;
+        let permissions: Vec<String> = role.permissions.iter().map(ToString::to_string).collect();
+        let event =
+            self.named_event(act, kinds::ROLE_SET, "role", role.name.as_str()).detail("permissions", permissions);
+        let change = NamedChange {
+            kind: NamedKind::Role,
+            name: role.name.as_str(),
+            before: before.as_ref().map(|before| before.version),
+            after: Some(crate::store::role_definition(&role)),
+            actor: act.actor.account(),
+            event: &event,
+        };
+        let receipt = self.commit_named(act, &change).await?;
+        Ok(Changed { value: role, created: before.is_none(), receipt })
+    }
+
+    /// Deletes a role that no account has.
+    pub async fn delete_role(&self, act: &Act, name: &RoleName) -> Result<Receipt, Error> {
+        act.call.record().kind = Some(kinds::ROLE_DELETE);
+        if is_built_in(name) {
+            return Err(Error::BuiltIn);
+        }
+        let before = self.store.role(name).await?.ok_or(Error::NotFound("role"))?;
+        may_dispose(act, &Powers { default: before.definition.permissions, teams: BTreeMap::new() })?;
+        let event = self.named_event(act, kinds::ROLE_DELETE, "role", name.as_str());
+        let change = NamedChange {
+            kind: NamedKind::Role,
+            name: name.as_str(),
+            before: Some(before.version),
+            after: None,
+            actor: act.actor.account(),
+            event: &event,
+        };
+        self.commit_named(act, &change).await
+    }
+
+    /// All teams, by name.
+    pub async fn teams(&self) -> Result<Vec<Team>, Error> {
+        Ok(self.store.teams().await?.into_values().map(|team| team.definition).collect())
+    }
+
+    /// One team.
+    pub async fn team(&self, name: &TeamName) -> Result<Team, Error> {
+        Ok(self.store.team(name).await?.ok_or(Error::NotFound("team"))?.definition)
+    }
+
+    /// Creates or changes a team.
+    pub async fn set_team(&self, act: &Act, team: Team) -> Result<Changed<Team>, Error> {
+        act.call.record().kind = Some(kinds::TEAM_SET);
+        let before = self.store.team(&team.name).await?;
+        let event = self.named_event(act, kinds::TEAM_SET, "team", team.name.as_str());
+        let change = NamedChange {
+            kind: NamedKind::Team,
+            name: team.name.as_str(),
+            before: before.as_ref().map(|before| before.version),
+            after: Some(crate::store::team_definition(&team)),
+            actor: act.actor.account(),
+            event: &event,
+        };
+        let receipt = self.commit_named(act, &change).await?;
+        Ok(Changed { value: team, created: before.is_none(), receipt })
+    }
+
+    /// Deletes a team that no account is a member of.
+    pub async fn delete_team(&self, act: &Act, name: &TeamName) -> Result<Receipt, Error> {
+        act.call.record().kind = Some(kinds::TEAM_DELETE);
+        let before = self.store.team(name).await?.ok_or(Error::NotFound("team"))?;
+        let event = self.named_event(act, kinds::TEAM_DELETE, "team", name.as_str());
+        let change = NamedChange {
+            kind: NamedKind::Team,
+            name: name.as_str(),
+            before: Some(before.version),
+            after: None,
+            actor: act.actor.account(),
+            event: &event,
+        };
+        self.commit_named(act, &change).await
+    }
+
+    async fn commit_named(&self, act: &Act, change: &NamedChange<'_>) -> Result<Receipt, Error> {
+        let committed = self.store.change_named(change).await.map_err(|error| match (error, change.kind) {
+            (StoreError::InUse(count), NamedKind::Team) => Error::TeamInUse(count),
+            (other, _) => other.into(),
+        })?;
+        act.call.record().committed = true;
+        self.metrics.acts.inc();
+        Ok(self.receipt(committed, None))
+    }
+
+    fn named_event(&self, act: &Act, kind: &'static str, what: &str, name: &str) -> Event {
+        let mut event = act.call.event(kind, Outcome::Done, self.clock.as_ref()).detail(what, name);
+        event.actor_id = Some::<AccountId>(act.actor.account());
+        self.recorder.number(event)
+    }
+}
+
+fn may_dispose(act: &Act, of: &Powers) -> Result<(), Error> {
+    super::accounts::may_grant(act.actor.powers(), of)
+}

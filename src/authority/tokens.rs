@@ -1,0 +1,381 @@
+//! Tokens: issue, regenerate, renew, revoke.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Months, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::accounts::{may_grant, powers_of};
+use super::call::By;
+use super::{AccountRef, Act, Authority, Call, Error};
+use crate::account::{Account, AccountId, AccountState, Binding, Previous, Status};
+use crate::audit::kinds;
+use crate::clock::rfc3339;
+use crate::epoch::Epoch;
+use crate::permission::{Grant, Permission};
+use crate::store::{AccountChange, Committed, IssuedToken, Profile, StoredAccount};
+use crate::token::{Claims, Confirmation, Jti, MAX_TOKEN_LENGTH, TokenId, encode, encoded_length};
+use crate::verify::{Demand, Presenter, Reason, Verified};
+
+/// The longest overlap, in seconds (protocols, section 4).
+pub const MAX_OVERLAP: u64 = 7 * 24 * 3600;
+
+/// From when on a change holds everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Receipt {
+    /// The epoch of the change.
+    pub epoch: Epoch,
+    /// From then on no node accepts what the change ended.
+    #[serde(with = "rfc3339")]
+    pub effective_at: DateTime<Utc>,
+    /// Nodes that had it before their lease ran out. Nodes that look everything up need no acknowledgement.
+    pub nodes_acknowledged: u64,
+    /// Nodes whose lease ran out.
+    pub nodes_expired: u64,
+    /// Replicas that confirmed it.
+    pub replicas: u64,
+    /// What the answer waited for all that.
+    pub waited_ms: u64,
+}
+
+/// A token, shown this once.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Issued {
+    /// Its account.
+    pub account: Account,
+    /// The token. It is stored nowhere.
+    pub token: String,
+    /// When it expires.
+    #[serde(with = "rfc3339")]
+    pub expires_at: DateTime<Utc>,
+    /// Since when the older token is dead.
+    pub receipt: Receipt,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Issued({} …)", self.account.id)
+    }
+}
+
+/// Who I am and what I may do.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SelfView {
+    /// My account.
+    pub account: Account,
+    /// What my default role grants.
+    pub permissions: std::collections::BTreeSet<Grant>,
+    /// What my team roles grant in their teams.
+    #[schema(value_type = BTreeMap<String, Vec<Grant>>)]
+    pub team_permissions: BTreeMap<crate::name::TeamName, std::collections::BTreeSet<Grant>>,
+    /// The token that I showed.
+    pub token: SelfToken,
+}
+
+/// The token that was shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SelfToken {
+    /// Its name.
+    pub id: TokenId,
+    /// `iat`.
+    #[serde(with = "rfc3339")]
+    pub issued_at: DateTime<Utc>,
+    /// `exp`.
+    #[serde(with = "rfc3339")]
+    pub expires_at: DateTime<Utc>,
+    /// The key that signed it.
+    pub key_id: String,
+}
+
+/// Why a token was not revoked by its holder.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// It could not be looked at.
+    #[error("the token could not be looked at")]
+    Refused(super::Refused),
+    /// It could not be ended.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// A token that is signed and not yet anybody's: it counts once its record is written (S2).
+pub(super) struct Signed {
+    token: String,
+    expires_at: DateTime<Utc>,
+    pub(super) keys_version: u64,
+}
+
+impl Signed {
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+}
+
+impl Authority {
+    /// A new generation for an account; the older token is dead when this returns, or when the overlap ends.
+    pub async fn regenerate_token(
+        &self,
+        act: &Act,
+        wanted: &AccountRef,
+        valid_for_months: u32,
+        overlap_seconds: u64,
+    ) -> Result<Issued, Error> {
+        let before = self.account(wanted).await?;
+        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        let roles = self.store.roles().await?;
+        may_grant(act.actor.powers(), &powers_of(&before.state, &roles))?;
+        self.next_generation(By::Somebody(act), kinds::TOKEN_REGENERATE, before, valid_for_months, overlap_seconds)
+            .await
+    }
+
+    /// A new generation for myself.
+    pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
+        let before = self.account(&AccountRef::Id(act.actor.account())).await?;
+        self.next_generation(By::Somebody(act), kinds::TOKEN_RENEW, before, valid_for_months, overlap_seconds).await
+    }
+
+    pub(super) async fn next_generation(
+        &self,
+        by: By<'_>,
+        kind: &'static str,
+        before: StoredAccount,
+        valid_for_months: u32,
+        overlap_seconds: u64,
+    ) -> Result<Issued, Error> {
+        self.check_lifetime(valid_for_months)?;
+        if overlap_seconds > MAX_OVERLAP {
+            return Err(Error::field(
+                "overlap_seconds",
+                format!("an overlap lasts at most {MAX_OVERLAP} seconds (7 days)"),
+            ));
+        }
+        if before.state.status != Status::Active {
+            return Err(Error::AccountDisabled);
+        }
+        let now = self.clock.now();
+        let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
+        let signed = self.sign_next(before.id, &mut state, &mut profile, valid_for_months, overlap_seconds)?;
+        profile.updated_at = now;
+        let ends = state.previous.as_ref().and_then(|previous| DateTime::from_timestamp(previous.ends_at, 0));
+        let mut event = self
+            .act_event(by, kind, before.id, &state, &profile)
+            .detail("expires_at", rfc3339::text(&signed.expires_at));
+        if let Some(ends) = &ends {
+            event = event.detail("overlap_until", rfc3339::text(ends));
+        }
+        let change = AccountChange {
+            id: before.id,
+            before: Some(&before),
+            after: Some((&state, &profile)),
+            admin_until: self.admin_until(&state, &profile),
+            reuse: None,
+            keys_version: Some(signed.keys_version),
+            now,
+            event: &event,
+        };
+        let committed = self.commit(by, &change).await?;
+        self.issued(before.id, state, profile, signed, committed, ends)
+    }
+
+    /// Ends every token of an account; none follows.
+    pub async fn revoke_token(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
+        let before = self.account(wanted).await?;
+        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        let state = AccountState { token_id: None, previous: None, ..before.state.clone() };
+        self.end_tokens(act, &before, state).await
+    }
+
+    /// RFC 7009: the holder ends his own token. The current one takes all with it, one in its overlap only itself.
+    /// `None`: it was no longer good, so that it is as revoked as its holder wants it.
+    pub async fn revoke_presented(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
+        let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
+        let actor = match self.verify(call, token, &demand).await {
+            Ok(verified) => verified,
+            Err(refused) if matches!(refused.refusal.reason, Reason::StoreUnavailable | Reason::RateLimited) => {
+                return Err(RevokeError::Refused(refused));
+            }
+            Err(_) => return Ok(None),
+        };
+        let before = self.account(&AccountRef::Id(actor.account())).await?;
+        let state = if actor.is_current() {
+            AccountState { token_id: None, previous: None, ..before.state.clone() }
+        } else {
+            AccountState { previous: None, ..before.state.clone() }
+        };
+        let act = Act { actor, call: call.clone() };
+        Ok(Some(self.end_tokens(&act, &before, state).await?))
+    }
+
+    async fn end_tokens(&self, act: &Act, before: &StoredAccount, state: AccountState) -> Result<Receipt, Error> {
+        let now = self.clock.now();
+        let mut profile = before.profile.clone();
+        if state.token_id.is_none() {
+            profile.token = None;
+        }
+        if state.previous.is_none() {
+            profile.previous = None;
+        }
+        profile.updated_at = now;
+        let event = self.act_event(By::Somebody(act), kinds::TOKEN_REVOKE, before.id, &before.state, &before.profile);
+        let change = AccountChange {
+            id: before.id,
+            before: Some(before),
+            after: Some((&state, &profile)),
+            admin_until: self.admin_until(&state, &profile),
+            reuse: None,
+            keys_version: None,
+            now,
+            event: &event,
+        };
+        let committed = self.commit(By::Somebody(act), &change).await?;
+        Ok(self.receipt(committed, None))
+    }
+
+    /// Who I am. Any valid token may ask.
+    pub async fn self_view(&self, actor: &Verified) -> Result<SelfView, Error> {
+        let account = self.account(&AccountRef::Id(actor.account())).await?.view();
+        Ok(SelfView {
+            account,
+            permissions: actor.powers().default.clone(),
+            team_permissions: actor.powers().teams.clone(),
+            token: SelfToken {
+                id: actor.holder().token_id,
+                issued_at: actor.issued_time(),
+                expires_at: actor.expiry_time(),
+                key_id: actor.holder().key_id.clone(),
+            },
+        })
+    }
+
+    /// What the scope of a token is said to be (RFC 7662): what its default role grants now.
+    pub fn scope(&self, verified: &Verified) -> String {
+        verified.powers().default.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether one more permission is held; for acts that need two.
+    pub fn demand_also(&self, act: &Act, permission: &Permission) -> Result<(), Error> {
+        if act.actor.powers().allow(permission, None) {
+            return Ok(());
+        }
+        act.call.record().permission = Some(permission.clone());
+        Err(crate::verify::Refusal::insufficient(act.actor.clone()).into())
+    }
+
+    pub(super) fn check_lifetime(&self, months: u32) -> Result<(), Error> {
+        let allowed = &self.settings.valid_for_months;
+        if allowed.contains(&months) {
+            return Ok(());
+        }
+        let list = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Err(Error::field("valid_for_months", format!("a token is valid for one of {list} months")))
+    }
+
+    /// A token too long to be read by anybody is not issued, and an account is not given what would make it so.
+    pub(super) fn check_length(&self, id: AccountId, state: &AccountState) -> Result<(), Error> {
+        let claims = self.claims(id, state, TokenId::of_jti(""), self.clock.now(), self.clock.now());
+        if encoded_length(&claims, &Jti::random()?) <= MAX_TOKEN_LENGTH {
+            return Ok(());
+        }
+        Err(Error::field("teams", "teams and audiences together would make the token longer than 4,096 characters"))
+    }
+
+    fn claims(
+        &self,
+        id: AccountId,
+        state: &AccountState,
+        token_id: TokenId,
+        now: DateTime<Utc>,
+        expires: DateTime<Utc>,
+    ) -> Claims {
+        Claims {
+            issuer: self.issuer().to_owned(),
+            account: id,
+            audiences: if state.audiences.is_empty() {
+                vec![self.own_audience.clone()]
+            } else {
+                state.audiences.clone()
+            },
+            issued_at: now.timestamp(),
+            expires_at: expires.timestamp(),
+            token_id,
+            role: state.role.clone(),
+            teams: state.teams.clone(),
+            generation: state.generation,
+            confirmation: state.binding.as_ref().map(|binding| match binding {
+                Binding::Certificate(thumbprint) => Confirmation::Certificate { thumbprint: thumbprint.clone() },
+                Binding::Key(jkt) => Confirmation::Key { jkt: jkt.clone() },
+            }),
+        }
+    }
+
+    /// Moves state and profile on to the next generation and signs its token.
+    pub(super) fn sign_next(
+        &self,
+        id: AccountId,
+        state: &mut AccountState,
+        profile: &mut Profile,
+        valid_for_months: u32,
+        overlap_seconds: u64,
+    ) -> Result<Signed, Error> {
+        // Whole seconds, as in the claims.
+        let now = DateTime::from_timestamp(self.clock.now().timestamp(), 0).unwrap_or_default();
+        let expires_at = now
+            .checked_add_months(Months::new(valid_for_months))
+            .ok_or_else(|| Error::field("valid_for_months", "that is beyond the calendar"))?;
+        let loaded = self.keys.now();
+        let signer = loaded.signer.as_ref().ok_or_else(|| Error::Unavailable("no key signs at the moment".into()))?;
+        let jti = Jti::random()?;
+
+        let before = state.token_id.zip(profile.token.take()).filter(|(_, token)| token.expires_at > now);
+        (state.previous, profile.previous) = match before.filter(|_| overlap_seconds > 0) {
+            Some((token_id, token)) => {
+                let ends_at = now + TimeDelta::seconds(i64::try_from(overlap_seconds).unwrap_or(0));
+                (Some(Previous { generation: state.generation, token_id, ends_at: ends_at.timestamp() }), Some(token))
+            }
+            None => (None, None),
+        };
+        state.generation += 1;
+        state.token_id = Some(jti.token_id());
+        let claims = self.claims(id, state, jti.token_id(), now, expires_at);
+        profile.token = Some(IssuedToken {
+            key_id: signer.public().key_id().to_owned(),
+            issued_at: now,
+            expires_at,
+            for_own_api: claims.audiences.contains(&self.own_audience),
+        });
+        self.check_length(id, state)?;
+        let token = encode(&claims, &jti, signer)?;
+        Ok(Signed { token, expires_at, keys_version: loaded.set.version() })
+    }
+
+    pub(super) fn issued(
+        &self,
+        id: AccountId,
+        state: AccountState,
+        profile: Profile,
+        signed: Signed,
+        committed: Committed,
+        ends: Option<DateTime<Utc>>,
+    ) -> Result<Issued, Error> {
+        let account = StoredAccount { id, version: committed.epoch, state, profile, used: Default::default() };
+        Ok(Issued {
+            account: account.view(),
+            token: signed.token,
+            expires_at: signed.expires_at,
+            receipt: self.receipt(committed, ends),
+        })
+    }
+
+    /// The receipt of a change that is in the store: nodes look every record up, so that it holds everywhere by now.
+    pub(super) fn receipt(&self, committed: Committed, ends: Option<DateTime<Utc>>) -> Receipt {
+        let now = self.clock.now();
+        Receipt {
+            epoch: committed.epoch,
+            effective_at: ends.filter(|ends| *ends > now).unwrap_or(now),
+            nodes_acknowledged: 0,
+            nodes_expired: 0,
+            replicas: committed.replicas,
+            waited_ms: u64::try_from(committed.waited.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Asking the one function, with the store behind it; counting and remembering the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Authority, Call};
+use crate::account::AccountId;
+use crate::verify::{Demand, KeySet, Reason, Refusal, Snapshot, Source, Unavailable, Verified};
+
+/// A refusal, and for how long to wait where that helps.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why and whom.
+    pub refusal: Refusal,
+    /// For `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+impl Authority {
+    /// Decides about a token in a call, and notes in the call what was decided.
+    pub async fn verify(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
+        let result = self.verifier.verify(self, token, demand).await;
+        let mut record = call.record();
+        record.decided_us = Some(call.elapsed_us(self.clock.as_ref()));
+        record.permission.clone_from(&demand.permission);
+        record.team.clone_from(&demand.team);
+        let refusal = match result {
+            Ok(verified) => {
+                record.holder = Some(verified.holder().clone());
+                drop(record);
+                self.metrics.decided(None);
+                return Ok(verified);
+            }
+            Err(refusal) => refusal,
+        };
+        record.holder.clone_from(&refusal.holder);
+        record.refusal = Some(refusal.reason);
+        drop(record);
+        let refused = self.count(call, refusal);
+        self.metrics.decided(Some(refused.refusal.reason));
+        Err(refused)
+    }
+
+    /// Decides about a token that somebody else shows: nothing of it is noted in the call, which is that somebody's.
+    pub async fn look_at(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
+        match self.verifier.verify(self, token, demand).await {
+            Ok(verified) => {
+                self.metrics.decided(None);
+                Ok(verified)
+            }
+            Err(refusal) => {
+                let refused = self.count(call, refusal);
+                self.metrics.decided(Some(refused.refusal.reason));
+                Err(refused)
+            }
+        }
+    }
+
+    /// Only what was never signed by us counts towards the limit of an address.
+    fn count(&self, call: &Call, refusal: Refusal) -> Refused {
+        if refusal.reason.is_unproven()
+            && let Err(wait) = self.guessing.count(call.client_address())
+        {
+            return Refused { refusal: Refusal::unproven(Reason::RateLimited), retry_after: Some(wait) };
+        }
+        let retry_after = (refusal.reason == Reason::StoreUnavailable).then_some(Duration::from_secs(1));
+        Refused { refusal, retry_after }
+    }
+
+    pub(super) fn is_sample(&self, call: &Call) -> bool {
+        self.guessing.is_sample(call.client_address(), self.clock.monotonic())
+    }
+
+    /// Forgets addresses that have been quiet.
+    pub fn forget_the_quiet(&self) {
+        self.guessing.forget_the_quiet();
+    }
+}
+
+impl Source for Authority {
+    fn keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.now().set)
+    }
+
+    async fn keys_for_unknown(&self, _key_id: &str) -> Result<Arc<KeySet>, Unavailable> {
+        self.keys.refresh().await
+    }
+
+    async fn keys_at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
+        self.keys.at_least(version).await
+    }
+
+    async fn snapshot(&self, account: AccountId) -> Result<Snapshot, Unavailable> {
+        let asked = self.clock.monotonic();
+        let snapshot = self.store.snapshot(account).await.map_err(|error| {
+            tracing::warn!(%error, "no look-up");
+            Unavailable
+        })?;
+        // What was read may be as old as the question. F4: without a bound to keep, every answer is as good as its time-out.
+        let bound = self.settings.max_staleness;
+        if !bound.is_zero() && self.clock.monotonic().duration_since(asked) > bound {
+            tracing::warn!("a look-up took longer than the staleness bound");
+            return Err(Unavailable);
+        }
+        Ok(snapshot)
+    }
+}

@@ -1,0 +1,121 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use jsonwebtoken::jwk::Jwk;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::clock::rfc3339;
+use crate::token::{Algorithm, KeyError, SigningKey, VerificationKey};
+use crate::verify::{KeySet, KeyState, KnownKey};
+
+/// All keys, as they lie sealed in the store.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct KeyringDocument {
+    /// In the order in which they were made.
+    pub keys: Vec<KeyEntry>,
+}
+
+/// One key of the document.
+#[derive(Serialize, Deserialize)]
+pub struct KeyEntry {
+    /// Its thumbprint.
+    pub id: String,
+    /// Its one algorithm.
+    pub algorithm: Algorithm,
+    /// Its state.
+    pub state: KeyState,
+    /// When it was made.
+    #[serde(with = "rfc3339")]
+    pub created_at: DateTime<Utc>,
+    /// Since when it stands in the published set.
+    #[serde(with = "rfc3339::option")]
+    pub published_at: Option<DateTime<Utc>>,
+    /// Since when it signs, or signed.
+    #[serde(with = "rfc3339::option")]
+    pub activated_at: Option<DateTime<Utc>>,
+    /// Since when it is retired.
+    #[serde(with = "rfc3339::option")]
+    pub retired_at: Option<DateTime<Utc>>,
+    public: Jwk,
+    private: Option<Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for KeyEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyEntry({} {} {:?} …)", self.id, self.algorithm, self.state)
+    }
+}
+
+impl KeyEntry {
+    /// The entry of a key that signs from now on.
+    pub fn active(key: &SigningKey, now: DateTime<Utc>) -> Self {
+        Self {
+            id: key.public().key_id().to_owned(),
+            algorithm: key.public().algorithm(),
+            state: KeyState::Active,
+            created_at: now,
+            published_at: Some(now),
+            activated_at: Some(now),
+            retired_at: None,
+            public: key.public().jwk().clone(),
+            private: Some(Zeroizing::new(STANDARD.encode(key.expose_pkcs8()))),
+        }
+    }
+
+    fn verification_key(&self) -> Result<VerificationKey, KeyError> {
+        let key = VerificationKey::from_jwk(self.algorithm, self.public.clone())?;
+        if key.key_id() == self.id { Ok(key) } else { Err(KeyError::UnusablePublic) }
+    }
+
+    fn signing_key(&self) -> Result<SigningKey, KeyError> {
+        let text = self.private.as_ref().ok_or(KeyError::Unusable)?;
+        let pkcs8 = Zeroizing::new(STANDARD.decode(text.as_str()).map_err(|_| KeyError::Unusable)?);
+        let key = SigningKey::from_pkcs8(self.algorithm, &pkcs8)?;
+        if key.public().key_id() == self.id { Ok(key) } else { Err(KeyError::Unusable) }
+    }
+}
+
+impl KeyringDocument {
+    /// The keys that verify, as of this version.
+    pub fn key_set(&self, version: u64) -> Result<KeySet, KeyError> {
+        let keys = self
+            .keys
+            .iter()
+            .map(|entry| Ok(KnownKey { public: entry.verification_key()?, state: entry.state }))
+            .collect::<Result<Vec<_>, KeyError>>()?;
+        Ok(KeySet::new(version, keys))
+    }
+
+    /// The one key that signs. `None`: none does, until one is activated.
+    pub fn signer(&self) -> Result<Option<SigningKey>, KeyError> {
+        self.keys.iter().find(|entry| entry.state == KeyState::Active).map(KeyEntry::signing_key).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k7_no_private_key_shows_and_a_document_reads_back() {
+        let key = SigningKey::generate(Algorithm::ES256).unwrap();
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let document = KeyringDocument { keys: vec![KeyEntry::active(&key, now)] };
+        let private = STANDARD.encode(key.expose_pkcs8());
+        assert!(!format!("{document:?}").contains(&private[..40]));
+        let text = serde_json::to_string(&document).unwrap();
+        let again: KeyringDocument = serde_json::from_str(&text).unwrap();
+        assert_eq!(again.signer().unwrap().unwrap().public().key_id(), key.public().key_id());
+        assert_eq!(again.key_set(7).unwrap().find(key.public().key_id()).unwrap().state, KeyState::Active);
+    }
+
+    #[test]
+    fn an_entry_under_another_id_is_refused() {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let mut entry = KeyEntry::active(&SigningKey::generate(Algorithm::ES256).unwrap(), now);
+        entry.id = "another".into();
+        let document = KeyringDocument { keys: vec![entry] };
+        assert!(document.key_set(1).is_err() && document.signer().is_err());
+    }
+}
