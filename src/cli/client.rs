@@ -184,7 +184,7 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let failed = |error| problem::unreachable(&error, &self.server);
+        let failed = |error| problem::unreachable(&error, &self.server, &call.method);
         let mut response = request.send().await.map_err(failed)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {

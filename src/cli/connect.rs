@@ -192,6 +192,10 @@ pub fn credential(target: &Target, args: &ConnectionArgs, around: &Surroundings)
     }
     if let Some(local) = around.local_for(server).filter(|local| local.token_file.exists()) {
         let source = local.token_file.display().to_string();
+        // It might be a link to somebody's token elsewhere.
+        if only_its_own && !is_in(&local.token_file, &around.data_dir) {
+            return refuse(&source);
+        }
         return Ok(Credential { token: secret::read_file(&local.token_file)?, source, is_first_admin: true });
     }
     Err(Failure::new(format!("there is no token for {server}{}", withheld.unwrap_or_default()))
@@ -334,6 +338,10 @@ mod tests {
         assert!(world.environment(None, "environment-token").resolve().unwrap_err().contains("--server https://x"));
         let mut world = World::new().local(X);
         world.args.token_file = Some(world.file("my.token", "mine"));
+        assert!(world.resolve().unwrap_err().contains("--server https://x"));
+        let world = World::new().local(X);
+        fs::remove_file(world.around.data_dir.join("admin.token")).unwrap();
+        std::os::unix::fs::symlink(world.file("my.token", "mine"), world.around.data_dir.join("admin.token")).unwrap();
         assert!(world.resolve().unwrap_err().contains("--server https://x"));
         let world = World::new().local(LOCAL).environment(None, "environment-token");
         assert_eq!(world.resolve(), resolved(LOCAL, Some("local-ca"), "environment-token"));

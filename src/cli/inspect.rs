@@ -120,7 +120,7 @@ mod tests {
         }
         let text = run(&sample(), Output::Table, at(1_800_000_000)).unwrap().text;
         assert!(text.contains("NOT verified"));
-        assert!(text.contains("2027-06-14T10:13:20Z (in 4 months)"), "{text}");
+        assert!(text.contains("2027-06-14T19:06:40Z (in 4 months)"), "{text}");
         assert!(text.contains("web=admin"));
         let json = run(&sample(), Output::Json, at(1_800_000_000)).unwrap().text;
         let json: Value = serde_json::from_str(&json).unwrap();

@@ -6,13 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::Output;
 use super::answer::{Answer, Exit, Failure};
 use super::client::Reply;
 use super::json::indent;
 use super::receipt;
+use super::secret::BearerToken;
 use super::table::{second, text};
 
 /// A file that was created for a token, before the server is asked for one: afterwards it would be too late to find out that
@@ -68,16 +68,16 @@ pub fn reserve(out: Option<&Path>) -> Result<Option<Reserved>, Failure> {
 pub fn answer(reply: Reply, reserved: Option<Reserved>, output: Output, done: &str) -> Result<Answer, Failure> {
     let Reply { text: body_text, mut body, .. } = reply;
     let token = match body.get_mut("token").map(Value::take) {
-        Some(Value::String(token)) => Zeroizing::new(token),
-        _ => {
-            return Err(
-                Failure::new("the server's answer holds no token").next("is it of the same version? check the audit")
-            );
-        }
+        Some(Value::String(token)) => BearerToken::parse(token).ok(),
+        _ => None,
     };
+    let token = token.ok_or_else(|| {
+        Failure::new("the server's answer holds no token")
+            .next("is it of the same version? `account show` tells whether the account has a new one")
+    })?;
     let written = reserved.map(|reserved| {
         let path = reserved.path.clone();
-        reserved.write(&token).map_err(|error| format!("{} could not be written: {error}", path.display()))
+        reserved.write(token.reveal()).map_err(|error| format!("{} could not be written: {error}", path.display()))
     });
     let rescued = match &written {
         Some(Err(why)) => Some(format!(
@@ -101,7 +101,7 @@ pub fn answer(reply: Reply, reserved: Option<Reserved>, output: Output, done: &s
         (Output::Table, _) => format!(
             "{}\n\n{}\n\nThis is the only time that the token is shown. Keep it where secrets are kept.",
             sentence(done, &body),
-            *token
+            token.reveal()
         ),
     };
     Ok(match rescued {

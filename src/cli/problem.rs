@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use reqwest::StatusCode;
 use reqwest::header::{LOCATION, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
 use rustls::CertificateError;
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ impl Problem {
             (409, "role_in_use" | "team_in_use") => {
                 "take it from the accounts that have it first: countermark account list --role or --team".to_owned()
             }
-            (409 | 412, _) => "somebody else was faster: look at it again, then repeat the command".to_owned(),
+            (409 | 412, _) => "look at what is there now, then change or repeat the command".to_owned(),
             (400 | 413 | 422, _) => "change the command and run it again".to_owned(),
             (429, _) => self.try_again(),
             (503, _) => self.try_again(),
@@ -122,14 +122,15 @@ fn field_error(error: &Value) -> Option<String> {
 }
 
 /// The error for a request that got no answer.
-pub fn unreachable(error: &reqwest::Error, server: &Server) -> Failure {
+pub fn unreachable(error: &reqwest::Error, server: &Server, method: &Method) -> Failure {
+    let perhaps = if method.is_safe() { "" } else { "; the change may or may not have been made" };
     let running = "is it running? scripts/run starts one here; otherwise check --server";
     if let Some(tls) = cause::<rustls::Error>(error) {
         return tls_failure(tls, server);
     }
     // While connecting nothing was sent, so that nothing can have been changed.
     if error.is_timeout() && !error.is_connect() {
-        return Failure::new(format!("{server} did not answer in time; a change may or may not have been made"))
+        return Failure::new(format!("{server} did not answer in time{perhaps}"))
             .next("is it running and reachable from here? look before you repeat a change");
     }
     match cause::<io::Error>(error).map(io::Error::kind) {
@@ -145,16 +146,14 @@ pub fn unreachable(error: &reqwest::Error, server: &Server) -> Failure {
         }
         _ => {}
     }
-    Failure::new(format!(
-        "the connection to {server} broke: {}; a change may or may not have been made",
-        innermost(error)
-    ))
-    .next("is it http:// instead of https://, or the other way round? otherwise look before you repeat a change")
+    Failure::new(format!("the connection to {server} broke: {}{perhaps}", innermost(error)))
+        .next("is it http:// instead of https://, or the other way round? otherwise look before you repeat a change")
 }
 
 fn tls_failure(error: &rustls::Error, server: &Server) -> Failure {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // A bad signature is what another CA of the same name looks like: that of an older data directory, for example.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             Failure::new(format!("the certificate of {server} comes from a CA that is not trusted here"))
                 .next("name its CA with --ca-file FILE (a local server keeps it in data/tls/ca.pem)")
         }

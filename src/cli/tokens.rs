@@ -80,16 +80,16 @@ fn the_token(file: Option<PathBuf>, connection: &ConnectionArgs, command: &str) 
 }
 
 async fn regenerate(args: RegenerateArgs, session: &Session) -> Result<Answer, Failure> {
-    let id = id_of(&session.client, &args.name).await?;
     let until = match args.overlap {
         Some(seconds) if seconds > 0 => format!("stops working after {seconds} s"),
         _ => "stops working at once".to_owned(),
     };
     confirm::yes_or_no(&format!("The present token of {} {until}. Go on?", args.name), session.interactive, args.yes)?;
+    let reserved = issued::reserve(args.out.as_deref())?;
+    let id = id_of(&session.client, &args.name).await?;
     let mut body = Map::new();
     body.insert("valid_for_months".to_owned(), json!(args.months));
     body.extend(args.overlap.map(|seconds| ("overlap_seconds".to_owned(), json!(seconds))));
-    let reserved = issued::reserve(args.out.as_deref())?;
     let reply = session.client.call(Call::new(Method::POST, &["accounts", &id, "token"]).body(body.into())).await?;
     issued::answer(reply, reserved, session.output, "New token for")
 }

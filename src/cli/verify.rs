@@ -96,7 +96,19 @@ fn good(raw: &RawReply, output: Output) -> Result<Answer, Failure> {
 }
 
 fn refused(problem: &Problem, output: Output) -> Result<Answer, Failure> {
-    let reason = problem.reason.as_deref().unwrap_or("no reason was given");
+    let reason = match problem.reason.as_deref() {
+        // These are about the question, not about the token.
+        Some("invalid_request" | "invalid_field" | "missing_token") => {
+            return Err(Failure::new(format!("the question was refused: {}", problem.detail))
+                .next("check --permission, --team and --audience"));
+        }
+        None => {
+            return Err(
+                Failure::new("the server refused without a reason").next("is that really a Countermark server?")
+            );
+        }
+        Some(reason) => reason,
+    };
     let text = match output {
         Output::Json => {
             let status = problem.status.as_u16();

@@ -18,7 +18,7 @@ pub fn whole_seconds(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| problem())?;
     let seconds = match unit {
-        "ms" if number % 1000 == 0 => Some(number / 1000),
+        "ms" if number.is_multiple_of(1000) => Some(number / 1000),
         "ms" => return Err(format!("`{text}` is not a whole number of seconds")),
         "s" => Some(number),
         "m" => number.checked_mul(60),
