@@ -12,8 +12,8 @@ use super::answer::{Answer, Failure};
 use super::client::{Call, Client, Reply, Session};
 use super::json::indent;
 use super::pages::{self, Wanted};
-use super::table::{day, details, or_dash, second, table, text};
-use super::{Output, audit, confirm, issued, receipt, when};
+use super::table::{clean, day, details, or_dash, table, text};
+use super::{Output, activity, confirm, issued, receipt, when};
 
 /// `account …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -48,7 +48,7 @@ pub enum AccountCommand {
         yes: bool,
     },
     /// What an account did, and what it was refused
-    Activity(ActivityArgs),
+    Activity(activity::ActivityArgs),
 }
 
 /// `account create`.
@@ -139,28 +139,6 @@ pub struct UpdateArgs {
     if_match: Option<String>,
 }
 
-/// `account activity`.
-#[derive(Clone, Debug, Args)]
-pub struct ActivityArgs {
-    /// Name or id (of a deleted account: its id)
-    name: String,
-    /// From this time or date on
-    #[arg(long, value_name = "TIME", value_parser = when::moment)]
-    from: Option<String>,
-    /// Up to this time or date
-    #[arg(long, value_name = "TIME", value_parser = when::moment)]
-    to: Option<String>,
-    /// Only what ended like this
-    #[arg(long, value_parser = audit::OUTCOMES)]
-    outcome: Option<String>,
-    /// How many, 1 to 500 (with --all: how many at a time)
-    #[arg(long, value_name = "N")]
-    limit: Option<u16>,
-    /// All of it
-    #[arg(long)]
-    all: bool,
-}
-
 /// Does what the command says.
 pub async fn run(command: AccountCommand, session: &Session) -> Result<Answer, Failure> {
     match command {
@@ -171,7 +149,7 @@ pub async fn run(command: AccountCommand, session: &Session) -> Result<Answer, F
         AccountCommand::Enable { name } => set_status(&name, "active", session).await,
         AccountCommand::Disable { name } => set_status(&name, "disabled", session).await,
         AccountCommand::Delete { name, yes } => delete(&name, yes, session).await,
-        AccountCommand::Activity(args) => activity(args, session).await,
+        AccountCommand::Activity(args) => activity::run(args, session).await,
     }
 }
 
@@ -231,11 +209,17 @@ async fn list(args: ListArgs, session: &Session) -> Result<Answer, Failure> {
                 text(account, "status"),
                 or_dash(day(&text(token, "expires_at"))),
                 or_dash(day(&text(token, "last_used_at"))),
-                or_dash(text(account, "teams")),
+                or_dash(team_names(account)),
             ]
         });
         table(&["NAME", "ROLE", "STATUS", "EXPIRES", "LAST USED", "TEAMS"], rows.collect())
     })
+}
+
+/// Without the roles in them, which `show` has: a row is short.
+fn team_names(account: &Value) -> String {
+    let teams = account.get("teams").and_then(Value::as_object);
+    teams.map(|teams| teams.keys().map(|team| clean(team)).collect::<Vec<_>>().join(", ")).unwrap_or_default()
 }
 
 /// The query parameters that were given.
@@ -355,24 +339,6 @@ pub fn changed(reply: &Reply, output: Output, done: &str) -> Result<Answer, Fail
         Output::Json => indent(&reply.text).map(Answer::yes),
         Output::Table => Ok(Answer::yes(format!("{done}{}", receipt::after(&reply.body)))),
     }
-}
-
-async fn activity(args: ActivityArgs, session: &Session) -> Result<Answer, Failure> {
-    let id = id_of(&session.client, &args.name).await?;
-    let query = given([("from", args.from), ("to", args.to), ("outcome", args.outcome)]);
-    let wanted = Wanted::from_options(args.limit, args.all);
-    pages::read(&session.client, &["accounts", &id, "activity"], &query, wanted).await?.answer(session, |items| {
-        let rows = items.iter().map(|event| {
-            vec![
-                second(&text(event, "time")),
-                text(event, "outcome"),
-                audit::what(event),
-                or_dash(text(event, "client_address")),
-                or_dash(text(event, "user_agent")),
-            ]
-        });
-        table(&["TIME (UTC)", "OUTCOME", "WHAT", "FROM", "AGENT"], rows.collect())
-    })
 }
 
 fn team_and_role(text: &str) -> Result<(String, String), String> {

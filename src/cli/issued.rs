@@ -13,7 +13,7 @@ use super::client::Reply;
 use super::json::indent;
 use super::receipt;
 use super::secret::BearerToken;
-use super::table::{second, text};
+use super::table::{details, text};
 
 /// A file that was created for a token, before the server is asked for one: afterwards it would be too late to find out that
 /// the name is taken or the directory read-only. It disappears again unless a token is written.
@@ -96,11 +96,11 @@ pub fn answer(reply: Reply, reserved: Option<Reserved>, output: Output, done: &s
         // Should the body not be what it seems, the token still comes out.
         (Output::Json, _) => indent(&body_text).unwrap_or(body_text),
         (Output::Table, Some(Ok(path))) => {
-            format!("{}\nThe token was written to {}.", sentence(done, &body), path.display())
+            format!("{}\nThe token was written to {}.", facts(done, &body), path.display())
         }
         (Output::Table, _) => format!(
             "{}\n\n{}\n\nThis is the only time that the token is shown. Keep it where secrets are kept.",
-            sentence(done, &body),
+            facts(done, &body),
             token.reveal()
         ),
     };
@@ -110,17 +110,15 @@ pub fn answer(reply: Reply, reserved: Option<Reserved>, output: Output, done: &s
     })
 }
 
-fn sentence(done: &str, body: &Value) -> String {
+fn facts(done: &str, body: &Value) -> String {
     let account = body.get("account").unwrap_or(&Value::Null);
-    let mut sentence = format!(
-        "{done} {} ({}), generation {}, good until {} UTC",
-        text(account, "username"),
-        text(account, "id"),
-        text(account, "generation"),
-        second(&text(body, "expires_at")),
-    );
-    sentence.push_str(&receipt::after(body));
-    sentence
+    let facts = details(&[
+        ("account", text(account, "id")),
+        ("role", text(account, "role")),
+        ("generation", text(account, "generation")),
+        ("expires", text(body, "expires_at")),
+    ]);
+    format!("{done} {}.\n{facts}{}", text(account, "username"), receipt::after(body))
 }
 
 #[cfg(test)]
@@ -181,6 +179,6 @@ mod tests {
     fn without_a_file_the_token_stands_on_a_line_of_its_own() {
         let answer = answer(reply(), None, Output::Table, "Created").unwrap();
         assert!(answer.text.lines().any(|line| line == "aaa.bbb.ccc"));
-        assert!(answer.text.starts_with("Created ci (0197), generation 2, good until 2027-05-23 14:00:00 UTC\n"));
+        assert!(answer.text.starts_with("Created ci.\naccount     0197\n"));
     }
 }

@@ -4,6 +4,7 @@
 //! here is where a credential may be sent, and what is asked before something is destroyed.
 
 mod accounts;
+mod activity;
 mod address;
 mod answer;
 mod audit;
@@ -52,7 +53,7 @@ use self::client::Session;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "countermark", version, about = "Service-account tokens for APIs", propagate_version = true)]
+#[command(name = "countermark", version, about = "Service-account tokens for APIs")]
 pub struct Cli {
     /// Which server the administrative commands talk to, and as whom.
     #[command(flatten)]
@@ -129,11 +130,7 @@ pub async fn run(command: ClientCommand, connection: ConnectionArgs, output: Out
     }
 }
 
-async fn dispatch(
-    command: ClientCommand,
-    connection: &ConnectionArgs,
-    output: Output,
-) -> std::result::Result<Answer, Failure> {
+async fn dispatch(command: ClientCommand, connection: &ConnectionArgs, output: Output) -> Result<Answer, Failure> {
     let session = || Session::open(connection, output);
     match command {
         ClientCommand::Account(command) => accounts::run(command, &session()?).await,

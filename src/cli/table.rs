@@ -38,8 +38,9 @@ fn layout(headings: &[&str], rows: Vec<Vec<String>>, wrapped: Option<Option<u16>
     for row in rows {
         table.add_row(row);
     }
+    let last = headings.len().saturating_sub(1);
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
+        column.set_padding((0, if index == last { 0 } else { 2 }));
         if index == 0 {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
@@ -109,10 +110,10 @@ mod tests {
     #[test]
     fn a_table_fits_80_columns_and_leaves_the_first_column_whole() {
         let kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
-        let row = vec![kid.to_owned(), "ES256".to_owned(), "active".to_owned(), "a long text ".repeat(9)];
-        let text = layout(&["KEY", "ALG", "STATE", "NEXT"], vec![row], Some(Some(80)));
+        let row = [kid, "ES256", "retiring", "123456", "retire 2027-05-23"].map(str::to_owned).to_vec();
+        let text = layout(&["KEY", "ALG", "STATE", "TOKENS", "NEXT STEP"], vec![row], Some(Some(80)));
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(text.contains(kid), "{text}");
+        assert!(text.contains(kid) && text.contains("2027-05-23"), "{text}");
     }
 
     #[test]
