@@ -1,1 +1,26 @@
-fn main() {}
+//! The binary: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use countermark::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let Cli { connection, output, command } = Cli::parse();
+    // One provider for the whole process; only the first call can win, and this is it.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime can't be started: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match command {
+        Command::Client(command) => runtime.block_on(countermark::cli::run(command, connection, output)),
+        Command::Serve(_) | Command::Recover(_) | Command::Acl(_) => {
+            eprintln!("error: this command is not in this build");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `audit …`: who did what, and what was refused.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::Output;
+use super::accounts::{given, id_of};
+use super::answer::{Answer, Failure, print};
+use super::client::Session;
+use super::pages::{self, Wanted};
+use super::table::{or_dash, second, table, text};
+use super::when::rfc3339;
+
+/// How an event can have ended.
+pub const OUTCOMES: [&str; 4] = ["allowed", "refused", "done", "failed"];
+
+const POLL: Duration = Duration::from_secs(1);
+/// Nodes write their events independently, so that an older one may still arrive after a newer one.
+const LATE: TimeDelta = TimeDelta::seconds(10);
+
+/// `audit …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Print the latest events in the order of time (all their members: --output json)
+    Tail(TailArgs),
+}
+
+/// `audit tail`.
+#[derive(Clone, Debug, Args)]
+pub struct TailArgs {
+    /// Only those about this account (name or id)
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Only those of this kind
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only those that ended like this
+    #[arg(long, value_parser = OUTCOMES)]
+    outcome: Option<String>,
+    /// Only those with this reason
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Only those of this node
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// How many of the latest, 1 to 500
+    #[arg(long, value_name = "N")]
+    limit: Option<u16>,
+    /// Go on with what happens from now on, until Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+}
+
+/// Does what the command says.
+pub async fn run(command: AuditCommand, session: &Session) -> Result<Answer, Failure> {
+    let AuditCommand::Tail(args) = command;
+    let account = match args.account {
+        // A deleted account has no name any more that could be looked up; the server may still know what is meant.
+        Some(name) => Some(id_of(&session.client, &name).await.unwrap_or(name)),
+        None => None,
+    };
+    let query = given([
+        ("account", account),
+        ("kind", args.kind),
+        ("outcome", args.outcome),
+        ("reason", args.reason),
+        ("node", args.node),
+    ]);
+    let mut list = pages::read(&session.client, &["audit"], &query, Wanted::AtMost(args.limit)).await?;
+    if !args.follow {
+        if session.output == Output::Table {
+            list.items.reverse();
+            list.next_cursor = None;
+        }
+        return list.answer(session, as_table);
+    }
+    list.items.reverse();
+    let mut seen = Seen::new(session.now);
+    tell(seen.new_ones(list.items), session.output)?;
+    tokio::select! {
+        failure = follow(session, query, seen) => Err(failure),
+        // Ctrl-C is how one stops following; nothing failed.
+        _ = tokio::signal::ctrl_c() => Ok(Answer::yes("")),
+    }
+}
+
+async fn follow(session: &Session, query: Vec<(&'static str, String)>, mut seen: Seen) -> Failure {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let mut query = query.clone();
+        query.push(("from", rfc3339(seen.from())));
+        let told = match pages::read(&session.client, &["audit"], &query, Wanted::All(Some(500))).await {
+            Ok(mut list) => {
+                list.items.reverse();
+                tell(seen.new_ones(list.items), session.output)
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = told {
+            return failure;
+        }
+    }
+}
+
+/// The events already told. Those that are too old to be asked for again are forgotten.
+struct Seen {
+    newest: DateTime<Utc>,
+    ids: HashMap<String, DateTime<Utc>>,
+}
+
+impl Seen {
+    fn new(now: DateTime<Utc>) -> Self {
+        Self { newest: now, ids: HashMap::new() }
+    }
+
+    /// From when on to ask.
+    fn from(&self) -> DateTime<Utc> {
+        self.newest - LATE
+    }
+
+    fn new_ones(&mut self, events: Vec<Value>) -> Vec<Value> {
+        let mut fresh = events;
+        fresh.retain(|event| {
+            let time = DateTime::parse_from_rfc3339(&text(event, "time")).map_or(self.newest, |time| time.to_utc());
+            self.newest = self.newest.max(time);
+            self.ids.insert(text(event, "id"), time).is_none()
+        });
+        // A second more than is asked for: what is asked for is cut to whole seconds.
+        let oldest = self.from() - TimeDelta::seconds(1);
+        self.ids.retain(|_, time| *time >= oldest);
+        fresh
+    }
+}
+
+fn tell(events: Vec<Value>, output: Output) -> Result<(), Failure> {
+    let lines: Vec<String> = match output {
+        Output::Json => events.iter().map(Value::to_string).collect(),
+        Output::Table => events.iter().map(line).collect(),
+    };
+    print(&lines.join("\n"))
+}
+
+/// One line for one event, in columns as far as that goes without knowing the lines to come.
+fn line(event: &Value) -> String {
+    let line = format!(
+        "{}  {:<7}  {:<10}  {}",
+        second(&text(event, "time")),
+        text(event, "outcome"),
+        short(&text(event, "account_id")),
+        what(event)
+    );
+    line.trim_end().to_owned()
+}
+
+fn as_table(events: &[Value]) -> String {
+    let rows = events.iter().map(|event| {
+        vec![
+            second(&text(event, "time")),
+            text(event, "outcome"),
+            or_dash(short(&text(event, "account_id"))),
+            what(event),
+            or_dash(text(event, "client_address")),
+        ]
+    });
+    table(&["TIME (UTC)", "OUTCOME", "ACCOUNT", "WHAT", "FROM"], rows.collect())
+}
+
+/// What happened: the kind, the reason if there is one, the request if there was one.
+pub fn what(event: &Value) -> String {
+    let (reason, method, path) = (text(event, "reason"), text(event, "method"), text(event, "path"));
+    let mut what = text(event, "kind");
+    if !reason.is_empty() {
+        what.push_str(&format!(": {reason}"));
+    }
+    if !path.is_empty() {
+        what.push_str(&format!(", {} {path}", or_dash(method)));
+    }
+    what
+}
+
+/// The end of an account's id, which is random; its beginning is a time and much alike in all of them.
+fn short(id: &str) -> String {
+    match id.char_indices().rev().nth(7) {
+        Some((start, _)) if id.len() == 36 => format!("…{}", id.get(start..).unwrap_or(id)),
+        _ => id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(id: &str, time: &str) -> Value {
+        json!({"id": id, "time": time, "kind": "token.verify", "outcome": "refused", "reason": "expired", "method": "GET",
+            "path": "/a\u{1b}[2J", "account_id": "0197f0a0-0000-7000-8000-0000deadbeef"})
+    }
+
+    #[test]
+    fn an_event_is_told_once_though_it_is_asked_for_again() {
+        let start = DateTime::parse_from_rfc3339("2027-05-23T14:00:00Z").unwrap().to_utc();
+        let mut seen = Seen::new(start);
+        let first = vec![event("a", "2027-05-23T14:00:01.5Z"), event("b", "2027-05-23T14:00:02Z")];
+        assert_eq!(seen.new_ones(first.clone()).len(), 2);
+        let late = [first, vec![event("c", "2027-05-23T13:59:58Z")]].concat();
+        assert_eq!(seen.new_ones(late).len(), 1);
+        assert_eq!(seen.from(), start + TimeDelta::seconds(2) - LATE);
+        seen.new_ones(vec![event("d", "2027-05-23T15:00:00Z")]);
+        assert_eq!(seen.ids.len(), 1);
+    }
+
+    #[test]
+    fn an_event_is_one_clean_line() {
+        assert_eq!(
+            line(&event("a", "2027-05-23T14:00:01.5Z")),
+            "2027-05-23 14:00:01  refused  …deadbeef   token.verify: expired, GET /a\u{fffd}[2J"
+        );
+    }
+}

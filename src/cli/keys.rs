@@ -1,0 +1,38 @@
+//! `key …`: the keys that sign tokens.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::answer::{Answer, Failure};
+use super::client::Session;
+use super::pages::{self, Wanted};
+use super::table::{day, or_dash, table, text};
+
+/// `key …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeyCommand {
+    /// List keys, how many tokens rest on each, and what comes next for it
+    List,
+}
+
+/// Does what the command says.
+pub async fn run(command: KeyCommand, session: &Session) -> Result<Answer, Failure> {
+    match command {
+        KeyCommand::List => {
+            pages::read(&session.client, &["keys"], &[], Wanted::Everything).await?.answer(session, |items| {
+                let rows = items.iter().map(|key| {
+                    let next = key.get("next_step").unwrap_or(&Value::Null);
+                    let next = format!("{} {}", text(next, "action"), day(&text(next, "possible_at")));
+                    vec![
+                        text(key, "id"),
+                        text(key, "algorithm"),
+                        text(key, "state"),
+                        text(key, "live_tokens"),
+                        or_dash(next.trim().to_owned()),
+                    ]
+                });
+                table(&["KEY", "ALG", "STATE", "TOKENS", "NEXT STEP"], rows.collect())
+            })
+        }
+    }
+}
