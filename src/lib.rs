@@ -4,4 +4,8 @@ pub mod cli;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+pub mod durable;
+#[cfg(feature = "server")]
 pub mod listen;
+#[cfg(feature = "server")]
+pub mod store;

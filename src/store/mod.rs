@@ -1,0 +1,1 @@
+//! The store: all state of the service.
