@@ -255,6 +255,8 @@ impl LogLevel {
 
 impl Config {
     /// Merges the layers and checks all settings; reports everything that is wrong, not the first thing only.
+    ///
+    /// `environment` is what `std::env::vars_os` gives, as text (`std::env::vars` panics at a variable that is not).
     pub fn load(
         overrides: &Overrides,
         environment: impl Iterator<Item = (String, String)>,

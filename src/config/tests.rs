@@ -122,6 +122,14 @@ fn the_variables_of_clients_are_not_ours_to_refuse() {
 }
 
 #[test]
+fn the_variables_of_a_kubernetes_service_of_our_name_are_no_settings() {
+    let setup = Setup::new().variable("COUNTERMARK_SERVICE_HOST", "10.0.0.1").variable("COUNTERMARK_SERVICE_PORT", "1");
+    let setup = setup.variable("COUNTERMARK_PORT", "tcp://10.0.0.1:1").variable("COUNTERMARK_PORT_1_TCP_ADDR", "x");
+    assert!(setup.variable("COUNTERMARK_SERVICE_PORT_HTTPS", "1").load().is_ok());
+    assert!(Setup::new().variable("COUNTERMARK_PORT", "8443").load().is_err());
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let setup = Setup::new().file("max_staleness = \"6s\"\nissuer = \"http://a\"\n[limits]\nconnections = 0\n");
     let errors = setup.variable("COUNTERMARK_LOG_FORMAT", "xml").load().unwrap_err();
