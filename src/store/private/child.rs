@@ -138,13 +138,9 @@ impl Supervisor {
     fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let pid = *self.running();
         if let Some(pid) = pid {
-            loop {
-                match rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    // An error here is met again, and reported, by the wait below.
-                    _ => break,
-                }
-            }
+            // Any other error is met again, and reported, by the wait below.
+            let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), exited) {}
         }
         *self.running() = None;
         child.wait()
