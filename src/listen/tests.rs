@@ -107,7 +107,8 @@ impl Server {
 
     async fn stop(self) {
         self.shutdown.cancel();
-        self.ended.await.unwrap().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.ended).await;
+        ended.expect("does not end").unwrap().unwrap();
     }
 
     async fn until_open(&self, count: usize) {
