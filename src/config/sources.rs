@@ -57,6 +57,7 @@ impl Sources {
 
     pub(super) fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = std::fs::read_to_string(path)
+            .map(zeroize::Zeroizing::new)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),

@@ -215,6 +215,12 @@ fn a_password_in_the_store_url_is_decoded_and_shown_nowhere() {
 }
 
 #[test]
+fn one_mistake_is_one_problem() {
+    let setup = Setup::new().flags(|flags| flags.listen = vec!["8443".into()]);
+    assert_eq!(setup.load().unwrap_err().problems().len(), 1);
+}
+
+#[test]
 fn settings_that_would_have_no_effect_are_errors() {
     let setup = Setup::new().file("[store]\nuser = \"x\"\nca_file = \"y\"\n");
     assert_eq!(setup.errors().matches("of no use without store.url").count(), 2);
