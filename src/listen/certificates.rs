@@ -306,6 +306,26 @@ mod tests {
         assert_eq!(shown(&context), after);
     }
 
+    #[tokio::test]
+    async fn files_are_looked_at_until_shutdown() {
+        let (_directory, files) = setup();
+        let (first, second) = (pair(), pair());
+        write(&files, &first.0, &first.1);
+        let context = context(&files).unwrap();
+        let before = shown(&context);
+        let shutdown = CancellationToken::new();
+        let looking = tokio::spawn(Arc::clone(&context).keep_current(shutdown.clone()));
+        write(&files, &second.0, &second.1);
+        let exchanged = async {
+            while shown(&context) == before {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), exchanged).await.unwrap();
+        shutdown.cancel();
+        looking.await.unwrap();
+    }
+
     #[test]
     fn the_local_certificate_is_exchanged_before_its_end() {
         let directory = tempfile::tempdir().unwrap();
