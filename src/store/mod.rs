@@ -3,13 +3,13 @@
 
 mod accounts;
 mod audit;
-//DD pub mod data_dir;
+mod data_dir;
 mod error;
 mod filler;
 mod keyring;
 mod link;
 mod nodes;
-//PR pub mod private;
+mod private;
 mod roles;
 pub mod schema;
 mod scripts;
@@ -25,11 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use accounts::{AccountChange, IssuedToken, LiveToken, Page, Profile, StoredAccount};
 pub use audit::{AuditCursor, AuditFilter, Batch, Trail};
+pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
 pub use filler::Filler;
 pub use link::{Address, Place, Target};
 use link::{ConnectError, Link};
 pub use nodes::{Introduction, Node};
+pub use private::{PrivateRedis, PrivateRedisError};
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
 use scripts::Scripts;
