@@ -20,6 +20,8 @@ pub mod listen;
 pub mod name;
 pub mod permission;
 #[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
 pub mod store;
 pub mod strict_json;
 pub mod token;

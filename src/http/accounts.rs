@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Account, Caller, IfMatch, Json, Limit, Query, Ready, Time, given, text};
+use super::no_store;
 use super::permissions::{AccountsRead, AccountsWrite};
 use super::problem::{Problem, Problems};
-use super::no_store;
 use crate::account::{Account as AccountView, Audience, Status};
 use crate::authority::{AccountFilter, AccountPage, AccountPatch, Issued, NewAccount, Receipt};
 use crate::name::{Description, RoleName, TeamName, Username};
@@ -69,7 +69,9 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         .map(|text| {
             let shown = crate::audit::printable(&text, 64);
             text.parse().map_err(|_| {
-                serde::de::Error::custom(format!("{shown:?} is not a network in CIDR form, like 10.0.0.0/8 or 2001:db8::/32"))
+                serde::de::Error::custom(format!(
+                    "{shown:?} is not a network in CIDR form, like 10.0.0.0/8 or 2001:db8::/32"
+                ))
             })
         })
         .collect()
@@ -165,7 +167,10 @@ pub async fn list(
     Ready(authority): Ready,
     Query(query): Query<AccountQuery>,
 ) -> Result<Response, Problem> {
-    let after = match query.cursor.as_deref().map(|cursor| URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()))
+    let after = match query
+        .cursor
+        .as_deref()
+        .map(|cursor| URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()))
     {
         None => None,
         Some(Some(name)) if name.parse::<Username>().is_ok() => Some(name),

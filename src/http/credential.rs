@@ -31,7 +31,9 @@ impl Credential {
         let value = match (values.next(), values.next()) {
             (None, _) => return Ok(Self::Missing),
             (Some(value), None) => value,
-            (Some(_), Some(_)) => return Err(Problem::invalid_request("there are two Authorization headers; send one")),
+            (Some(_), Some(_)) => {
+                return Err(Problem::invalid_request("there are two Authorization headers; send one"));
+            }
         };
         let unusable = || Problem::invalid_request("the Authorization header must be: Bearer, a space, and the token");
         let text = value.to_str().map_err(|_| unusable())?;
@@ -81,7 +83,8 @@ mod tests {
         for good in ["Bearer abc", "bearer abc", "BEARER   abc"] {
             assert!(matches!(of(&[good], None), Ok(Credential::Bearer(token)) if *token == "abc"));
         }
-        for bad in ["Bearer", "Bearer ", "abc", "Digest abc", "Bearer a b", "Bearer a, Bearer b", "Basic !", "Bearer ä"] {
+        for bad in ["Bearer", "Bearer ", "abc", "Digest abc", "Bearer a b", "Bearer a, Bearer b", "Basic !", "Bearer ä"]
+        {
             assert!(of(&[bad], None).is_err(), "{bad}");
         }
         assert!(of(&["Bearer a", "Bearer b"], None).is_err());

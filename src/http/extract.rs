@@ -49,7 +49,9 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
             Credential::Missing => return Err(note_missing(&call)),
             Credential::Bearer(token) => (token, None),
             Credential::Basic(id, token) if P::BASIC => (token, Some(id)),
-            Credential::Basic(..) => return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ...")),
+            Credential::Basic(..) => {
+                return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
+            }
         };
         let authority = edge.authority()?;
         let demand = Demand {
@@ -86,11 +88,13 @@ impl FromRequestParts<Arc<Edge>> for Ready {
 /// The body, whole, within size and time.
 pub async fn body(request: Request, edge: &Edge) -> Result<Bytes, Problem> {
     let too_large = || Problem::too_large(edge.body_bytes);
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > u64::try_from(edge.body_bytes).unwrap_or(u64::MAX)) {
         return Err(too_large());
     }
-    let collected = tokio::time::timeout(edge.body_timeout, Limited::new(request.into_body(), edge.body_bytes).collect());
+    let collected =
+        tokio::time::timeout(edge.body_timeout, Limited::new(request.into_body(), edge.body_bytes).collect());
     match collected.await {
         Err(_) => Err(Problem::too_slow()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
@@ -169,7 +173,8 @@ pub fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Probl
             Problem::invalid_field(format!("{inside}{}", named(quoted)), "it is missing")
         } else if message.starts_with("unknown field") {
             let allowed = message.split_once(", ").map_or("there are no fields here", |(_, rest)| rest);
-            let field = if path == "." || path.ends_with(quoted) && path == quoted { quoted.to_owned() } else { path.clone() };
+            let field =
+                if path == "." || path.ends_with(quoted) && path == quoted { quoted.to_owned() } else { path.clone() };
             Problem::invalid_field(named(&field), format!("there is no such field; {allowed}"))
         } else {
             Problem::invalid_field(named(&path), message)
@@ -271,7 +276,11 @@ impl FromRequestParts<Arc<Edge>> for IfMatch {
                     return Ok(Self(None));
                 }
                 // Weak tags never match strongly; what is no version of ours matches nothing.
-                versions.extend(tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok()));
+                versions.extend(
+                    tag.strip_prefix('"')
+                        .and_then(|tag| tag.strip_suffix('"'))
+                        .and_then(|tag| tag.parse::<Epoch>().ok()),
+                );
             }
         }
         Ok(Self(parts.headers.contains_key(header::IF_MATCH).then_some(versions)))

@@ -41,10 +41,12 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let client_address = peer.as_ref().and_then(|peer| edge.client_address(peer, request.headers()));
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
-    let agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let agent =
+        request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let call = Call::begin(request_id, method.as_str(), &path, client_address, agent.as_deref(), edge.clock.as_ref());
     request.extensions_mut().insert(call.clone());
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
 
     let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
     let answer = if private {

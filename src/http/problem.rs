@@ -1,5 +1,6 @@
 //! The ONE mapping of errors to answers (contract, section 2; RFC 9457, RFC 6750).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -67,6 +68,23 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     error: Option<&'a str>,
+}
+
+/// In the OpenAPI document: every operation may be answered so.
+pub struct Problems;
+
+impl utoipa::IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+        use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+        let problem = |description| {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
+            ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build().into()
+        };
+        BTreeMap::from([
+            ("4XX".to_owned(), problem("Refused; `reason` says why")),
+            ("5XX".to_owned(), problem("Failed; `reason` says why")),
+        ])
+    }
 }
 
 impl Problem {
@@ -142,7 +160,10 @@ impl Problem {
     pub fn for_gateway(mut self) -> Self {
         if !matches!(
             self.status,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::SERVICE_UNAVAILABLE
         ) && self.status.is_client_error()
         {
             self.status = StatusCode::UNAUTHORIZED;
@@ -232,7 +253,10 @@ impl Problem {
                 Challenge::Plain => r#"Bearer realm="countermark""#.to_owned(),
                 Challenge::Basic => r#"Basic realm="countermark", charset="UTF-8""#.to_owned(),
                 Challenge::Bearer(error) => {
-                    format!(r#"Bearer realm="countermark", error="{error}", error_description="{}""#, quotable(&self.detail))
+                    format!(
+                        r#"Bearer realm="countermark", error="{error}", error_description="{}""#,
+                        quotable(&self.detail)
+                    )
                 }
             };
             if let Ok(value) = HeaderValue::from_str(&text) {

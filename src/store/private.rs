@@ -97,6 +97,11 @@ pub enum PrivateRedisError {
     },
 }
 
+/// The socket of the private Redis of a data directory that another process runs.
+pub fn private_socket(data_dir: &Path) -> PathBuf {
+    place::socket_of(&data_dir.join("redis"))
+}
+
 /// A running private Redis. Dropped without [`stop`](Self::stop), it is told to end, and nobody waits for it.
 pub struct PrivateRedis {
     supervisor: Arc<Supervisor>,

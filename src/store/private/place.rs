@@ -25,14 +25,10 @@ impl Place {
     pub(super) fn prepare(data_dir: &DataDir) -> Result<Self, PrivateRedisError> {
         let directory = data_dir.path().join("redis");
         private_directory(&directory)?;
-        let beside = directory.join("redis.sock");
-        let socket = if beside.as_os_str().len() <= LONGEST_SOCKET {
-            beside
-        } else {
-            let short = short_directory(&directory);
-            private_directory(&short)?;
-            short.join("redis.sock")
-        };
+        let socket = socket_of(&directory);
+        if let Some(short) = socket.parent().filter(|parent| *parent != directory) {
+            private_directory(short)?;
+        }
         let log = directory.join("redis.log");
         // Only between runs: a log that is being written can't be moved away under its writer.
         if fs::metadata(&log).is_ok_and(|metadata| metadata.len() > LARGEST_LOG) {
@@ -61,6 +57,12 @@ impl Place {
         let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
         if last.is_empty() { "(nothing)".to_owned() } else { last.join("\n") }
     }
+}
+
+/// Where the socket is, beside the data or, where that path would be too long for one, in a short directory.
+pub(super) fn socket_of(directory: &Path) -> PathBuf {
+    let beside = directory.join("redis.sock");
+    if beside.as_os_str().len() <= LONGEST_SOCKET { beside } else { short_directory(directory).join("redis.sock") }
 }
 
 /// One per data directory and user, always the same: a later start has to find what an earlier one left running.
