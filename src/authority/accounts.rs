@@ -95,6 +95,7 @@ impl AccountFilter {
 impl Authority {
     /// Creates an account with its first token.
     pub async fn create_account(&self, act: &Act, new: NewAccount) -> Result<Issued, Error> {
+        act.call.record().kind = Some(kinds::ACCOUNT_CREATE);
         self.check_shape(&new.teams, &new.audiences, &new.allowed_networks)?;
         self.check_lifetime(new.valid_for_months)?;
         let now = self.clock.now();
@@ -169,6 +170,7 @@ impl Authority {
         patch: AccountPatch,
         if_match: Option<&[Epoch]>,
     ) -> Result<(Account, Receipt), Error> {
+        act.call.record().kind = Some(kinds::ACCOUNT_UPDATE);
         let before = self.account(wanted).await?;
         act.call.record().target = Some((before.id, before.state.username.to_string()));
         if if_match.is_some_and(|versions| !versions.contains(&before.version)) {
@@ -251,6 +253,7 @@ impl Authority {
 
     /// Deletes an account. Its activity stays readable, and its name taken for as long.
     pub async fn delete_account(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
+        act.call.record().kind = Some(kinds::ACCOUNT_DELETE);
         let before = self.account(wanted).await?;
         act.call.record().target = Some((before.id, before.state.username.to_string()));
         let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_DELETE, before.id, &before.state, &before.profile);

@@ -120,6 +120,7 @@ impl Authority {
         valid_for_months: u32,
         overlap_seconds: u64,
     ) -> Result<Issued, Error> {
+        act.call.record().kind = Some(kinds::TOKEN_REGENERATE);
         let before = self.account(wanted).await?;
         act.call.record().target = Some((before.id, before.state.username.to_string()));
         let roles = self.store.roles().await?;
@@ -130,6 +131,7 @@ impl Authority {
 
     /// A new generation for myself.
     pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
+        act.call.record().kind = Some(kinds::TOKEN_RENEW);
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_RENEW, before, valid_for_months, overlap_seconds).await
     }
@@ -179,6 +181,7 @@ impl Authority {
 
     /// Ends every token of an account; none follows.
     pub async fn revoke_token(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
+        act.call.record().kind = Some(kinds::TOKEN_REVOKE);
         let before = self.account(wanted).await?;
         act.call.record().target = Some((before.id, before.state.username.to_string()));
         let state = AccountState { token_id: None, previous: None, ..before.state.clone() };
