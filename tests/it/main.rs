@@ -6,4 +6,8 @@ mod redis_server;
 
 mod accounts;
 mod doors;
+mod permissions;
+mod races;
+mod roles;
+mod teams;
 mod tokens;
