@@ -6,8 +6,11 @@ mod redis_server;
 
 mod accounts;
 mod doors;
+mod keys;
+mod oauth;
 mod permissions;
 mod races;
 mod roles;
+mod store_away;
 mod teams;
 mod tokens;
