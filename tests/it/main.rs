@@ -5,6 +5,7 @@ mod app;
 mod redis_server;
 
 mod accounts;
+mod bad_input;
 mod doors;
 mod keys;
 mod oauth;
