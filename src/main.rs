@@ -18,9 +18,11 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Client(command) => runtime.block_on(countermark::cli::run(command, connection, output)),
-        Command::Serve(_) | Command::Recover(_) | Command::Acl(_) => {
-            eprintln!("error: this command is not in this build");
-            ExitCode::from(2)
+        Command::Serve(arguments) => {
+            let check = arguments.check;
+            runtime.block_on(countermark::server::serve(&arguments.into(), check))
         }
+        Command::Recover(arguments) => runtime.block_on(countermark::cli::recover(arguments)),
+        Command::Acl(command) => countermark::cli::acl(command),
     }
 }

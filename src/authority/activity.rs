@@ -37,6 +37,10 @@ impl Authority {
             return Ok(());
         }
         let (outcome, reason) = match ending {
+            // Whoever asked about a token was answered; the event tells about that token.
+            Ending::Allowed if record.subject.is_some() && record.subject_refusal.is_some() => {
+                (Outcome::Refused, record.subject_refusal.map(Reason::as_str))
+            }
             Ending::Allowed => (Outcome::Allowed, None),
             Ending::Refused(reason) => (Outcome::Refused, Some(reason)),
             Ending::Failed(reason) => (Outcome::Failed, Some(reason)),
@@ -56,7 +60,7 @@ impl Authority {
         if let Some(refusal) = record.refusal {
             event.reason = Some(refusal.as_str().to_owned());
         }
-        if record.refusal == Some(Reason::Superseded) {
+        if record.refusal.or(record.subject_refusal) == Some(Reason::Superseded) {
             // Whoever still holds the old token has not been given the new one: late, or a thief.
             event = event.detail("possible_leak", true);
         }

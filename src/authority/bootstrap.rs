@@ -14,7 +14,7 @@ use crate::name::Username;
 use crate::permission::ADMIN;
 use crate::store::{AccountChange, Dataset, Profile, Store, StoreError};
 use crate::token::Algorithm;
-use crate::verify::Verifier;
+use crate::verify::{Demand, Presenter, Verifier};
 
 /// Why an authority does not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +164,12 @@ impl Authority {
     pub(super) fn default_lifetime(&self) -> u32 {
         let allowed = &self.settings.valid_for_months;
         if allowed.contains(&12) { 12 } else { allowed.last().copied().unwrap_or(12) }
+    }
+
+    /// Whether this is the current token of somebody, for whatever audience.
+    pub async fn is_current_token(&self, token: &str) -> bool {
+        let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
+        self.verifier.verify(self, token, &demand).await.is_ok()
     }
 
     /// Makes the first admin of an empty dataset and hands its token over to `keep`, before anything is committed: a token

@@ -36,6 +36,10 @@ pub struct CallRecord {
     pub team: Option<TeamName>,
     /// The account that it is about, with its name, if not the caller's own.
     pub target: Option<(AccountId, String)>,
+    /// Whose genuine token the caller asked about.
+    pub subject: Option<Holder>,
+    /// Why that token is refused.
+    pub subject_refusal: Option<Reason>,
     /// The request behind it, where it came through a gateway.
     pub original: Option<(String, String)>,
     /// Why the token was refused.
@@ -104,12 +108,15 @@ impl Call {
         event.request_id = Some(self.0.request_id.clone());
         event.permission = record.permission.as_ref().map(ToString::to_string);
         event.team = record.team.as_ref().map(ToString::to_string);
-        if let Some(holder) = &record.holder {
+        if let Some(holder) = record.subject.as_ref().or(record.holder.as_ref()) {
             event.account_id = Some(holder.account);
             event.username = holder.username.as_ref().map(ToString::to_string);
             event.token_id = Some(holder.token_id);
             event.generation = Some(holder.generation);
             event.key_id = Some(holder.key_id.clone());
+        }
+        if record.subject.is_some() {
+            event.actor_id = record.holder.as_ref().map(|holder| holder.account);
         }
         if let Some((target, username)) = &record.target {
             // About somebody else: the token that was used is a detail.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Authority, Call};
+use super::{Act, Authority, Call};
 use crate::account::AccountId;
-use crate::verify::{Demand, KeySet, Reason, Refusal, Snapshot, Source, Unavailable, Verified};
+use crate::verify::{Demand, KeySet, Presenter, Reason, Refusal, Snapshot, Source, Unavailable, Verified};
 
 /// A refusal, and for how long to wait where that helps.
 #[derive(Debug)]
@@ -41,19 +41,21 @@ impl Authority {
         Err(refused)
     }
 
-    /// Decides about a token that somebody else shows: nothing of it is noted in the call, which is that somebody's.
-    pub async fn look_at(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
-        match self.verifier.verify(self, token, demand).await {
-            Ok(verified) => {
-                self.metrics.decided(None);
-                Ok(verified)
-            }
-            Err(refusal) => {
-                let refused = self.count(call, refusal);
-                self.metrics.decided(Some(refused.refusal.reason));
-                Err(refused)
-            }
-        }
+    /// Decides about a token that was shown to somebody else, who asks (RFC 7662). It does not count against the asker:
+    /// whatever he is shown, it is not he who guesses. The call leads back to the token's account.
+    pub async fn introspect(&self, act: &Act, token: &str) -> Result<Verified, Refusal> {
+        let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
+        let result = self.verifier.verify(self, token, &demand).await;
+        let (holder, refusal) = match &result {
+            Ok(verified) => (Some(verified.holder().clone()), None),
+            Err(refusal) => (refusal.holder.clone(), Some(refusal.reason)),
+        };
+        let mut record = act.call.record();
+        record.subject = holder;
+        record.subject_refusal = refusal;
+        drop(record);
+        self.metrics.decided(refusal);
+        result
     }
 
     /// Only what was never signed by us counts towards the limit of an address.

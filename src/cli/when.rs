@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 
+use crate::clock::{Clock as _, SystemClock};
+
 /// The time at which a command runs.
-#[expect(clippy::disallowed_methods, reason = "only for words like `3 days ago`; no decision rests on it")]
 pub fn now() -> DateTime<Utc> {
-    Utc::now()
+    SystemClock.now()
 }
 
 /// Reads a duration, `0 500ms 2s 15m 24h 7d`, in whole seconds.

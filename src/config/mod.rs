@@ -34,7 +34,7 @@ use reader::Reader;
 use sources::Sources;
 
 /// The flags of `serve`, one each; `None` or empty where the flag was not given.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     /// `--config`: the file instead of `countermark.toml` in the working directory.
     pub config: Option<PathBuf>,
@@ -60,6 +60,17 @@ pub struct Overrides {
     pub node_name: Option<String>,
     /// `--master-key-file`
     pub master_key_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not `store`: the URL may hold a password.
+        f.debug_struct("Overrides")
+            .field("config", &self.config)
+            .field("data_dir", &self.data_dir)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The checked settings of a server.
@@ -255,6 +266,8 @@ impl LogLevel {
 
 impl Config {
     /// Merges the layers and checks all settings; reports everything that is wrong, not the first thing only.
+    ///
+    /// `environment` is what `std::env::vars_os` gives, as text (`std::env::vars` panics at a variable that is not).
     pub fn load(
         overrides: &Overrides,
         environment: impl Iterator<Item = (String, String)>,

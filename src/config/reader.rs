@@ -149,15 +149,19 @@ impl Reader {
                 return None;
             }
         };
-        let mut value = Vec::new();
+        let (mut value, mut failed) = (Vec::new(), false);
         // `VARIABLE=` is the empty list.
         for text in texts.iter().filter(|_| texts.len() > 1 || texts.iter().any(|text| !text.is_empty())) {
             match parse(text) {
                 Ok(item) => value.push(item),
-                Err(problem) => self.problem(path, &origin, format!("{text:?} is {problem}")),
+                Err(problem) => {
+                    failed = true;
+                    self.problem(path, &origin, format!("{text:?} is {problem}"));
+                }
             }
         }
-        Some(Placed { value, origin })
+        // What is left of a list would only raise further problems that nobody has.
+        (!failed).then_some(Placed { value, origin })
     }
 
     /// One of a few words.

@@ -117,7 +117,8 @@ pub fn read_private(path: &Path) -> Result<Vec<u8>, SecretFileError> {
     let file = std::fs::File::open(path).map_err(unreadable)?;
     // And again on the open file, which can't be exchanged any more.
     check_metadata(path, &file.metadata().map_err(unreadable)?)?;
-    let mut bytes = Vec::new();
+    // Room from the start: a vector that grows leaves copies behind, which nobody wipes.
+    let mut bytes = Vec::with_capacity(usize::try_from(LARGEST_FILE + 1).unwrap_or_default());
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
         bytes.zeroize();

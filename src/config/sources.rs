@@ -45,10 +45,11 @@ impl Sources {
     pub(super) fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
         for (name, mut value) in variables {
             match name.strip_prefix(VARIABLES) {
-                Some(rest) if !CLIENT_VARIABLES.contains(&rest) => {
+                Some(rest) if CLIENT_VARIABLES.contains(&rest) => value.zeroize(),
+                Some(rest) if is_of_kubernetes(rest, &value) => {}
+                Some(rest) => {
                     self.variables.insert(rest.to_owned(), value);
                 }
-                Some(_) => value.zeroize(),
                 None => {}
             }
         }
@@ -56,6 +57,7 @@ impl Sources {
 
     pub(super) fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = std::fs::read_to_string(path)
+            .map(zeroize::Zeroizing::new)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
@@ -138,6 +140,17 @@ impl Sources {
 /// The variable of a path, without its prefix: `store.ca_file` is `STORE_CA_FILE`.
 pub(super) fn variable_of(path: &str) -> String {
     path.replace('.', "_").to_ascii_uppercase()
+}
+
+/// A Kubernetes service called `countermark` puts its addresses into the environment of every pod beside it, such as
+/// `COUNTERMARK_PORT=tcp://10.0.0.1:8443` and `COUNTERMARK_SERVICE_HOST`. Nobody meant these as settings.
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let ports = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    name == "SERVICE_HOST"
+        || name == "SERVICE_PORT"
+        || name.starts_with("SERVICE_PORT_")
+        || (name == "PORT" && value.contains("://"))
+        || name.strip_prefix("PORT_").is_some_and(ports)
 }
 
 fn raw(value: &Spanned<DeValue<'_>>) -> Raw {

@@ -122,6 +122,14 @@ fn the_variables_of_clients_are_not_ours_to_refuse() {
 }
 
 #[test]
+fn the_variables_of_a_kubernetes_service_of_our_name_are_no_settings() {
+    let setup = Setup::new().variable("COUNTERMARK_SERVICE_HOST", "10.0.0.1").variable("COUNTERMARK_SERVICE_PORT", "1");
+    let setup = setup.variable("COUNTERMARK_PORT", "tcp://10.0.0.1:1").variable("COUNTERMARK_PORT_1_TCP_ADDR", "x");
+    assert!(setup.variable("COUNTERMARK_SERVICE_PORT_HTTPS", "1").load().is_ok());
+    assert!(Setup::new().variable("COUNTERMARK_PORT", "8443").load().is_err());
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let setup = Setup::new().file("max_staleness = \"6s\"\nissuer = \"http://a\"\n[limits]\nconnections = 0\n");
     let errors = setup.variable("COUNTERMARK_LOG_FORMAT", "xml").load().unwrap_err();
@@ -204,6 +212,12 @@ fn a_password_in_the_store_url_is_decoded_and_shown_nowhere() {
     assert!(text.contains("given twice") && !text.contains("p%40ss") && !text.contains("other"), "{text}");
     let text = Setup::new().flags(|flags| flags.store = Some("http://u:sesame@h".into())).errors();
     assert!(text.contains("--store") && text.contains("redis://HOST:PORT") && !text.contains("sesame"), "{text}");
+}
+
+#[test]
+fn one_mistake_is_one_problem() {
+    let setup = Setup::new().flags(|flags| flags.listen = vec!["8443".into()]);
+    assert_eq!(setup.load().unwrap_err().problems().len(), 1);
 }
 
 #[test]

@@ -1,1 +1,18 @@
-//! Listeners.
+//! From a socket to a request: listeners, TLS, HTTP/1.1 and HTTP/2, and what a connection may cost.
+//!
+//! [`Listener::bind`] opens an address, [`serve`] runs its accept loop until it is told to stop. Every request carries a
+//! [`Peer`]. hyper is driven directly, because the time-outs and the process-wide limit of connections need it.
+mod certificates;
+mod connection;
+mod local_ca;
+mod progress;
+mod serve;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use certificates::{CertificateError, TlsContext};
+pub use connection::{Peer, Transport};
+pub use local_ca::{LocalCa, LocalCaError};
+pub use serve::{Connections, serve};
+pub use socket::{ListenError, Listener};

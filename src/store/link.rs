@@ -2,7 +2,6 @@
 //! waits for the store is worth less than a clear 503.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -177,7 +176,6 @@ pub(super) struct Link {
     current: ArcSwapOption<MultiplexedConnection>,
     lost: Notify,
     came: tokio::sync::watch::Sender<u64>,
-    connects: AtomicU64,
 }
 
 impl Link {
@@ -188,7 +186,6 @@ impl Link {
             current: ArcSwapOption::empty(),
             lost: Notify::new(),
             came: tokio::sync::watch::Sender::new(0),
-            connects: AtomicU64::new(0),
         });
         tokio::spawn({
             let link = Arc::clone(&link);
@@ -209,8 +206,7 @@ impl Link {
             match target.connect().await {
                 Ok(connection) => {
                     self.current.store(Some(Arc::new(connection.clone())));
-                    let number = self.connects.fetch_add(1, Ordering::Relaxed) + 1;
-                    self.came.send_replace(number);
+                    self.came.send_modify(|number| *number += 1);
                     tracing::info!(link = self.name, "connected to the store");
                     (pause, told) = (Duration::from_millis(20), false);
                     self.watch(connection).await;
@@ -251,6 +247,11 @@ impl Link {
             .load_full()
             .map(|connection| MultiplexedConnection::clone(&connection))
             .ok_or_else(|| StoreError::Unavailable("no connection".into()))
+    }
+
+    /// Counts the connections that were made.
+    pub(super) fn connections(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.came.subscribe()
     }
 
     /// Waits until there is a connection.

@@ -3,13 +3,13 @@
 
 mod accounts;
 mod audit;
-//DD pub mod data_dir;
+mod data_dir;
 mod error;
 mod filler;
 mod keyring;
 mod link;
 mod nodes;
-//PR pub mod private;
+mod private;
 mod roles;
 pub mod schema;
 mod scripts;
@@ -25,11 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use accounts::{AccountChange, IssuedToken, LiveToken, Page, Profile, StoredAccount};
 pub use audit::{AuditCursor, AuditFilter, Batch, Trail};
+pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
 pub use filler::Filler;
 pub use link::{Address, Place, Target};
 use link::{ConnectError, Link};
 pub use nodes::{Introduction, Node};
+pub use private::{PrivateRedis, PrivateRedisError, private_socket};
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
 use scripts::Scripts;
@@ -141,7 +143,8 @@ impl Store {
         self.changes.connected().await;
     }
 
-    /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one.
+    /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one. A store that was
+    /// met before is only recognised: one that has been emptied meanwhile must not be taken for a new one.
     ///
     /// `Err(Ok(issuer))`: the dataset belongs to this other issuer.
     pub async fn meet(
@@ -154,6 +157,8 @@ impl Store {
             .into_iter()
             .map(|role| (role.name.to_string(), roles::role_definition(&role).into()))
             .collect();
+        let known = self.dataset.read().await.as_ref().map(|dataset| dataset.id.clone());
+        let new_id = if known.is_some() { "" } else { new_id };
         let reply: Vec<String> = self
             .run(
                 &self.shared,
@@ -173,12 +178,21 @@ impl Store {
                 let epoch =
                     format!("{term}-{counter}").parse().map_err(|_| Err(StoreError::Corrupt("the epoch".into())))?;
                 let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
+                if known.is_some_and(|known| known != dataset.id) {
+                    return Err(Err(StoreError::Unavailable("the store holds another dataset than it did".into())));
+                }
                 *self.dataset.write().await = Some(dataset.clone());
                 Ok(dataset)
             }
             ["issuer", other] => Err(Ok((*other).to_owned())),
+            ["empty"] => Err(Err(StoreError::Unavailable("the store has lost its dataset".into()))),
             _ => Err(Err(StoreError::Corrupt("the dataset".into()))),
         }
+    }
+
+    /// Counts the connections that were made; changes whenever there is a new one.
+    pub fn connections(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.connections()
     }
 
     async fn dataset_id(&self) -> Result<String, StoreError> {

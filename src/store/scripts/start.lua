@@ -1,10 +1,13 @@
 #!lua
 -- An issuer meets the store: the dataset is created or recognised, and a new identity of the server begins a new term.
 -- KEYS  1 meta  2 roles
--- ARGV  1 id for a new dataset  2 issuer, or empty  3 issuers it may move from, JSON array  4 built-in roles, JSON object
--- reply {'ok', dataset, issuer, term, counter} or {'issuer', the dataset's issuer}
+-- ARGV  1 id for a new dataset, or empty if there must be one  2 issuer, or empty  3 issuers it may move from, JSON array  4 built-in roles, JSON object
+-- reply {'ok', dataset, issuer, term, counter} or {'issuer', the dataset's issuer} or {'empty'}
 local meta, roles = KEYS[1], KEYS[2]
 local wanted = ARGV[2]
+if ARGV[1] == '' and redis.call('HEXISTS', meta, 'dataset') == 0 then
+  return { 'empty' }
+end
 local issuer = redis.call('HGET', meta, 'issuer')
 if issuer and wanted ~= '' and issuer ~= wanted then
   local may_move = false

@@ -1,0 +1,102 @@
+//! What a caller shows: exactly one credential, in the `Authorization` header (RFC 6750, section 2.1).
+
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::problem::Problem;
+
+/// A credential, unchecked.
+pub enum Credential {
+    /// None.
+    Missing,
+    /// A bearer token.
+    Bearer(Zeroizing<String>),
+    /// HTTP Basic (RFC 7617): account id and token.
+    Basic(Zeroizing<String>, Zeroizing<String>),
+}
+
+impl Credential {
+    /// Reads it; `query` is looked at for tokens that have no business there.
+    pub fn of(headers: &HeaderMap, query: Option<&str>) -> Result<Self, Problem> {
+        if query.is_some_and(|query| {
+            form_urlencoded::parse(query.as_bytes()).any(|(name, _)| matches!(&*name, "access_token" | "token"))
+        }) {
+            return Err(Problem::invalid_request(
+                "a token in the query ends up in logs: send it in the Authorization header, and generate a new one",
+            ));
+        }
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let value = match (values.next(), values.next()) {
+            (None, _) => return Ok(Self::Missing),
+            (Some(value), None) => value,
+            (Some(_), Some(_)) => {
+                return Err(Problem::invalid_request("there are two Authorization headers; send one"));
+            }
+        };
+        let unusable = || Problem::invalid_request("the Authorization header must be: Bearer, a space, and the token");
+        let text = value.to_str().map_err(|_| unusable())?;
+        let (scheme, rest) = text.split_once(' ').ok_or_else(unusable)?;
+        let rest = rest.trim_start_matches(' ');
+        if rest.is_empty() || rest.contains([' ', ',', '\t']) {
+            return Err(unusable());
+        }
+        if scheme.eq_ignore_ascii_case("bearer") {
+            Ok(Self::Bearer(Zeroizing::new(rest.to_owned())))
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            basic(rest).ok_or_else(|| unusable().for_basic())
+        } else {
+            Err(unusable())
+        }
+    }
+}
+
+fn basic(text: &str) -> Option<Credential> {
+    let bytes = Zeroizing::new(STANDARD.decode(text).ok()?);
+    let pair = Zeroizing::new(String::from_utf8(bytes.to_vec()).ok()?);
+    let (id, secret) = pair.split_once(':')?;
+    // OAuth clients encode both halves as form fields first (RFC 6749, section 2.3.1).
+    let decoded = |half: &str| {
+        let field = Zeroizing::new(format!("x={}", half.replace('+', "%2B")));
+        form_urlencoded::parse(field.as_bytes()).next().map(|(_, value)| Zeroizing::new(value.into_owned()))
+    };
+    Some(Credential::Basic(decoded(id)?, decoded(secret)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn of(values: &[&str], query: Option<&str>) -> Result<Credential, Problem> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        Credential::of(&headers, query)
+    }
+
+    #[test]
+    fn exactly_one_credential_is_taken() {
+        assert!(matches!(of(&[], None), Ok(Credential::Missing)));
+        for good in ["Bearer abc", "bearer abc", "BEARER   abc"] {
+            assert!(matches!(of(&[good], None), Ok(Credential::Bearer(token)) if *token == "abc"));
+        }
+        for bad in ["Bearer", "Bearer ", "abc", "Digest abc", "Bearer a b", "Bearer a, Bearer b", "Basic !", "Bearer ä"]
+        {
+            assert!(of(&[bad], None).is_err(), "{bad}");
+        }
+        assert!(of(&["Bearer a", "Bearer b"], None).is_err());
+        assert!(of(&["Bearer a"], Some("access_token=b")).is_err());
+        assert!(of(&[], Some("x=1&access%5ftoken=b")).is_err());
+        assert!(of(&["Bearer a"], Some("permission=a:b")).is_ok());
+    }
+
+    #[test]
+    fn both_halves_of_basic_may_be_form_encoded() {
+        let encoded = STANDARD.encode("0189%2D0a5d:ey%5F%2Ex");
+        let Ok(Credential::Basic(id, token)) = of(&[&format!("Basic {encoded}")], None) else { panic!("no Basic") };
+        assert_eq!((id.as_str(), token.as_str()), ("0189-0a5d", "ey_.x"));
+    }
+}

@@ -1,0 +1,133 @@
+//! The OpenAPI document (3.1) of what is served, and a page to read it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use axum::Extension;
+use axum::http::{HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::problem::ProblemBody;
+
+/// The document without its paths.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Countermark",
+        description = "Service-account tokens for APIs. Errors are application/problem+json (RFC 9457); their `reason` is for programs.",
+        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
+    ),
+    components(schemas(ProblemBody<'static>, crate::authority::FieldError)),
+    modifiers(&Bearer)
+)]
+pub struct Description;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("A token of this issuer. The scopes of an operation are the permissions that it needs."))
+            .build();
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document.
+pub async fn openapi(Extension(openapi): Extension<Arc<utoipa::openapi::OpenApi>>) -> Response {
+    axum::Json(&*openapi).into_response()
+}
+
+/// The page: each operation with what it needs and does.
+pub async fn page(Extension(openapi): Extension<Arc<utoipa::openapi::OpenApi>>) -> Response {
+    let document = serde_json::to_value(&*openapi).unwrap_or_default();
+    let mut response = Html(render(&document)).into_response();
+    let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+const STYLE: &str = include_str!("docs.css");
+
+fn render(document: &Value) -> String {
+    let mut html = String::new();
+    let _ = write!(
+        html,
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Countermark: the API</title><style>{STYLE}</style><main><h1>Countermark</h1><p>{}</p>\
+         <p>Send a token with every call: <code>Authorization: Bearer …</code>. For programs: \
+         <a href=\"/api/v1/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p>",
+        escape(document["info"]["description"].as_str().unwrap_or_default()),
+    );
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            render_operation(&mut html, path, method, operation);
+        }
+    }
+    html.push_str("<h2>For verifiers and gateways</h2><dl>");
+    for (call, what) in OTHERS {
+        let _ = write!(html, "<dt><code>{}</code></dt><dd>{}</dd>", escape(call), escape(what));
+    }
+    html.push_str("</dl></main></html>");
+    html
+}
+
+/// What stands outside `/api/v1`.
+const OTHERS: &[(&str, &str)] = &[
+    ("GET /.well-known/jwks.json", "The published keys (RFC 7517)."),
+    ("GET /.well-known/oauth-authorization-server", "Metadata (RFC 8414); also as openid-configuration."),
+    (
+        "POST /oauth2/introspect",
+        "Tells about a token (RFC 7662). Needs tokens:introspect, by bearer token or HTTP Basic.",
+    ),
+    ("POST /oauth2/revoke", "Ends the token that is shown (RFC 7009)."),
+    ("any /verify?permission=&team=&audience=", "Forward auth for gateways; also /verify/~POLICY and any longer path."),
+    ("GET /healthz, GET /readyz", "Alive; ready."),
+];
+
+fn render_operation(html: &mut String, path: &str, method: &str, operation: &Value) {
+    let summary = operation["summary"].as_str().or(operation["description"].as_str()).unwrap_or_default();
+    let permissions: Vec<&str> =
+        operation["security"][0]["bearer"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let needs = if permissions.is_empty() { "any good token".to_owned() } else { permissions.join(", ") };
+    let _ = write!(
+        html,
+        "<section><h2><code>{} {}</code></h2><p>{}</p><p class=\"needs\">Needs {}.</p>",
+        escape(&method.to_uppercase()),
+        escape(path),
+        escape(summary),
+        escape(&needs)
+    );
+    let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
+    if !parameters.is_empty() {
+        html.push_str("<dl>");
+        for parameter in parameters {
+            let _ = write!(
+                html,
+                "<dt><code>{}</code> <small>{}</small></dt><dd>{}</dd>",
+                escape(parameter["name"].as_str().unwrap_or_default()),
+                escape(parameter["in"].as_str().unwrap_or_default()),
+                escape(parameter["description"].as_str().unwrap_or_default())
+            );
+        }
+        html.push_str("</dl>");
+    }
+    html.push_str("</section>");
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,164 @@
+//! What all requests share.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+
+use super::problem::Problem;
+use crate::account::Audience;
+use crate::authority::{Authority, Metrics};
+use crate::clock::Clock;
+use crate::listen::{Peer, Transport};
+use crate::name::TeamName;
+use crate::permission::Permission;
+
+/// A demand that the configuration names, called as `/verify/~NAME`.
+#[derive(Debug, Clone, Default)]
+pub struct NamedDemand {
+    /// The permission.
+    pub permission: Option<Permission>,
+    /// In this team.
+    pub team: Option<TeamName>,
+    /// For this API.
+    pub audience: Option<Audience>,
+}
+
+/// What all requests share.
+pub struct Edge {
+    /// There is none until the store was met.
+    authority: ArcSwapOption<Authority>,
+    draining: AtomicBool,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Proxies whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Named demands.
+    pub policies: BTreeMap<String, NamedDemand>,
+    /// The largest body.
+    pub body_bytes: usize,
+    /// How long it may take to arrive.
+    pub body_timeout: Duration,
+}
+
+impl Edge {
+    /// Without an authority yet.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        trusted_proxies: Vec<IpNet>,
+        policies: BTreeMap<String, NamedDemand>,
+        body_bytes: usize,
+        body_timeout: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            authority: ArcSwapOption::empty(),
+            draining: AtomicBool::new(false),
+            metrics,
+            clock,
+            trusted_proxies,
+            policies,
+            body_bytes,
+            body_timeout,
+        })
+    }
+
+    /// From now on there is somebody who decides.
+    pub fn open(&self, authority: Arc<Authority>) {
+        self.authority.store(Some(authority));
+    }
+
+    /// From now on this process is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The one that decides.
+    pub fn authority(&self) -> Result<Arc<Authority>, Problem> {
+        self.authority
+            .load_full()
+            .ok_or_else(|| Problem::not_ready("the store has not been reached yet; try again, and look at /readyz"))
+    }
+
+    /// Whether requests can be answered, and what is missing.
+    pub async fn readiness(&self) -> Vec<(&'static str, Result<(), String>)> {
+        let authority = self.authority.load_full();
+        let store = match &authority {
+            Some(authority) => authority.store().ping().await.map_err(|error| error.to_string()),
+            None => Err("it has not been reached yet".to_owned()),
+        };
+        let key = match authority.as_ref().map(|authority| authority.keys().now()) {
+            Some(loaded) if loaded.signer.is_some() => Ok(()),
+            Some(_) => Err("no key signs".to_owned()),
+            None => Err("the store holds the keys".to_owned()),
+        };
+        let stays = if self.draining.load(Ordering::Relaxed) { Err("it is stopping".to_owned()) } else { Ok(()) };
+        let checks = vec![("store", store), ("signing_key", key), ("process", stays)];
+        self.metrics.ready.set(i64::from(checks.iter().all(|(_, result)| result.is_ok())));
+        checks
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client's address: the peer's, or, where the peer is a trusted proxy, the rightmost address of `X-Forwarded-For`
+    /// that is not one.
+    pub fn client_address(&self, peer: &Peer, headers: &HeaderMap) -> Option<IpAddr> {
+        let address = peer.address?.to_canonical();
+        if !self.trusts(address) {
+            return Some(address);
+        }
+        let forwarded: Vec<&str> = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .flat_map(|value| value.to_str().unwrap_or("?").split(','))
+            .map(str::trim)
+            .collect();
+        for text in forwarded.iter().rev() {
+            match parse_address(text) {
+                Some(hop) if self.trusts(hop) => {}
+                Some(client) => return Some(client.to_canonical()),
+                // Fail closed: whoever stands behind something unreadable is in no network.
+                None => return None,
+            }
+        }
+        Some(address)
+    }
+
+    /// Whether nobody on the way could read along: TLS, a Unix socket, the loopback, or a trusted proxy that says that it was
+    /// HTTPS on its other side.
+    pub fn is_private(&self, peer: &Peer, headers: &HeaderMap) -> bool {
+        match (peer.transport, peer.address) {
+            (Transport::Tls | Transport::Unix, _) => true,
+            (Transport::Plain, Some(address)) if self.trusts(address) => {
+                let mut protocols = headers.get_all("x-forwarded-proto").iter();
+                let said = (protocols.next().map(|value| value.as_bytes()), protocols.next());
+                match said {
+                    (Some(protocol), None) => protocol.eq_ignore_ascii_case(b"https"),
+                    // A proxy on this machine that says nothing forwards nothing from elsewhere.
+                    (None, _) => address.is_loopback(),
+                    _ => false,
+                }
+            }
+            (Transport::Plain, Some(address)) => address.is_loopback(),
+            (Transport::Plain, None) => false,
+        }
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+}

@@ -1,0 +1,102 @@
+//! All routes and layers on one screen. Handlers translate and never decide: extract, one call of the authority, answer.
+
+mod accounts;
+mod audit;
+mod credential;
+mod docs;
+mod edge;
+mod extract;
+mod health;
+mod keys;
+mod nodes;
+mod oauth;
+mod observe;
+mod permissions;
+mod problem;
+mod roles;
+mod teams;
+mod tokens;
+mod verify;
+mod well_known;
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use axum::{Extension, Router};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use edge::{Edge, NamedDemand};
+use problem::Problem;
+
+/// What the main listeners serve.
+pub fn router(edge: Arc<Edge>) -> Router {
+    let administration = OpenApiRouter::new()
+        .routes(routes!(accounts::create, accounts::list))
+        .routes(routes!(accounts::show, accounts::update, accounts::delete))
+        .routes(routes!(tokens::regenerate, tokens::revoke))
+        .routes(routes!(audit::activity))
+        .routes(routes!(audit::usage))
+        .routes(routes!(tokens::show_self))
+        .routes(routes!(tokens::renew))
+        .routes(routes!(roles::list))
+        .routes(routes!(roles::show, roles::set, roles::delete))
+        .routes(routes!(teams::list))
+        .routes(routes!(teams::show, teams::set, teams::delete))
+        .routes(routes!(keys::list))
+        .routes(routes!(audit::list))
+        .routes(routes!(nodes::list));
+    let (administration, openapi) =
+        OpenApiRouter::with_openapi(docs::Description::openapi()).nest("/api/v1", administration).split_for_parts();
+
+    administration
+        .route("/.well-known/jwks.json", get(well_known::jwks))
+        .route("/.well-known/oauth-authorization-server", get(well_known::metadata))
+        .route("/.well-known/openid-configuration", get(well_known::metadata))
+        .route("/oauth2/introspect", post(oauth::introspect))
+        .route("/oauth2/revoke", post(oauth::revoke))
+        .route("/verify", any(verify::verify))
+        .route("/verify/", any(verify::verify))
+        .route("/verify/{*below}", any(verify::verify))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/api/v1/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::page))
+        .layer(Extension(Arc::new(openapi)))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_this_method)
+        .layer(from_fn_with_state(Arc::clone(&edge), observe::observe))
+        .with_state(edge)
+}
+
+/// What the operations listener serves.
+pub fn operations_router(edge: Arc<Edge>) -> Router {
+    Router::new()
+        .route("/metrics", get(health::metrics))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_this_method)
+        .layer(from_fn_with_state(Arc::clone(&edge), observe::observe))
+        .with_state(edge)
+}
+
+async fn nothing_here() -> Problem {
+    Problem::no_such_path()
+}
+
+async fn not_this_method(request: Request) -> Problem {
+    Problem::method_not_allowed(request.method())
+}
+
+/// An answer that no cache may keep.
+fn no_store(body: impl IntoResponse) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,26 @@
+//! `/api/v1/nodes`
+
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::extract::{Caller, Ready};
+use super::no_store;
+use super::permissions::NodesRead;
+use super::problem::{Problem, Problems};
+use crate::authority::Error;
+use crate::store::Node;
+
+/// Nodes, by name.
+#[derive(Serialize, ToSchema)]
+pub struct NodeList {
+    items: Vec<Node>,
+}
+
+/// List the nodes that were there within the last minute.
+#[utoipa::path(get, path = "/nodes", tag = "nodes", security(("bearer" = ["nodes:read"])),
+    responses((status = 200, body = NodeList), Problems))]
+pub async fn list(_caller: Caller<NodesRead>, Ready(authority): Ready) -> Result<Response, Problem> {
+    let items = authority.store().nodes().await.map_err(Error::from)?;
+    Ok(no_store(axum::Json(NodeList { items })))
+}

@@ -1,0 +1,169 @@
+//! The outermost layer: every request gets an id, every answer carries it, every error is rendered, every call is recorded,
+//! counted and logged, once.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+
+use super::edge::Edge;
+use super::problem::Problem;
+use crate::authority::{Call, Ending};
+use crate::clock::uuid_v7;
+use crate::listen::Peer;
+use crate::verify::Reason;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request that its caller named sanely keeps the name.
+fn request_id(headers: &HeaderMap, edge: &Edge) -> String {
+    let sane = |text: &&str| {
+        (1..=128).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'='))
+            // A token in the wrong header must not reach a log.
+            && text.bytes().filter(|b| *b == b'.').count() < 2
+    };
+    let mut given = headers.get_all(&REQUEST_ID).iter();
+    match (given.next().and_then(|value| value.to_str().ok()).filter(sane), given.next()) {
+        (Some(id), None) => id.to_owned(),
+        _ => uuid_v7(edge.clock.now()).to_string(),
+    }
+}
+
+/// See the module.
+pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    let request_id = request_id(request.headers(), &edge);
+    let peer = request.extensions().get::<Peer>().cloned();
+    let client_address = peer.as_ref().and_then(|peer| edge.client_address(peer, request.headers()));
+    let path = request.uri().path().to_owned();
+    let method = request.method().clone();
+    let agent =
+        request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let call = Call::begin(request_id, method.as_str(), &path, client_address, agent.as_deref(), edge.clock.as_ref());
+    request.extensions_mut().insert(call.clone());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+
+    let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
+    let answer = if private {
+        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => {
+                let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                // Only texts that stand in the code: a formatted one could quote a request.
+                Problem::internal(format!("panic: {}", what.as_deref().unwrap_or("…"))).into_response()
+            }
+        }
+    } else {
+        exposed(&edge, &call, request.headers(), &path).await.into_response()
+    };
+    let response = finish(&edge, &call, &method, &path, answer);
+    let status = response.status().as_u16();
+    let elapsed_us = call.elapsed_us(edge.clock.as_ref());
+    #[allow(clippy::cast_precision_loss)] // microseconds of one request
+    edge.metrics.answered(route.clone(), status, elapsed_us as f64 / 1e6);
+    let account = call.record().holder.as_ref().map(|holder| holder.account.to_string());
+    tracing::info!(
+        target: "countermark::request",
+        request_id = call.request_id(),
+        method = %method,
+        route,
+        status,
+        duration_us = elapsed_us,
+        client = client_address.map(|address| address.to_string()),
+        account,
+        reason = response.extensions().get::<Problem>().map(Problem::reason),
+        "request"
+    );
+    response
+}
+
+/// A bearer token came in plain text from elsewhere: a clear refusal, never a redirect, and an event.
+async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, path: &str) -> Problem {
+    if let (Ok(super::credential::Credential::Bearer(token)), Ok(authority)) =
+        (super::credential::Credential::of(headers, None), edge.authority())
+    {
+        call.record().exposed = true;
+        let demand = crate::verify::Demand {
+            audience: None,
+            permission: None,
+            team: None,
+            presenter: crate::verify::Presenter::ThirdParty,
+        };
+        // Only to know whose it is. It is refused whatever comes out.
+        let _ = authority.verify(call, &token, &demand).await;
+        call.record().refusal = None;
+    }
+    let problem = Problem::invalid_request(
+        "this came in plain text: use https. A token that was sent so must be taken for known to others; generate a new one",
+    );
+    if super::verify::is_gateway_path(path) { problem.for_gateway() } else { problem }
+}
+
+fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Response) -> Response {
+    let problem = answer.extensions().get::<Problem>().cloned().or_else(|| foreign(method, &answer));
+    if let Some(cause) = problem.as_ref().and_then(Problem::cause) {
+        tracing::error!(request_id = call.request_id(), cause, "a request failed");
+    }
+    let oauth = path.starts_with("/oauth2/");
+    let mut response = match &problem {
+        Some(problem) => {
+            let mut response = problem.render(call.request_id(), oauth);
+            response.extensions_mut().insert(problem.clone());
+            response
+        }
+        None => answer,
+    };
+    let ending = match &problem {
+        None => Ending::Allowed,
+        Some(problem) if problem.status().is_server_error() => Ending::Failed(problem.reason()),
+        Some(problem) => Ending::Refused(problem.reason()),
+    };
+    // No audit, no answer.
+    if let Ok(authority) = edge.authority()
+        && authority.record(call, ending).is_err()
+    {
+        let problem = Problem::not_ready("the audit can't be written right now, so nothing is answered; try again");
+        response = problem.render(call.request_id(), oauth);
+        response.extensions_mut().insert(problem);
+    }
+    if let Ok(value) = HeaderValue::from_str(call.request_id()) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// An error that the framework made itself.
+fn foreign(method: &Method, answer: &Response) -> Option<Problem> {
+    match answer.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Some(Problem::method_not_allowed(method).with_allow(answer.headers().get(header::ALLOW).cloned()))
+        }
+        StatusCode::NOT_FOUND => Some(Problem::no_such_path()),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::too_large(0)),
+        status if status.is_client_error() && !answer.headers().contains_key(header::CONTENT_TYPE) => {
+            Some(Problem::invalid_request("the request can't be understood"))
+        }
+        status if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE => {
+            Some(Problem::internal("an answer without a problem"))
+        }
+        _ => None,
+    }
+}
+
+/// What a call without a credential is noted as.
+pub fn note_missing(call: &Call) -> Problem {
+    call.record().refusal = Some(Reason::MissingToken);
+    Reason::MissingToken.into()
+}

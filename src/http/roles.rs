@@ -1,0 +1,91 @@
+//! `/api/v1/roles`
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::accounts::Gone;
+use super::extract::{Caller, Json, Name, Ready};
+use super::no_store;
+use super::permissions::{RolesRead, RolesWrite};
+use super::problem::{Problem, Problems};
+use crate::authority::Receipt;
+use crate::name::{Description, RoleName};
+use crate::permission::{Grant, Role};
+
+/// What a role shall be. The name stands in the path; given here too, it must be the same.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleBody {
+    #[serde(default, deserialize_with = "super::extract::given")]
+    #[schema(nullable = false)]
+    name: Option<RoleName>,
+    #[serde(default)]
+    description: Description,
+    /// `resource:action`; either half may be `*`.
+    permissions: BTreeSet<Grant>,
+}
+
+/// A role after a change.
+#[derive(Serialize, ToSchema)]
+pub struct ChangedRole {
+    role: Role,
+    receipt: Receipt,
+}
+
+/// Roles, by name.
+#[derive(Serialize, ToSchema)]
+pub struct RoleList {
+    items: Vec<Role>,
+}
+
+/// List roles.
+#[utoipa::path(get, path = "/roles", tag = "roles", security(("bearer" = ["roles:read"])),
+    responses((status = 200, body = RoleList), Problems))]
+pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready) -> Result<Response, Problem> {
+    Ok(no_store(axum::Json(RoleList { items: authority.roles().await? })))
+}
+
+/// One role.
+#[utoipa::path(get, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
+    security(("bearer" = ["roles:read"])), responses((status = 200, body = Role), Problems))]
+pub async fn show(
+    _caller: Caller<RolesRead>,
+    Ready(authority): Ready,
+    Name(name): Name<RoleName>,
+) -> Result<Response, Problem> {
+    Ok(no_store(axum::Json(authority.role(&name).await?)))
+}
+
+/// Create or change a role. It holds for all who have it, without a new token.
+#[utoipa::path(put, path = "/roles/{name}", tag = "roles", request_body = RoleBody, params(("name" = RoleName, Path)),
+    security(("bearer" = ["roles:write"])),
+    responses((status = 200, body = ChangedRole), (status = 201, body = ChangedRole), Problems))]
+pub async fn set(
+    caller: Caller<RolesWrite>,
+    Ready(authority): Ready,
+    Name(name): Name<RoleName>,
+    Json(body): Json<RoleBody>,
+) -> Result<Response, Problem> {
+    if body.name.is_some_and(|other| other != name) {
+        return Err(Problem::invalid_field("name", "it is another one than in the path"));
+    }
+    let role = Role { name, description: body.description, permissions: body.permissions };
+    let changed = authority.set_role(&caller, role).await?;
+    let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(no_store((status, axum::Json(ChangedRole { role: changed.value, receipt: changed.receipt }))))
+}
+
+/// Delete a role that no account has.
+#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
+    security(("bearer" = ["roles:write"])), responses((status = 200, body = Gone), Problems))]
+pub async fn delete(
+    caller: Caller<RolesWrite>,
+    Ready(authority): Ready,
+    Name(name): Name<RoleName>,
+) -> Result<Response, Problem> {
+    Ok(no_store(axum::Json(Gone { receipt: authority.delete_role(&caller, &name).await? })))
+}

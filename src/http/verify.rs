@@ -1,0 +1,130 @@
+//! Forward auth: `/verify`, for gateways that ask before they let a request through.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::credential::Credential;
+use super::edge::{Edge, NamedDemand};
+use super::extract::{call, pairs, read, text};
+use super::observe::note_missing;
+use super::problem::Problem;
+use crate::account::Audience;
+use crate::name::TeamName;
+use crate::permission::Permission;
+use crate::verify::{Demand, Presenter, Verified};
+
+/// Whether a path is this door's.
+pub fn is_gateway_path(path: &str) -> bool {
+    path == "/verify" || path.starts_with("/verify/")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Demanded {
+    #[serde(default, deserialize_with = "text")]
+    permission: Option<Permission>,
+    #[serde(default, deserialize_with = "text")]
+    team: Option<TeamName>,
+    #[serde(default, deserialize_with = "text")]
+    audience: Option<Audience>,
+}
+
+/// Any method on `/verify` and `/verify/…`: 200 with who it is, or 401, 403, 429, 503.
+pub async fn verify(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    match decide(&edge, &parts).await {
+        Ok(verified) => identity(&verified),
+        Err(problem) => problem.for_gateway().into_response(),
+    }
+}
+
+async fn decide(edge: &Edge, parts: &Parts) -> Result<Verified, Problem> {
+    let call = call(parts)?;
+    let path = parts.uri.path();
+    call.record().original = original(parts);
+    let (demanded, own_query) = demanded(edge, path, parts.uri.query())?;
+    let token = match Credential::of(&parts.headers, own_query)? {
+        Credential::Bearer(token) => token,
+        Credential::Missing => return Err(note_missing(&call)),
+        Credential::Basic(..) => {
+            return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
+        }
+    };
+    let authority = edge.authority()?;
+    let demand = Demand {
+        audience: Some(demanded.audience.unwrap_or_else(|| authority.own_audience().clone())),
+        permission: demanded.permission,
+        team: demanded.team,
+        presenter: Presenter::Holder { address: call.client_address(), proof: None },
+    };
+    authority.verify(&call, &token, &demand).await.map_err(Problem::from)
+}
+
+/// What is demanded, and the query that is ours and not the client's.
+fn demanded<'a>(edge: &Edge, path: &str, query: Option<&'a str>) -> Result<(NamedDemand, Option<&'a str>), Problem> {
+    let below = path.strip_prefix("/verify").unwrap_or_default();
+    if let Some(named) = below.strip_prefix("/~") {
+        let name = named.split('/').next().unwrap_or_default();
+        let policy = edge.policies.get(name);
+        return policy.cloned().map(|policy| (policy, None)).ok_or_else(|| {
+            Problem::invalid_request("the configuration has no policy of this name; see [policies] in countermark.toml")
+        });
+    }
+    if !below.is_empty() {
+        // Path and query are the client's: they may not say what is demanded of him.
+        return Ok((NamedDemand::default(), None));
+    }
+    let mut members = pairs(query.unwrap_or_default().as_bytes())?;
+    // Told apart from an unknown parameter by what reads the credential.
+    members.retain(|name, _| !matches!(name.as_str(), "access_token" | "token"));
+    let Demanded { permission, team, audience } = read(members)?;
+    Ok((NamedDemand { permission, team, audience }, query))
+}
+
+/// The request that the gateway asks about: nginx' headers, Traefik's and Caddy's, or the path below (Envoy).
+fn original(parts: &Parts) -> Option<(String, String)> {
+    let header =
+        |name: &str| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let uri = header("x-original-uri").or_else(|| header("x-forwarded-uri"));
+    let below = || {
+        let below = parts.uri.path().strip_prefix("/verify").unwrap_or_default();
+        let below = match below.strip_prefix("/~") {
+            Some(named) => named.split_once('/').map_or(String::new(), |(_, rest)| format!("/{rest}")),
+            None => below.to_owned(),
+        };
+        (!below.is_empty()).then_some(below)
+    };
+    let uri = uri.or_else(below)?;
+    // A query may hold anything, tokens too: it is not recorded (A4).
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    let method = header("x-original-method")
+        .or_else(|| header("x-forwarded-method"))
+        .unwrap_or_else(|| parts.method.as_str().to_owned());
+    Some((crate::audit::printable(&method, 32), crate::audit::printable(path, 512)))
+}
+
+fn identity(verified: &Verified) -> Response {
+    let teams: Vec<String> = verified.teams().iter().map(|(team, role)| format!("{team}={role}")).collect();
+    let holder = verified.holder();
+    let mut headers = HeaderMap::new();
+    let mut insert = |name: &'static str, value: String| {
+        // All of these are ASCII by construction.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    insert("x-countermark-account", verified.account().to_string());
+    insert("x-countermark-username", verified.username().to_string());
+    insert("x-countermark-role", verified.role().to_string());
+    insert("x-countermark-teams", teams.join(","));
+    insert("x-countermark-generation", holder.generation.to_string());
+    insert("x-countermark-token-id", holder.token_id.to_string());
+    insert("x-countermark-expires", verified.expires_at().to_string());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    (StatusCode::OK, headers).into_response()
+}

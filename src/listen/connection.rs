@@ -1,0 +1,201 @@
+//! One connection: the handshake, the version of HTTP, the requests.
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt};
+
+use super::certificates::{ALPN_HTTP2, TlsContext};
+use super::progress::{CountedBody, Progress, Watched};
+use super::socket::Accepted;
+use crate::config::Limits;
+
+/// Where a request came from: an extension of every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the connection (an IPv4 address in IPv6 form is that IPv4 address); `None` on a Unix socket.
+    /// Not the client's where a trusted proxy is in between.
+    pub address: Option<IpAddr>,
+    /// How it came.
+    pub transport: Transport,
+    /// The address of the listener, as `serve.json` shows it.
+    pub listener: Arc<str>,
+    /// The name that the client asked for in the TLS handshake (SNI).
+    pub server_name: Option<Arc<str>>,
+}
+
+/// What protects a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// TLS.
+    Tls,
+    /// Nothing: plain TCP.
+    Plain,
+    /// The file permissions of a Unix socket.
+    Unix,
+}
+
+/// What all connections of a listener share.
+pub(super) struct Shared<S> {
+    pub(super) service: S,
+    pub(super) limits: Limits,
+    pub(super) tls: Option<Arc<TlsContext>>,
+    pub(super) listener: Arc<str>,
+    /// Finish what has begun.
+    pub(super) shutdown: CancellationToken,
+    /// The time for that is over.
+    pub(super) abort: CancellationToken,
+}
+
+pub(super) async fn run<S>(shared: Arc<Shared<S>>, accepted: Accepted)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let listener = Arc::clone(&shared.listener);
+    let work = async {
+        match accepted {
+            Accepted::Unix(stream) => {
+                let peer = Peer { address: None, transport: Transport::Unix, listener, server_name: None };
+                http(&shared, stream, peer, false).await;
+            }
+            Accepted::Tcp(stream, address) => match &shared.tls {
+                None => {
+                    let peer =
+                        Peer { address: Some(address), transport: Transport::Plain, listener, server_name: None };
+                    http(&shared, stream, peer, false).await;
+                }
+                Some(tls) => {
+                    let Some(stream) = handshake(tls, stream, shared.limits.handshake_timeout, &shared.shutdown).await
+                    else {
+                        return;
+                    };
+                    let session = stream.get_ref().1;
+                    let http2 = session.alpn_protocol() == Some(ALPN_HTTP2);
+                    let server_name = session.server_name().map(Arc::from);
+                    let peer = Peer { address: Some(address), transport: Transport::Tls, listener, server_name };
+                    http(&shared, stream, peer, http2).await;
+                }
+            },
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = shared.abort.cancelled() => {}
+    }
+}
+
+async fn handshake(
+    tls: &TlsContext,
+    stream: TcpStream,
+    limit: Duration,
+    shutdown: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    let accepting = TlsAcceptor::from(tls.server_config()).accept(stream);
+    tokio::select! {
+        done = tokio::time::timeout(limit, accepting) => match done {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("TLS handshake took too long");
+                None
+            }
+        },
+        // Nothing has been asked yet, so nothing is lost.
+        () = shutdown.cancelled() => None,
+    }
+}
+
+async fn http<S, IO>(shared: &Shared<S>, io: IO, peer: Peer, http2: bool)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &shared.limits;
+    let progress = Progress::new();
+    let io = TokioIo::new(Watched { io, progress: Arc::clone(&progress) });
+    let service = {
+        let (service, progress) = (shared.service.clone(), Arc::clone(&progress));
+        hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            let guard = progress.request();
+            request.extensions_mut().insert(peer.clone());
+            let answer = service.clone().oneshot(request);
+            async move { answer.await.map(|answer| answer.map(|body| CountedBody { body, _guard: guard })) }
+        })
+    };
+    if http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(limits.requests_per_connection)
+            // Finds a dead peer in the middle of a request; a live one that does nothing is idle all the same.
+            .keep_alive_interval(limits.idle_timeout / 2)
+            .keep_alive_timeout(limits.idle_timeout / 2);
+        let connection = builder.serve_connection(io, service);
+        drive(connection, http2::Connection::graceful_shutdown, shared, &progress, None).await;
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            // hyper's clock runs between requests too, so it has to leave an idle connection its time. The stricter
+            // limit for a head that has begun is kept by `Progress`.
+            .header_read_timeout(limits.head_timeout.max(limits.idle_timeout))
+            .max_buf_size(limits.head_bytes.max(8192));
+        let connection = builder.serve_connection(io, service);
+        let head = Some(limits.head_timeout);
+        drive(connection, http1::Connection::graceful_shutdown, shared, &progress, head).await;
+    }
+}
+
+/// Runs a connection until it ends, stalls, or is told to finish.
+async fn drive<S, C>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    shared: &Shared<S>,
+    progress: &Progress,
+    head: Option<Duration>,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut stalled = pin!(progress.stalled(head, shared.limits.idle_timeout));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        stalled = stalled.as_mut() => {
+            tracing::debug!(?stalled, "connection dropped");
+            return;
+        }
+        () = shared.shutdown.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            finish(connection.as_mut());
+            tokio::select! {
+                ended = connection => ended,
+                _ = stalled => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}

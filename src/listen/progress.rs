@@ -1,0 +1,172 @@
+//! Who holds a connection without using it: progress is counted in bytes, either way.
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+const NOTHING: u64 = u64::MAX;
+
+/// What happened on a connection, and when, in milliseconds since it began.
+pub(super) struct Progress {
+    began: Instant,
+    last: AtomicU64,
+    /// When the first byte of an unfinished request head came; `NOTHING` between requests and inside them.
+    head: AtomicU64,
+    requests: AtomicUsize,
+}
+
+/// Why a connection is closed from our side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stalled {
+    Head,
+    Idle,
+}
+
+impl Progress {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            last: AtomicU64::new(0),
+            // Who connects and says nothing is late with a head too.
+            head: AtomicU64::new(0),
+            requests: AtomicUsize::new(0),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(NOTHING - 1)
+    }
+
+    fn moved(&self, received: bool) {
+        let now = self.now();
+        self.last.store(now, Ordering::Relaxed);
+        if received && self.requests.load(Ordering::Relaxed) == 0 {
+            // Only the first byte of a head starts its clock: one byte a second must not prolong it.
+            let _ = self.head.compare_exchange(NOTHING, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// A head is complete; the request lasts until the guard is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> RequestGuard {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.head.store(NOTHING, Ordering::Relaxed);
+        RequestGuard(Arc::clone(self))
+    }
+
+    /// Returns when nothing has moved for `idle`, or a head has taken longer than `head`.
+    pub(super) async fn stalled(&self, head: Option<Duration>, idle: Duration) -> Stalled {
+        loop {
+            let idle_at = self.began + Duration::from_millis(self.last.load(Ordering::Relaxed)) + idle;
+            let head_began = self.head.load(Ordering::Relaxed);
+            let head_at = head
+                .filter(|_| head_began != NOTHING)
+                .map(|limit| self.began + Duration::from_millis(head_began) + limit);
+            let now = Instant::now();
+            if head_at.is_some_and(|at| at <= now) {
+                return Stalled::Head;
+            }
+            if idle_at <= now {
+                return Stalled::Idle;
+            }
+            // A head that begins while this sleeps is looked at no later than its own limit from now.
+            let look_again = [Some(idle_at), head_at, head.map(|limit| now + limit)].into_iter().flatten().min();
+            tokio::time::sleep_until(look_again.unwrap_or(idle_at)).await;
+        }
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct RequestGuard(Arc<Progress>);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body that keeps its request going until it has been sent.
+pub(super) struct CountedBody {
+    pub(super) body: Body,
+    pub(super) _guard: RequestGuard,
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream whose bytes are counted as progress.
+pub(super) struct Watched<IO> {
+    pub(super) io: IO,
+    pub(super) progress: Arc<Progress>,
+}
+
+// RFC 9113, section 6.7: length 8, type 6. Pings, ours and the peer's, keep no connection alive: they are no use of it.
+fn is_ping(bytes: &[u8]) -> bool {
+    bytes.len() == 17 && bytes.starts_with(&[0, 0, 8, 6])
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.io).poll_read(cx, buffer);
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if !read.is_empty() && !is_ping(read) {
+            self.progress.moved(true);
+        }
+        result
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if matches!(result, Poll::Ready(Ok(written)) if written > 0) && !is_ping(bytes) {
+            self.progress.moved(false);
+        }
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        if matches!(result, Poll::Ready(Ok(written)) if written > 0) && !matches!(slices, [one] if is_ping(one)) {
+            self.progress.moved(false);
+        }
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,340 @@
+//! The composition root: configuration → store → authority → router → listeners, and back down again.
+
+mod logging;
+mod node_name;
+mod recover;
+mod setup;
+mod welcome;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use recover::recover;
+
+use crate::authority::{Authority, BootstrapError, Metrics, Upkeep, Writer};
+use crate::clock::{Clock, SystemClock, uuid_v7};
+use crate::config::{Config, Overrides};
+use crate::http::Edge;
+use crate::listen::{Connections, Listener, TlsContext};
+use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
+
+/// How long what is left of the audit may take at the end.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// Why the server does not start, or ends; for people, with what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ServeError(String);
+
+impl ServeError {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
+    let environment = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+    let config = match Config::load(overrides, environment) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("error: {errors}");
+            return ExitCode::from(2);
+        }
+    };
+    if check {
+        println!("The configuration is valid.");
+        return ExitCode::SUCCESS;
+    }
+    logging::start(&config.log);
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "countermark stops");
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+struct Running {
+    config: Config,
+    data_dir: DataDir,
+    clock: Arc<dyn Clock>,
+    store: Arc<Store>,
+    edge: Arc<Edge>,
+    /// Ends the connections to the store; last of all.
+    disconnect: CancellationToken,
+    /// Ends what works by itself.
+    retire: CancellationToken,
+    node_id: String,
+    node_name: String,
+    default_issuer: String,
+    addresses: Vec<String>,
+    operations: String,
+    ca_file: Option<std::path::PathBuf>,
+}
+
+async fn run(config: Config) -> Result<(), ServeError> {
+    let mut signals = Signals::listen()?;
+    let data_dir = DataDir::open(&config.data_dir).map_err(ServeError::of)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let node_name = node_name::of(&config, data_dir.path())?;
+
+    // Everything that may refuse is asked before anything is served.
+    let tls = TlsContext::new(&config.tls, data_dir.path()).map_err(ServeError::of)?;
+    let policies = setup::policies(&config)?;
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        listeners.push(Listener::bind(address).await.map_err(ServeError::of)?);
+    }
+    let operations_listener = Listener::bind(&config.operations_listen).await.map_err(ServeError::of)?;
+
+    let (private, target) = setup::store(&config, &data_dir).await?;
+    if let Err(error) = Store::probe(&target).await {
+        stop_private(private).await;
+        return Err(ServeError::of(error));
+    }
+    let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
+    let metrics = Arc::new(Metrics::new());
+    let running = Arc::new(Running {
+        edge: Edge::new(
+            Arc::clone(&metrics),
+            Arc::clone(&clock),
+            config.trusted_proxies.clone(),
+            policies,
+            config.limits.body_bytes,
+            config.limits.body_timeout,
+        ),
+        store: Arc::new(open(&config, target, &disconnect)),
+        addresses: listeners.iter().map(|listener| listener.address().to_string()).collect(),
+        operations: operations_listener.address().to_string(),
+        ca_file: tls.ca_file(),
+        default_issuer: setup::default_issuer(&config, &listeners),
+        node_id: uuid_v7(clock.now()).to_string(),
+        node_name,
+        disconnect,
+        retire,
+        data_dir,
+        clock,
+        config,
+    });
+
+    let (close, close_operations) = (CancellationToken::new(), CancellationToken::new());
+    let connections = Connections::new(running.config.limits.connections);
+    let mut serving = JoinSet::new();
+    let router = crate::http::router(Arc::clone(&running.edge));
+    for listener in listeners {
+        let limits = running.config.limits.clone();
+        serving.spawn(crate::listen::serve(
+            listener,
+            router.clone(),
+            limits,
+            Some(Arc::clone(&tls)),
+            Arc::clone(&connections),
+            close.clone(),
+        ));
+    }
+    let operations = tokio::spawn(crate::listen::serve(
+        operations_listener,
+        crate::http::operations_router(Arc::clone(&running.edge)),
+        running.config.limits.clone(),
+        None,
+        Connections::new(100),
+        close_operations.clone(),
+    ));
+    let certificates = tokio::spawn(Arc::clone(&tls).keep_current(running.retire.clone()));
+    let gauge = tokio::spawn(count_connections(connections, metrics, running.retire.clone()));
+
+    let mut work = tokio::spawn(Arc::clone(&running).work());
+    let ended = tokio::select! {
+        () = signals.received() => Ok(()),
+        result = &mut work => match result {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) => Ok(()),
+            Err(error) => Err(ServeError::of(error)),
+        },
+        Some(result) = serving.join_next() => Err(ServeError(format!("a listener ended: {result:?}"))),
+    };
+
+    // Not ready, drain, close, flush, stop Redis. A second signal ends at once.
+    tracing::info!("stopping");
+    running.edge.drain();
+    let stop = async {
+        close.cancel();
+        while serving.join_next().await.is_some() {}
+        running.retire.cancel();
+        if !work.is_finished()
+            && let Ok(Err(error)) = work.await
+        {
+            tracing::error!(%error, "while stopping");
+        }
+        close_operations.cancel();
+        let _ = operations.await;
+        let _ = certificates.await;
+        let _ = gauge.await;
+        running.disconnect.cancel();
+        stop_private(private).await;
+    };
+    tokio::select! {
+        () = stop => tracing::info!("stopped"),
+        () = signals.received() => tracing::warn!("ended at once by a second signal"),
+    }
+    ended
+}
+
+async fn stop_private(private: Option<PrivateRedis>) {
+    if let Some(private) = private {
+        private.stop().await;
+    }
+}
+
+fn open(config: &Config, target: Target, stop: &CancellationToken) -> Store {
+    Store::open(target, setup::store_options(config), stop)
+}
+
+impl Running {
+    /// Meets the store as soon as it is there, then does a node's regular work until it retires.
+    async fn work(self: Arc<Self>) -> Result<(), ServeError> {
+        self.write_serve_json(&self.default_issuer)?;
+        let Some((authority, writer)) = self.begin().await? else { return Ok(()) };
+        let authority = Arc::new(authority);
+        let first_admin = self.first_admin(&authority).await?;
+        self.edge.open(Arc::clone(&authority));
+        self.write_serve_json(authority.issuer())?;
+        welcome::print(&self.addresses, &self.operations, self.ca_file.as_deref(), self.data_dir.path(), first_admin);
+        tracing::info!(node = self.node_name, issuer = authority.issuer(), "ready");
+
+        let flushed = CancellationToken::new();
+        let writing = tokio::spawn(writer.run(Arc::clone(&self.store), flushed.clone(), FLUSH));
+        let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
+        let upkeep = Upkeep::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
+        let upkeep = tokio::spawn(upkeep.run(self.retire.clone()));
+        self.meet_again(&authority).await;
+        let _ = upkeep.await;
+        let _ = filling.await;
+        flushed.cancel();
+        let _ = writing.await;
+        Ok(())
+    }
+
+    /// `None`: it retired before the store came.
+    async fn begin(&self) -> Result<Option<(Authority, Writer)>, ServeError> {
+        loop {
+            tokio::select! {
+                () = self.retire.cancelled() => return Ok(None),
+                () = self.store.connected() => {}
+            }
+            match setup::startup(self).run().await {
+                Ok(begun) => return Ok(Some(begun)),
+                Err(BootstrapError::Refused(why)) => return Err(ServeError(why)),
+                Err(BootstrapError::Store(error)) => {
+                    tracing::warn!(%error, "the store could not be met; trying again");
+                    tokio::select! {
+                        () = self.retire.cancelled() => return Ok(None),
+                        () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// `true`: this process made him, and `admin.token` holds his token.
+    async fn first_admin(&self, authority: &Authority) -> Result<bool, ServeError> {
+        let path = self.data_dir.path().join("admin.token");
+        let fresh = self.data_dir.path().join("admin.token.new");
+        let created = authority
+            .create_first_admin(|token| crate::durable::write(&fresh, format!("{token}\n").as_bytes(), 0o600))
+            .await
+            .map_err(ServeError::of)?;
+        if created {
+            std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
+        } else if fresh.exists() {
+            // Another process was faster, or this one died in between: then it is nobody's token, or it is his.
+            if authority.is_current_token(token_in(&fresh).as_str()).await {
+                std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
+                return Ok(true);
+            }
+            let _ = std::fs::remove_file(&fresh);
+        }
+        Ok(created)
+    }
+
+    /// F6: whoever answers after a reconnect may be another server, whose epochs are another term's.
+    async fn meet_again(&self, authority: &Authority) {
+        let mut connections = self.store.connections();
+        connections.mark_unchanged();
+        loop {
+            tokio::select! {
+                () = self.retire.cancelled() => return,
+                changed = connections.changed() => if changed.is_err() { return self.retire.cancelled().await },
+            }
+            let met = self.store.meet("", Some(authority.issuer()), &self.config.also_accept_issuers).await;
+            match met {
+                Ok(dataset) => tracing::info!(epoch = %dataset.epoch, "met the store again"),
+                Err(Ok(issuer)) => tracing::error!(issuer, "the dataset has another issuer now"),
+                Err(Err(error)) => tracing::error!(%error, "the store could not be met again"),
+            }
+        }
+    }
+
+    fn write_serve_json(&self, issuer: &str) -> Result<(), ServeError> {
+        let document = serde_json::json!({
+            "pid": std::process::id(),
+            "addresses": self.addresses,
+            "operations": self.operations,
+            "issuer": issuer,
+            "ca_file": self.ca_file,
+        });
+        let path = self.data_dir.path().join("serve.json");
+        crate::durable::write(&path, format!("{document:#}\n").as_bytes(), 0o644)
+            .map_err(|error| ServeError(format!("{}: {error}", path.display())))
+    }
+}
+
+fn token_in(path: &std::path::Path) -> zeroize::Zeroizing<String> {
+    zeroize::Zeroizing::new(std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned())
+}
+
+async fn count_connections(connections: Arc<Connections>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut counted = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {
+                metrics.connections.set(i64::try_from(connections.open()).unwrap_or(i64::MAX));
+                let refused = connections.refused();
+                metrics.connections_refused.inc_by(refused.saturating_sub(counted));
+                counted = refused;
+            }
+        }
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, ServeError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(ServeError::of)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(ServeError::of)?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

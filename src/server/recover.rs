@@ -1,0 +1,111 @@
+//! `countermark recover`: on a machine with the master key and access to the store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{ServeError, node_name, open, setup, stop_private};
+use crate::authority::{BootstrapError, Metrics, Startup};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Overrides, SecretSource, StoreSource};
+use crate::name::Username;
+use crate::store::{DataDir, DataDirError, Store};
+
+/// Gives an admin a new token and writes it to `out`, mode 0600.
+pub async fn recover(
+    overrides: &Overrides,
+    account: &str,
+    months: Option<u32>,
+    out: Option<PathBuf>,
+) -> Result<PathBuf, ServeError> {
+    let environment = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+    let config = Config::load(overrides, environment).map_err(ServeError::of)?;
+    let username: Username = account.parse().map_err(ServeError::of)?;
+    let out = out.unwrap_or_else(|| config.data_dir.join("admin.token"));
+    // Looked at before anything is changed: recovering never makes a key, and needs the one that there is.
+    if let SecretSource::File(path) = &config.master_key
+        && !path.exists()
+    {
+        return Err(ServeError(format!(
+            "there is no master key at {}; run this where it is, or name it with --master-key-file",
+            path.display()
+        )));
+    }
+    let data_dir = match DataDir::open(&config.data_dir) {
+        Ok(data_dir) => Some(data_dir),
+        // A running server holds it; its store answers.
+        Err(DataDirError::InUse { .. }) => None,
+        Err(error) => return Err(ServeError::of(error)),
+    };
+    let (private, target) = match (&config.store.source, &data_dir) {
+        (StoreSource::Private { .. }, None) => (None, setup::local_target(&config, &running_socket(&config.data_dir))?),
+        (StoreSource::Private { .. }, Some(data_dir)) => setup::store(&config, data_dir).await?,
+        (StoreSource::Url(url), _) => (None, setup::remote_target(&config, url)?),
+    };
+    let disconnect = CancellationToken::new();
+    let result = async {
+        if !Store::probe(&target).await.map_err(ServeError::of)? {
+            return Err(ServeError("the store does not answer; nothing was changed".into()));
+        }
+        let store = Arc::new(open(&config, target, &disconnect));
+        tokio::time::timeout(Duration::from_secs(5), store.connected())
+            .await
+            .map_err(|_| ServeError("the store does not answer; nothing was changed".into()))?;
+        issue(&config, &store, &username, months, &out).await
+    }
+    .await;
+    disconnect.cancel();
+    stop_private(private).await;
+    result.map(|()| out)
+}
+
+/// The socket of the private Redis of a running server.
+fn running_socket(data_dir: &Path) -> PathBuf {
+    crate::store::private_socket(&std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned()))
+}
+
+async fn issue(
+    config: &Config,
+    store: &Arc<Store>,
+    username: &Username,
+    months: Option<u32>,
+    out: &Path,
+) -> Result<(), ServeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if store.sealed_keyring().await.map_err(ServeError::of)?.is_none() {
+        return Err(ServeError("the store is empty: there is nobody to recover; start `countermark serve`".into()));
+    }
+    let startup = Startup {
+        store: Arc::clone(store),
+        clock,
+        master_key: config.master_key.clone(),
+        issuer: config.issuer.clone(),
+        default_issuer: String::new(),
+        algorithm: setup::algorithm(config),
+        // Its events are numbered apart from the server's, which may be running.
+        node: format!("recover-{}", node_name::of(config, &config.data_dir)?).chars().take(64).collect(),
+        audit_queue: 1,
+        guessing: (1, 1),
+        settings: setup::settings(config),
+        metrics: Arc::new(Metrics::new()),
+    };
+    let (authority, _writer) = startup.run().await.map_err(|error| match error {
+        BootstrapError::Refused(why) => ServeError(why),
+        BootstrapError::Store(error) => ServeError::of(error),
+    })?;
+    let fresh = out.with_extension("new");
+    // A place that can't be written to must be found out before the old token dies.
+    crate::durable::write(&fresh, b"", 0o600).map_err(|error| ServeError(format!("{}: {error}", fresh.display())))?;
+    let issued = crate::authority::recover(&authority, username, months).await.map_err(|error| match error {
+        crate::authority::Error::Invalid(errors) => {
+            ServeError(errors.iter().map(|error| error.message.clone()).collect::<Vec<_>>().join("; "))
+        }
+        other => ServeError::of(other),
+    });
+    let _ = std::fs::remove_file(&fresh);
+    crate::durable::write(out, format!("{}\n", issued?.token).as_bytes(), 0o600)
+        .map_err(|error| ServeError(format!("{}: {error}", out.display())))
+}

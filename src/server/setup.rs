@@ -1,0 +1,146 @@
+//! Configuration, translated into what the other floors take.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::{Running, ServeError};
+use crate::authority::{Settings, Startup};
+use crate::config::{Address, Config, SigningAlgorithm, StoreSource, StoreUrl, read_private};
+use crate::http::NamedDemand;
+use crate::listen::Listener;
+use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target};
+use crate::token::Algorithm;
+
+pub(super) fn policies(config: &Config) -> Result<BTreeMap<String, NamedDemand>, ServeError> {
+    fn parsed<T: std::str::FromStr>(name: &str, field: &str, text: Option<&String>) -> Result<Option<T>, ServeError>
+    where
+        T::Err: std::fmt::Display,
+    {
+        text.map(|text| text.parse().map_err(|error| ServeError(format!("policies.{name}.{field}: {error}"))))
+            .transpose()
+    }
+    config
+        .policies
+        .iter()
+        .map(|(name, policy)| {
+            let demand = NamedDemand {
+                permission: parsed(name, "permission", policy.permission.as_ref())?,
+                team: parsed(name, "team", policy.team.as_ref())?,
+                audience: parsed(name, "audience", policy.audience.as_ref())?,
+            };
+            Ok((name.clone(), demand))
+        })
+        .collect()
+}
+
+/// The private Redis, started, or the address of another.
+pub(super) async fn store(config: &Config, data_dir: &DataDir) -> Result<(Option<PrivateRedis>, Target), ServeError> {
+    match &config.store.source {
+        StoreSource::Private { redis_server } => {
+            let private = PrivateRedis::start(data_dir, redis_server.as_deref()).await.map_err(ServeError::of)?;
+            let target = local_target(config, private.socket())?;
+            Ok((Some(private), target))
+        }
+        StoreSource::Url(url) => Ok((None, remote_target(config, url)?)),
+    }
+}
+
+pub(super) fn local_target(config: &Config, socket: &std::path::Path) -> Result<Target, ServeError> {
+    Target::new(store::Address {
+        place: Place::Socket(socket.to_owned()),
+        database: 0,
+        user: None,
+        password: None,
+        ca_pem: None,
+        client_certificate: None,
+        timeout: config.store.command_timeout,
+        connect_timeout: config.store.connect_timeout,
+    })
+    .map_err(ServeError::of)
+}
+
+pub(super) fn remote_target(config: &Config, url: &StoreUrl) -> Result<Target, ServeError> {
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| ServeError(format!("{} can't be read: {error}", path.display())))
+    };
+    let password = url.password.as_ref().map(|source| source.read().map_err(ServeError::of)).transpose()?;
+    let client_certificate = match &url.client {
+        Some(client) => {
+            let key = Zeroizing::new(read_private(&client.key_file).map_err(ServeError::of)?);
+            Some((read(&client.cert_file)?, key))
+        }
+        None => None,
+    };
+    Target::new(store::Address {
+        place: if url.tls { Place::Tls(url.host.clone(), url.port) } else { Place::Tcp(url.host.clone(), url.port) },
+        database: url.database,
+        user: url.user.clone(),
+        password: password.map(|password| Zeroizing::new(password.expose().to_owned())),
+        ca_pem: url.ca_file.as_deref().map(read).transpose()?,
+        client_certificate,
+        timeout: config.store.command_timeout,
+        connect_timeout: config.store.connect_timeout,
+    })
+    .map_err(ServeError::of)
+}
+
+pub(super) fn store_options(config: &Config) -> Options {
+    Options {
+        prefix: config.store.prefix.clone(),
+        replicas_required: u64::from(config.store.replicas_required),
+        replica_timeout: config.store.replica_timeout,
+        retention: Retention {
+            firehose: config.audit.firehose_max_entries,
+            activity: config.audit.activity_max_entries,
+            age: config.audit.retention,
+        },
+    }
+}
+
+pub(super) fn settings(config: &Config) -> Settings {
+    Settings {
+        valid_for_months: config.tokens.valid_for_months.clone(),
+        max_staleness: config.max_staleness,
+        also_accept_issuers: config.also_accept_issuers.clone(),
+        name_retention: config.audit.retention,
+    }
+}
+
+pub(super) fn algorithm(config: &Config) -> Algorithm {
+    match config.signing.algorithm {
+        SigningAlgorithm::Es256 => Algorithm::ES256,
+        SigningAlgorithm::EdDsa => Algorithm::EdDSA,
+        SigningAlgorithm::Rs256 => Algorithm::RS256,
+        SigningAlgorithm::Ps256 => Algorithm::PS256,
+    }
+}
+
+pub(super) fn startup(running: &Running) -> Startup {
+    let config = &running.config;
+    Startup {
+        store: Arc::clone(&running.store),
+        clock: Arc::clone(&running.clock),
+        master_key: config.master_key.clone(),
+        issuer: config.issuer.clone(),
+        default_issuer: running.default_issuer.clone(),
+        algorithm: algorithm(config),
+        node: running.node_name.clone(),
+        audit_queue: config.audit.queue_events,
+        guessing: (config.guessing.per_minute, config.guessing.burst),
+        settings: settings(config),
+        metrics: Arc::clone(&running.edge.metrics),
+    }
+}
+
+/// `https://localhost:<port>` of the first TLS listener, whose real port may only be known now.
+pub(super) fn default_issuer(config: &Config, listeners: &[Listener]) -> String {
+    config.issuer.clone().unwrap_or_else(|| {
+        let port = listeners.iter().find_map(|listener| match listener.address() {
+            Address::Tls(address) => Some(address.port()),
+            _ => None,
+        });
+        format!("https://localhost:{}", port.unwrap_or(443))
+    })
+}
