@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Account, Caller, IfMatch, Json, Limit, Query, Ready, Time, given, text};
+use super::extract::{Account, Caller, IfMatch, Json, Limit, NoQuery, Query, Ready, Time, given, text};
 use super::no_store;
 use super::permissions::{AccountsRead, AccountsWrite};
 use super::problem::{Problem, Problems};
@@ -137,6 +137,7 @@ pub struct Gone {
 pub async fn create(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Json(body): Json<NewAccountBody>,
 ) -> Result<Response, Problem> {
     authority.demand_also(&caller, &Permission::known("tokens:issue"))?;
@@ -195,6 +196,7 @@ pub async fn list(
 pub async fn show(
     _caller: Caller<AccountsRead>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(account): Account,
 ) -> Result<Response, Problem> {
     let account = authority.account(&account).await?.view();
@@ -217,6 +219,7 @@ fn tagged(version: crate::epoch::Epoch, body: impl IntoResponse) -> Response {
 pub async fn update(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(wanted): Account,
     IfMatch(if_match): IfMatch,
     Json(body): Json<AccountPatchBody>,
@@ -240,6 +243,7 @@ pub async fn update(
 pub async fn delete(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(account): Account,
 ) -> Result<Response, Problem> {
     let receipt = authority.delete_account(&caller, &account).await?;

@@ -70,7 +70,7 @@ fn render(document: &Value) -> String {
          <title>Countermark: the API</title><style>{STYLE}</style><main><h1>Countermark</h1><p>{}</p>\
          <p>Send a token with every call: <code>Authorization: Bearer …</code>. For programs: \
          <a href=\"/api/v1/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p>",
-        escape(document["info"]["description"].as_str().unwrap_or_default()),
+        escape(document.pointer("/info/description").and_then(Value::as_str).unwrap_or_default()),
     );
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
@@ -100,8 +100,13 @@ const OTHERS: &[(&str, &str)] = &[
 
 fn render_operation(html: &mut String, path: &str, method: &str, operation: &Value) {
     let summary = operation["summary"].as_str().or(operation["description"].as_str()).unwrap_or_default();
-    let permissions: Vec<&str> =
-        operation["security"][0]["bearer"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let permissions: Vec<&str> = operation
+        .pointer("/security/0/bearer")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let needs = if permissions.is_empty() { "any good token".to_owned() } else { permissions.join(", ") };
     let _ = write!(
         html,
