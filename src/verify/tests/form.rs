@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
 
 use super::scene::text;
 use super::*;
@@ -18,6 +19,59 @@ fn a_good_token_passes_under_every_algorithm() {
         assert_eq!((verified.issued_at(), verified.expires_at()), (scene.claims.issued_at, scene.claims.expires_at));
         assert!(verified.is_current());
     }
+}
+
+#[test]
+fn no_single_character_of_a_token_can_be_changed() {
+    let scene = Scene::new();
+    let token = scene.token();
+    for (at, old) in token.char_indices() {
+        for new in ['A', 'w', '.'].into_iter().filter(|new| *new != old) {
+            let changed = format!("{}{new}{}", &token[..at], &token[at + 1..]);
+            let refusal = scene.decide(&changed).unwrap_err();
+            assert!(refusal.reason.is_unproven() && refusal.holder.is_none(), "{new} at {at}: {}", refusal.reason);
+        }
+        let removed = format!("{}{}", &token[..at], &token[at + 1..]);
+        assert!(scene.decide(&removed).is_err(), "without the character at {at}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_the_function(text in "(\\PC{0,40}|[a-zA-Z0-9_=-]{0,30}\\.[a-zA-Z0-9_-]{0,30}\\.[a-zA-Z0-9_-]{0,30})") {
+        let refusal = Scene::new().decide(&text).unwrap_err();
+        prop_assert!(refusal.reason.is_unproven());
+    }
+
+    #[test]
+    fn no_signed_json_breaks_the_function(header in json(), payload in json()) {
+        let scene = Scene::new();
+        prop_assert!(scene.decide(&scene.sign(&header, &payload)).unwrap_err().reason.is_unproven());
+        let good = text(&scene.header(), "", None);
+        prop_assert!(scene.decide(&scene.sign(&good, &payload)).unwrap_err().reason.is_unproven());
+    }
+}
+
+/// Something like JSON, with the names that matter.
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("1e999".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:e}")),
+        "\"[a-z]{0,4}\"",
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let name =
+            proptest::sample::select(vec!["alg", "typ", "kid", "iss", "sub", "aud", "gen", "cnf", "teams", "jti"]);
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(|all| format!("[{}]", all.join(","))),
+            proptest::collection::vec((name, inner), 0..4).prop_map(|all| {
+                let members: Vec<_> = all.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
 }
 
 #[test]

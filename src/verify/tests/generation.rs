@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 
 use super::scene::NOW;
@@ -96,6 +98,29 @@ fn k4_a_stolen_key_makes_no_token_that_is_accepted() {
         assert!(reason.is_some(), "generation {generation}");
     }
     assert_eq!(scene.reason_for(&genuine), None);
+}
+
+/// Of every ECDSA signature (r, s) there is a twin (r, n - s), which anybody can compute: the text of a token is not its
+/// identity, its `jti` is.
+#[test]
+fn a_token_with_the_twin_of_its_signature_is_the_same_token() {
+    const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let mut scene = Scene::new();
+    let token = scene.token();
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (at, byte) in signature[32..].iter_mut().enumerate().rev() {
+        let order = i32::from(u8::from_str_radix(&ORDER[2 * at..2 * at + 2], 16).unwrap());
+        let difference = order - i32::from(*byte) - borrow;
+        borrow = i32::from(difference < 0);
+        *byte = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    let twin = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+    assert_ne!(twin, token);
+    assert_eq!(scene.decide(&twin).unwrap().holder().token_id, scene.claims.token_id);
+    scene.regenerate(None);
+    assert_eq!(scene.reason_for(&twin), Some(Reason::Superseded));
 }
 
 #[test]
