@@ -282,12 +282,23 @@ impl Authority {
 
     /// Commits a change in which an act's event lies; from then on the call is recorded.
     pub(super) async fn commit(&self, by: By<'_>, change: &AccountChange<'_>) -> Result<Committed, Error> {
-        let committed = self.store.change_account(change).await.map_err(Error::of_account)?;
+        let committed = match self.store.change_account(change).await {
+            Ok(committed) => committed,
+            Err(error) => return Err(self.not_committed(change.event, Error::of_account(error))),
+        };
         if let By::Somebody(act) = by {
             act.call.record().committed = true;
         }
         self.metrics.acts.inc();
         Ok(committed)
+    }
+
+    /// The number of an event that was not committed goes to another one.
+    pub(super) fn not_committed(&self, event: &Event, error: Error) -> Error {
+        if !matches!(error, Error::Uncertain(_)) {
+            self.recorder.give_back(event.sequence);
+        }
+        error
     }
 
     /// The event of an act upon an account, as the account will be.
