@@ -129,6 +129,7 @@ impl Authority {
 
     /// A new generation for myself.
     pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
+        act.call.record().kind = Some(kinds::TOKEN_RENEW);
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_RENEW, before, valid_for_months, overlap_seconds).await
     }
