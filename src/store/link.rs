@@ -173,16 +173,19 @@ impl ConnectError {
 /// A connection under supervision.
 pub(super) struct Link {
     name: &'static str,
+    busy: Duration,
     current: ArcSwapOption<MultiplexedConnection>,
     lost: Notify,
     came: tokio::sync::watch::Sender<u64>,
 }
 
 impl Link {
-    /// Begins to connect, and to connect again whenever the connection is lost.
-    pub(super) fn supervise(name: &'static str, target: Target, stop: CancellationToken) -> Arc<Self> {
+    /// Begins to connect, and to connect again whenever the connection is lost. `busy` is how long a command of ours may keep
+    /// the connection from answering anything else.
+    pub(super) fn supervise(name: &'static str, target: Target, busy: Duration, stop: CancellationToken) -> Arc<Self> {
         let link = Arc::new(Self {
             name,
+            busy,
             current: ArcSwapOption::empty(),
             lost: Notify::new(),
             came: tokio::sync::watch::Sender::new(0),
@@ -209,7 +212,7 @@ impl Link {
                     self.came.send_modify(|number| *number += 1);
                     tracing::info!(link = self.name, "connected to the store");
                     (pause, told) = (Duration::from_millis(20), false);
-                    self.watch(connection).await;
+                    self.watch(connection, target.timeout + self.busy).await;
                     self.current.store(None);
                     tracing::warn!(link = self.name, "lost the connection to the store");
                 }
@@ -227,7 +230,8 @@ impl Link {
     }
 
     /// Returns when the connection is lost.
-    async fn watch(&self, mut connection: MultiplexedConnection) {
+    async fn watch(&self, mut connection: MultiplexedConnection, patience: Duration) {
+        connection.set_response_timeout(patience);
         loop {
             tokio::select! {
                 () = self.lost.notified() => return,
