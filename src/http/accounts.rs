@@ -23,15 +23,21 @@ use crate::permission::Permission;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccountBody {
+    /// Its unique name, for good.
     username: Username,
+    /// For people; at most 500 characters.
     #[serde(default)]
     description: Description,
+    /// The default role.
     role: RoleName,
+    /// Team to role in that team.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, RoleName>)]
     teams: BTreeMap<TeamName, RoleName>,
+    /// APIs that its tokens are good for; none: the issuer's URL.
     #[serde(default)]
     audiences: Vec<Audience>,
+    /// Networks (CIDR) that its tokens may be used from; none: everywhere.
     #[serde(default, deserialize_with = "networks")]
     #[schema(value_type = Vec<String>)]
     allowed_networks: Vec<IpNet>,

@@ -179,9 +179,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Begins to connect, and to connect again whenever the connection is lost.
-    ///
-    /// `busy`: for how long a command of ours may keep it from answering, beyond the usual.
+    /// Begins to connect, and to connect again whenever the connection is lost. `busy` is how long a command of ours may keep
+    /// the connection from answering anything else.
     pub(super) fn supervise(name: &'static str, target: Target, busy: Duration, stop: CancellationToken) -> Arc<Self> {
         let link = Arc::new(Self {
             name,

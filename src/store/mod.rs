@@ -124,16 +124,17 @@ impl Store {
     /// Begins to connect. Until it has, everything is refused as unavailable.
     pub fn open(target: Target, options: Options, stop: &CancellationToken) -> Self {
         let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
+        let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
         Self {
             schema: Schema::new(&options.prefix),
             scripts: Scripts::new(),
+            options,
             shared: link("shared", Duration::ZERO),
-            changes: link("changes", options.replica_timeout),
+            changes: link("changes", wait),
             reserved: Mutex::new(()),
             audit: link("audit", Duration::ZERO),
             blocking: link("blocking", filler::BLOCK),
             dataset: RwLock::new(None),
-            options,
         }
     }
 

@@ -15,7 +15,7 @@ pub use reason::{Reason, Refusal};
 pub use source::{Snapshot, Source, Unavailable};
 pub use verified::{Holder, Verified};
 
-use crate::account::{AccountState, Binding, StateRecord};
+use crate::account::{AccountState, Audience, Binding, StateRecord};
 use crate::clock::Clock;
 use crate::token::{Claims, Confirmation, FormError, Parts};
 
@@ -105,13 +105,22 @@ impl<C: Clock + ?Sized> Verifier<C> {
         if !self.issuers.contains(&claims.issuer) {
             return Some(Reason::WrongIssuer);
         }
-        if demand.audience.as_ref().is_some_and(|wanted| !claims.audiences.contains(wanted)) {
+        if demand.audience.as_ref().is_some_and(|wanted| !self.is_meant_for(claims, wanted)) {
             return Some(Reason::WrongAudience);
         }
         if now >= claims.expires_at.saturating_add(LEEWAY) {
             return Some(Reason::Expired);
         }
         (claims.issued_at > now.saturating_add(LEEWAY)).then_some(Reason::NotYetValid)
+    }
+
+    /// The default audience is the issuer's URL: after a move, the tokens of before name the former one.
+    fn is_meant_for(&self, claims: &Claims, wanted: &Audience) -> bool {
+        let is_own = self.issuers.first().is_some_and(|own| own == wanted.as_str());
+        claims
+            .audiences
+            .iter()
+            .any(|named| named == wanted || (is_own && self.issuers.iter().any(|issuer| issuer == named.as_str())))
     }
 
     /// S3: the most restrictive level wins, in this order, whatever order the levels were set in.
