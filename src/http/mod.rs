@@ -8,6 +8,7 @@ mod edge;
 mod extract;
 mod health;
 mod keys;
+mod leftover;
 mod nodes;
 mod oauth;
 mod observe;

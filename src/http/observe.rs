@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 
 use super::edge::Edge;
+use super::leftover::Leftover;
 use super::problem::Problem;
 use crate::authority::{Call, Ending};
 use crate::clock::uuid_v7;
@@ -48,6 +49,7 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
 
+    let (leftover, request) = Leftover::of(request);
     let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
     let answer = if private {
         match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -59,8 +61,11 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
             }
         }
     } else {
-        exposed(&edge, &call, request.headers(), &path).await.into_response()
+        let answer = exposed(&edge, &call, request.headers(), &path).await.into_response();
+        drop(request);
+        answer
     };
+    leftover.discard().await;
     let response = finish(&edge, &call, &method, &path, answer);
     let status = response.status().as_u16();
     let elapsed_us = call.elapsed_us(edge.clock.as_ref());
@@ -118,6 +123,12 @@ fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Respons
         }
         None => answer,
     };
+    // Decisions that the one function never saw.
+    match problem.as_ref().map(Problem::reason) {
+        Some("missing_token") => edge.metrics.decided(Some(Reason::MissingToken)),
+        Some("invalid_request") => edge.metrics.decided(Some(Reason::InvalidRequest)),
+        _ => {}
+    }
     let ending = match &problem {
         None => Ending::Allowed,
         Some(problem) if problem.status().is_server_error() => Ending::Failed(problem.reason()),

@@ -179,8 +179,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Begins to connect, and to connect again whenever the connection is lost.
-    pub(super) fn supervise(name: &'static str, target: Target, stop: CancellationToken) -> Arc<Self> {
+    /// Begins to connect, and to connect again whenever the connection is lost. `busy` is how long a command of ours may keep
+    /// the connection from answering anything else.
+    pub(super) fn supervise(name: &'static str, target: Target, busy: Duration, stop: CancellationToken) -> Arc<Self> {
         let link = Arc::new(Self {
             name,
             current: ArcSwapOption::empty(),
@@ -192,14 +193,14 @@ impl Link {
             async move {
                 tokio::select! {
                     () = stop.cancelled() => link.current.store(None),
-                    () = link.keep(target) => {}
+                    () = link.keep(target, busy) => {}
                 }
             }
         });
         link
     }
 
-    async fn keep(&self, target: Target) {
+    async fn keep(&self, target: Target, busy: Duration) {
         let mut pause = Duration::from_millis(20);
         let mut told = false;
         loop {
@@ -209,7 +210,7 @@ impl Link {
                     self.came.send_modify(|number| *number += 1);
                     tracing::info!(link = self.name, "connected to the store");
                     (pause, told) = (Duration::from_millis(20), false);
-                    self.watch(connection).await;
+                    self.watch(connection, target.timeout + busy).await;
                     self.current.store(None);
                     tracing::warn!(link = self.name, "lost the connection to the store");
                 }
@@ -227,7 +228,8 @@ impl Link {
     }
 
     /// Returns when the connection is lost.
-    async fn watch(&self, mut connection: MultiplexedConnection) {
+    async fn watch(&self, mut connection: MultiplexedConnection, patience: Duration) {
+        connection.set_response_timeout(patience);
         loop {
             tokio::select! {
                 () = self.lost.notified() => return,

@@ -123,16 +123,17 @@ impl Store {
 
     /// Begins to connect. Until it has, everything is refused as unavailable.
     pub fn open(target: Target, options: Options, stop: &CancellationToken) -> Self {
-        let link = |name| Link::supervise(name, target.clone(), stop.clone());
+        let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
+        let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
         Self {
             schema: Schema::new(&options.prefix),
             scripts: Scripts::new(),
             options,
-            shared: link("shared"),
-            changes: link("changes"),
+            shared: link("shared", Duration::ZERO),
+            changes: link("changes", wait),
             reserved: Mutex::new(()),
-            audit: link("audit"),
-            blocking: link("blocking"),
+            audit: link("audit", Duration::ZERO),
+            blocking: link("blocking", filler::BLOCK),
             dataset: RwLock::new(None),
         }
     }
@@ -202,11 +203,6 @@ impl Store {
             .as_ref()
             .map(|dataset| dataset.id.clone())
             .ok_or_else(|| StoreError::Unavailable("the store has not been met yet".into()))
-    }
-
-    /// Whether it answers now.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.query(&self.shared, redis::cmd("PING")).await
     }
 
     async fn query<T: FromRedisValue>(&self, link: &Link, command: redis::Cmd) -> Result<T, StoreError> {

@@ -15,7 +15,7 @@ pub use reason::{Reason, Refusal};
 pub use source::{Snapshot, Source, Unavailable};
 pub use verified::{Holder, Verified};
 
-use crate::account::{AccountState, Binding, StateRecord};
+use crate::account::{AccountState, Audience, Binding, StateRecord};
 use crate::clock::Clock;
 use crate::token::{Claims, Confirmation, FormError, Parts};
 
@@ -38,6 +38,8 @@ impl<C: Clock + ?Sized> Verifier<C> {
     /// signature, `iss`, `aud`, `exp`, `iat`, account state, generation and token id, binding, network, permission.
     pub async fn verify<S: Source>(&self, source: &S, token: &str, demand: &Demand) -> Result<Verified, Refusal> {
         let parts = Parts::of(token).map_err(unproven_form)?;
+        // Before the key is looked for: garbage makes nobody read the keys again.
+        let claims = parts.claims().map_err(unproven_form)?;
         let header = parts.header().map_err(unproven_form)?;
         let mut keys = source.keys();
         if keys.find(&header.key_id).is_none() {
@@ -51,8 +53,6 @@ impl<C: Clock + ?Sized> Verifier<C> {
         if key.public.algorithm() != header.algorithm {
             return Err(Refusal::unproven(Reason::UnsupportedAlgorithm));
         }
-        // The claims' form costs a hundredth of the signature and refuses the same token either way.
-        let claims = parts.claims().map_err(unproven_form)?;
         if !key.public.verifies(parts.signed, parts.signature) {
             return Err(Refusal::unproven(Reason::BadSignature));
         }
@@ -105,13 +105,22 @@ impl<C: Clock + ?Sized> Verifier<C> {
         if !self.issuers.contains(&claims.issuer) {
             return Some(Reason::WrongIssuer);
         }
-        if demand.audience.as_ref().is_some_and(|wanted| !claims.audiences.contains(wanted)) {
+        if demand.audience.as_ref().is_some_and(|wanted| !self.is_meant_for(claims, wanted)) {
             return Some(Reason::WrongAudience);
         }
         if now >= claims.expires_at.saturating_add(LEEWAY) {
             return Some(Reason::Expired);
         }
         (claims.issued_at > now.saturating_add(LEEWAY)).then_some(Reason::NotYetValid)
+    }
+
+    /// The default audience is the issuer's URL: after a move, the tokens of before name the former one.
+    fn is_meant_for(&self, claims: &Claims, wanted: &Audience) -> bool {
+        let is_own = self.issuers.first().is_some_and(|own| own == wanted.as_str());
+        claims
+            .audiences
+            .iter()
+            .any(|named| named == wanted || (is_own && self.issuers.iter().any(|issuer| issuer == named.as_str())))
     }
 
     /// S3: the most restrictive level wins, in this order, whatever order the levels were set in.

@@ -1,0 +1,15 @@
+//! What is about processes: the real binary, real sockets, a real Redis that dies, hangs and comes back.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod call;
+mod certificates;
+mod listen;
+mod machine;
+mod redis;
+mod secrets;
+mod serve;
+mod server;
+mod stop;
+mod store;
+mod story;
+mod until;

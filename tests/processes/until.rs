@@ -1,0 +1,51 @@
+//! Waiting is for conditions, with a deadline.
+
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const EVERY: Duration = Duration::from_millis(20);
+
+/// Until `condition` gives something; what it waited for is said when it doesn't.
+#[track_caller]
+pub fn until<T>(within: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(began.elapsed() < within, "not within {within:?}: {what}");
+        std::thread::sleep(EVERY);
+    }
+}
+
+/// Ten seconds are enough for everything that has no limit of its own.
+#[track_caller]
+pub fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+    until(Duration::from_secs(10), what, || condition().then_some(()));
+}
+
+/// The end of a child, if it comes in time.
+pub fn ended(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+    let began = Instant::now();
+    while began.elapsed() < within {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(EVERY);
+    }
+    None
+}
+
+/// Sends a signal to a process of ours.
+pub fn signal(pid: u32, signal: Signal) {
+    // One that is gone already needs none.
+    let _ = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal);
+}
+
+/// Whether the process exists and has not ended (one that nobody reaped has).
+pub fn lives(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with(['Z', 'X'])))
+}
