@@ -205,3 +205,41 @@ async fn pages_of_the_audit_stay_right_while_events_arrive() {
         assert!(times.is_sorted_by(|a, b| a >= b), "{path}: from the newest on: {times:?}");
     }
 }
+
+#[tokio::test]
+async fn what_arrives_after_the_first_page_is_on_no_later_one() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let ci = app.account("ci", &[]).await;
+    let second = std::time::Duration::from_secs(1);
+    for _ in 0..3 {
+        app.clock.advance(second);
+        ci.door("GET", "/verify", 200).await;
+    }
+    app.settled().await;
+    // The newest are all of one kind, so that a first page needs nothing of the other stream.
+    for number in 0..6 {
+        app.clock.advance(second);
+        app.create(json!({ "username": format!("a{number}"), "role": "ci-role", "valid_for_months": 6 })).await;
+        admin.patch("/accounts/ci", json!({ "description": format!("{number}") }), 200).await;
+    }
+    app.settled().await;
+    // A stream that was empty as well.
+    app.create(json!({ "username": "quiet", "role": "ci-role", "valid_for_months": 6 })).await;
+    admin.patch("/accounts/quiet", json!({ "description": "x" }), 200).await;
+    let quiet = app.bearer(&admin.regenerate("quiet").await);
+    for path in ["/accounts/ci/activity?limit=2", "/audit?limit=2", "/accounts/quiet/activity?limit=2"] {
+        let mut first = true;
+        let items = walk(&admin, path, async || {
+            if std::mem::take(&mut first) {
+                app.clock.advance(second);
+                ci.door("GET", "/verify/late", 200).await;
+                quiet.door("GET", "/verify/late", 200).await;
+                app.settled().await;
+            }
+        })
+        .await;
+        let times: Vec<&str> = items.iter().map(|event| event["time"].as_str().unwrap()).collect();
+        assert!(times.is_sorted_by(|a, b| a >= b), "{path}: {times:?}");
+    }
+}
