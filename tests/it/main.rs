@@ -13,6 +13,7 @@ mod keys;
 mod oauth;
 mod paging;
 mod permissions;
+mod problems;
 mod races;
 mod roles;
 mod store_away;
