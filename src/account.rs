@@ -33,6 +33,12 @@ pub mod limits {
 pub struct AccountId(Uuid);
 
 impl AccountId {
+    /// The id that no account has.
+    #[cfg(feature = "server")]
+    pub(crate) fn nobody() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// A new id made at this time.
     pub fn new(now: DateTime<Utc>) -> Self {
         Self(crate::clock::uuid_v7(now))

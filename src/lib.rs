@@ -1,4 +1,26 @@
 //! Countermark: service-account tokens for APIs.
+//!
+//! A token is a signed, self-contained JWT. Any API node checks it by its signature and by the account's current generation,
+//! which lies in Redis, so that regenerating a token kills the older one everywhere. Every call leads back to its account.
+//!
+//! # The map
+//!
+//! Four floors; a module uses its own floor and those below.
+//!
+//! | floor | modules | what |
+//! |---|---|---|
+//! | 1 vocabulary | [`account`], [`permission`], [`name`], [`epoch`], [`token`], [`audit`], [`clock`], [`strict_json`] | pure: no I/O, no async; only `clock` reads time and randomness |
+//! | 2 verify | [`verify`] | the one function that decides about a token |
+//! | 3 service | `store`, `keyring`, `authority`, `config`, `durable` | Redis and its scripts; the sealed keys; every decision, without HTTP; settings |
+//! | 4 edges | `http`, `listen`, `cli`, `server` | they translate and never decide |
+//!
+//! Floors 3 and 4 come with the feature `server` (on by default). Without it the crate is the vocabulary and the verification.
+//!
+//! # What never stands in a log
+//!
+//! Tokens, their `jti`, private keys, the master key, passwords; also paths and queries of clients, which may hold anything.
+//! A token is named by its [`token::TokenId`]. Types that hold a secret have a `Debug` that does not show it.
+
 pub mod account;
 pub mod audit;
 #[cfg(feature = "server")]

@@ -40,6 +40,7 @@ fn halves(text: &str, wildcard: bool) -> Result<(String, String), Invalid> {
 
 impl Permission {
     /// `resource:action` known at compile time to be well formed; checked by a test for every use.
+    #[cfg(feature = "server")]
     pub(crate) fn known(text: &'static str) -> Self {
         let (resource, action) = text.split_once(':').unwrap_or((text, ""));
         Self { resource: resource.to_owned(), action: action.to_owned() }

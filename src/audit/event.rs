@@ -216,13 +216,47 @@ impl Event {
 }
 
 /// A text from outside as it may stand in an entry: at most `length` characters, control characters replaced.
+///
+/// A4: what has the form of a token is taken out, wherever a client may have put it.
 pub fn printable(text: &str, length: usize) -> String {
-    text.chars().take(length).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let of_a_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut kept = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let word = rest.split(|c| !of_a_token(c)).next().unwrap_or_default();
+        let (word, after) = rest.split_at(word.len());
+        // Every header of a JWS begins with {" and so with eyJ.
+        let token = word
+            .find("eyJ")
+            .filter(|start| word.get(*start..).is_some_and(|tail| tail.contains('.') && tail.len() > 40));
+        match token {
+            Some(start) => {
+                kept.push_str(word.get(..start).unwrap_or_default());
+                kept.push_str("(token)");
+            }
+            None => kept.push_str(word),
+        }
+        let between = after.find(of_a_token).unwrap_or(after.len());
+        let (between, next) = after.split_at(between);
+        kept.push_str(between);
+        rest = next;
+    }
+    kept.chars().take(length).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a4_a_token_in_a_text_from_outside_is_taken_out() {
+        let token = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwczovL2xvY2FsaG9zdCJ9.c2lnbmF0dXJl";
+        assert_eq!(printable(&format!("/a/{token}/b?x"), 512), "/a/(token)/b?x");
+        assert_eq!(printable(&format!("curl {token}"), 200), "curl (token)");
+        assert_eq!(printable(token, 200), "(token)");
+        assert_eq!(printable("/eyJ.b/ä\u{1b}c", 200), "/eyJ.b/ä\u{fffd}c");
+        assert_eq!(printable(&"ä".repeat(9), 3), "äää");
+    }
 
     #[test]
     fn a_line_reads_back() {

@@ -95,6 +95,7 @@ impl AccountFilter {
 impl Authority {
     /// Creates an account with its first token.
     pub async fn create_account(&self, act: &Act, new: NewAccount) -> Result<Issued, Error> {
+        act.call.record().kind = Some(kinds::ACCOUNT_CREATE);
         self.check_shape(&new.teams, &new.audiences, &new.allowed_networks)?;
         self.check_lifetime(new.valid_for_months)?;
         let now = self.clock.now();
@@ -150,6 +151,19 @@ impl Authority {
         self.store.account(id).await?.ok_or(Error::NotFound("account"))
     }
 
+    /// One account, about which an act of this kind is going to be.
+    pub(super) async fn account_to_change(
+        &self,
+        act: &Act,
+        kind: &'static str,
+        wanted: &AccountRef,
+    ) -> Result<StoredAccount, Error> {
+        act.call.record().kind = Some(kind);
+        let account = self.account(wanted).await?;
+        act.call.record().target = Some((account.id, account.state.username.to_string()));
+        Ok(account)
+    }
+
     /// A page of accounts.
     pub async fn accounts(
         &self,
@@ -169,8 +183,7 @@ impl Authority {
         patch: AccountPatch,
         if_match: Option<&[Epoch]>,
     ) -> Result<(Account, Receipt), Error> {
-        let before = self.account(wanted).await?;
-        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        let before = self.account_to_change(act, kinds::ACCOUNT_UPDATE, wanted).await?;
         if if_match.is_some_and(|versions| !versions.contains(&before.version)) {
             return Err(Error::PreconditionFailed);
         }
@@ -251,8 +264,7 @@ impl Authority {
 
     /// Deletes an account. Its activity stays readable, and its name taken for as long.
     pub async fn delete_account(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
-        let before = self.account(wanted).await?;
-        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        let before = self.account_to_change(act, kinds::ACCOUNT_DELETE, wanted).await?;
         let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_DELETE, before.id, &before.state, &before.profile);
         let change = AccountChange {
             id: before.id,
@@ -270,12 +282,23 @@ impl Authority {
 
     /// Commits a change in which an act's event lies; from then on the call is recorded.
     pub(super) async fn commit(&self, by: By<'_>, change: &AccountChange<'_>) -> Result<Committed, Error> {
-        let committed = self.store.change_account(change).await.map_err(Error::of_account)?;
+        let committed = match self.store.change_account(change).await {
+            Ok(committed) => committed,
+            Err(error) => return Err(self.not_committed(change.event, Error::of_account(error))),
+        };
         if let By::Somebody(act) = by {
             act.call.record().committed = true;
         }
         self.metrics.acts.inc();
         Ok(committed)
+    }
+
+    /// The number of an event that was not committed goes to another one.
+    pub(super) fn not_committed(&self, event: &Event, error: Error) -> Error {
+        if !matches!(error, Error::Uncertain(_)) {
+            self.recorder.give_back(event.sequence);
+        }
+        error
     }
 
     /// The event of an act upon an account, as the account will be.

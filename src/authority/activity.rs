@@ -41,6 +41,8 @@ impl Authority {
             Ending::Allowed if record.subject.is_some() && record.subject_refusal.is_some() => {
                 (Outcome::Refused, record.subject_refusal.map(Reason::as_str))
             }
+            // RFC 7009: a token that was dead already is answered as if it had been ended now.
+            Ending::Allowed if record.refusal.is_some() => (Outcome::Refused, record.refusal.map(Reason::as_str)),
             Ending::Allowed => (Outcome::Allowed, None),
             Ending::Refused(reason) => (Outcome::Refused, Some(reason)),
             Ending::Failed(reason) => (Outcome::Failed, Some(reason)),

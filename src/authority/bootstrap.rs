@@ -71,7 +71,9 @@ impl Startup {
             .parse()
             .map_err(|_| BootstrapError::Refused(format!("the issuer {} can't be an audience", dataset.issuer)))?;
         let last_sequence = self.store.last_sequence(&self.node).await?;
-        let (recorder, writer) = Recorder::new(self.node, last_sequence, self.audit_queue, Arc::clone(&self.metrics));
+        let process = uuid_v7(self.clock.now()).to_string();
+        let (recorder, writer) =
+            Recorder::new(self.node, process, last_sequence, self.audit_queue, Arc::clone(&self.metrics));
         let mut issuers = vec![dataset.issuer.clone()];
         issuers.extend(self.settings.also_accept_issuers.iter().cloned());
         let authority = Authority {

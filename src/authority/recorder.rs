@@ -1,7 +1,8 @@
 //! Events on their way to the firehose (A2): a bounded queue, and one writer that sends batches.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -25,16 +26,30 @@ pub struct Full;
 pub struct Recorder {
     node: String,
     sequence: AtomicU64,
+    /// Numbers of acts that came to nothing; without them there would be gaps.
+    returned: Mutex<BTreeSet<u64>>,
     queue: mpsc::Sender<Event>,
     metrics: Arc<Metrics>,
 }
 
 impl Recorder {
-    /// A recorder of this node, whose last event had this number, and its writer.
-    pub fn new(node: String, last_sequence: u64, capacity: usize, metrics: Arc<Metrics>) -> (Arc<Self>, Writer) {
+    /// A recorder of this node, whose last event had this number, and its writer. `process` must be this process' alone.
+    pub fn new(
+        node: String,
+        process: String,
+        last_sequence: u64,
+        capacity: usize,
+        metrics: Arc<Metrics>,
+    ) -> (Arc<Self>, Writer) {
         let (queue, events) = mpsc::channel(capacity.max(1));
-        let recorder = Arc::new(Self { node, sequence: AtomicU64::new(last_sequence), queue, metrics });
-        let writer = Writer { recorder: Arc::clone(&recorder), events };
+        let recorder = Arc::new(Self {
+            node,
+            sequence: AtomicU64::new(last_sequence),
+            returned: Mutex::default(),
+            queue,
+            metrics,
+        });
+        let writer = Writer { recorder: Arc::clone(&recorder), events, process, last_batch: 0 };
         (recorder, writer)
     }
 
@@ -60,8 +75,18 @@ impl Recorder {
     /// Numbers the event of an act, which its own script commits.
     pub fn number(&self, mut event: Event) -> Event {
         event.node.clone_from(&self.node);
-        event.sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        event.sequence =
+            self.returned().pop_first().unwrap_or_else(|| self.sequence.fetch_add(1, Ordering::Relaxed) + 1);
         event
+    }
+
+    /// Takes back the number of an event that was certainly not committed.
+    pub(super) fn give_back(&self, sequence: u64) {
+        self.returned().insert(sequence);
+    }
+
+    fn returned(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,6 +94,8 @@ impl Recorder {
 pub struct Writer {
     recorder: Arc<Recorder>,
     events: mpsc::Receiver<Event>,
+    process: String,
+    last_batch: u64,
 }
 
 impl Writer {
@@ -118,16 +145,25 @@ impl Writer {
         }
     }
 
-    fn batch(&self, events: Vec<Event>) -> Batch {
+    fn batch(&mut self, events: Vec<Event>) -> Batch {
+        self.last_batch += 1;
         let count = events.len();
         let mut numbers = (u64::MAX, 0);
         let mut lines = String::new();
         for event in events {
             let event = self.recorder.number(event);
-            numbers = (numbers.0.min(event.sequence), event.sequence);
+            numbers = (numbers.0.min(event.sequence), numbers.1.max(event.sequence));
             lines.push_str(&event.to_line());
             lines.push('\n');
         }
-        Batch { node: self.recorder.node.clone(), first: numbers.0, last: numbers.1, count, lines }
+        Batch {
+            node: self.recorder.node.clone(),
+            process: self.process.clone(),
+            number: self.last_batch,
+            first: numbers.0,
+            last: numbers.1,
+            count,
+            lines,
+        }
     }
 }

@@ -123,10 +123,13 @@ impl Authority {
     }
 
     async fn commit_named(&self, act: &Act, change: &NamedChange<'_>) -> Result<Receipt, Error> {
-        let committed = self.store.change_named(change).await.map_err(|error| match (error, change.kind) {
-            (StoreError::InUse(count), NamedKind::Team) => Error::TeamInUse(count),
-            (other, _) => other.into(),
-        })?;
+        let committed = match (self.store.change_named(change).await, change.kind) {
+            (Ok(committed), _) => committed,
+            (Err(StoreError::InUse(count)), NamedKind::Team) => {
+                return Err(self.not_committed(change.event, Error::TeamInUse(count)));
+            }
+            (Err(error), _) => return Err(self.not_committed(change.event, error.into())),
+        };
         act.call.record().committed = true;
         self.metrics.acts.inc();
         Ok(self.receipt(committed, None))

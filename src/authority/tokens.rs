@@ -120,8 +120,7 @@ impl Authority {
         valid_for_months: u32,
         overlap_seconds: u64,
     ) -> Result<Issued, Error> {
-        let before = self.account(wanted).await?;
-        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        let before = self.account_to_change(act, kinds::TOKEN_REGENERATE, wanted).await?;
         let roles = self.store.roles().await?;
         may_grant(act.actor.powers(), &powers_of(&before.state, &roles))?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_REGENERATE, before, valid_for_months, overlap_seconds)
@@ -130,6 +129,7 @@ impl Authority {
 
     /// A new generation for myself.
     pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
+        act.call.record().kind = Some(kinds::TOKEN_RENEW);
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_RENEW, before, valid_for_months, overlap_seconds).await
     }
@@ -179,8 +179,7 @@ impl Authority {
 
     /// Ends every token of an account; none follows.
     pub async fn revoke_token(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
-        let before = self.account(wanted).await?;
-        act.call.record().target = Some((before.id, before.state.username.to_string()));
+        let before = self.account_to_change(act, kinds::TOKEN_REVOKE, wanted).await?;
         let state = AccountState { token_id: None, previous: None, ..before.state.clone() };
         self.end_tokens(act, &before, state).await
     }

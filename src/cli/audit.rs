@@ -150,7 +150,7 @@ fn line(event: &Value) -> String {
         "{}  {:<7}  {:<10}  {}",
         second(&text(event, "time")),
         text(event, "outcome"),
-        short(&text(event, "account_id")),
+        whom(event),
         what(event)
     );
     line.trim_end().to_owned()
@@ -161,7 +161,7 @@ fn as_table(events: &[Value]) -> String {
         vec![
             second(&text(event, "time")),
             text(event, "outcome"),
-            or_dash(short(&text(event, "account_id"))),
+            or_dash(whom(event)),
             what(event),
             or_dash(text(event, "client_address")),
         ]
@@ -169,17 +169,18 @@ fn as_table(events: &[Value]) -> String {
     table(&["TIME (UTC)", "OUTCOME", "ACCOUNT", "WHAT", "FROM"], rows.collect())
 }
 
-/// What happened: the kind, the reason if there is one, the request if there was one.
+/// What happened: the request of a call, the kind of anything else (whose path says the same again); the reason, if any.
 pub fn what(event: &Value) -> String {
-    let (reason, method, path) = (text(event, "reason"), text(event, "method"), text(event, "path"));
-    let mut what = text(event, "kind");
-    if !reason.is_empty() {
-        what.push_str(&format!(": {reason}"));
-    }
-    if !path.is_empty() {
-        what.push_str(&format!(", {} {path}", or_dash(method)));
-    }
-    what
+    let (kind, reason, path) = (text(event, "kind"), text(event, "reason"), text(event, "path"));
+    let what =
+        if kind == "call" && !path.is_empty() { format!("{} {path}", or_dash(text(event, "method"))) } else { kind };
+    if reason.is_empty() { what } else { format!("{what}: {reason}") }
+}
+
+/// Whom it is about: the name, or the end of the id where no name was known.
+fn whom(event: &Value) -> String {
+    let name = text(event, "username");
+    if name.is_empty() { short(&text(event, "account_id")) } else { name }
 }
 
 /// The end of an account's id, which is random; its beginning is a time and much alike in all of them.
@@ -196,7 +197,7 @@ mod tests {
     use serde_json::json;
 
     fn event(id: &str, time: &str) -> Value {
-        json!({"id": id, "time": time, "kind": "token.verify", "outcome": "refused", "reason": "expired", "method": "GET",
+        json!({"id": id, "time": time, "kind": "call", "outcome": "refused", "reason": "expired", "method": "GET",
             "path": "/a\u{1b}[2J", "account_id": "0197f0a0-0000-7000-8000-0000deadbeef"})
     }
 
@@ -217,7 +218,12 @@ mod tests {
     fn an_event_is_one_clean_line() {
         assert_eq!(
             line(&event("a", "2027-05-23T14:00:01.5Z")),
-            "2027-05-23 14:00:01  refused  …deadbeef   token.verify: expired, GET /a\u{fffd}[2J"
+            "2027-05-23 14:00:01  refused  …deadbeef   GET /a\u{fffd}[2J: expired"
         );
+        let mut act = event("a", "2027-05-23T14:00:01.5Z");
+        act["kind"] = json!("token.regenerate");
+        act["reason"] = json!(null);
+        act["username"] = json!("ci");
+        assert_eq!(line(&act), "2027-05-23 14:00:01  refused  ci          token.regenerate");
     }
 }

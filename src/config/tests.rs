@@ -309,3 +309,10 @@ fn wrong_types_and_ranges_are_refused() {
     }
     assert_eq!(Setup::new().file("max_staleness = 0").load().unwrap().max_staleness, Duration::ZERO);
 }
+
+#[test]
+fn the_example_file_says_what_holds_without_it() {
+    let example = std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/countermark.example.toml"));
+    let load = |config| Config::load(&Overrides { config, ..Overrides::default() }, std::iter::empty()).unwrap();
+    assert_eq!(format!("{:?}", load(Some(example))), format!("{:?}", load(None)));
+}

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Account, Caller, IfMatch, Json, Limit, Query, Ready, Time, given, text};
+use super::extract::{Account, Caller, IfMatch, Json, Limit, NoQuery, Query, Ready, Time, given, text};
 use super::no_store;
 use super::permissions::{AccountsRead, AccountsWrite};
 use super::problem::{Problem, Problems};
@@ -23,15 +23,21 @@ use crate::permission::Permission;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccountBody {
+    /// Its unique name, for good.
     username: Username,
+    /// For people; at most 500 characters.
     #[serde(default)]
     description: Description,
+    /// The default role.
     role: RoleName,
+    /// Team to role in that team.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, RoleName>)]
     teams: BTreeMap<TeamName, RoleName>,
+    /// APIs that its tokens are good for; none: the issuer's URL.
     #[serde(default)]
     audiences: Vec<Audience>,
+    /// Networks (CIDR) that its tokens may be used from; none: everywhere.
     #[serde(default, deserialize_with = "networks")]
     #[schema(value_type = Vec<String>)]
     allowed_networks: Vec<IpNet>,
@@ -137,6 +143,7 @@ pub struct Gone {
 pub async fn create(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Json(body): Json<NewAccountBody>,
 ) -> Result<Response, Problem> {
     authority.demand_also(&caller, &Permission::known("tokens:issue"))?;
@@ -195,6 +202,7 @@ pub async fn list(
 pub async fn show(
     _caller: Caller<AccountsRead>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(account): Account,
 ) -> Result<Response, Problem> {
     let account = authority.account(&account).await?.view();
@@ -217,6 +225,7 @@ fn tagged(version: crate::epoch::Epoch, body: impl IntoResponse) -> Response {
 pub async fn update(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(wanted): Account,
     IfMatch(if_match): IfMatch,
     Json(body): Json<AccountPatchBody>,
@@ -240,6 +249,7 @@ pub async fn update(
 pub async fn delete(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(account): Account,
 ) -> Result<Response, Problem> {
     let receipt = authority.delete_account(&caller, &account).await?;

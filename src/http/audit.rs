@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Account, Caller, Limit, Query, Ready, Time, text};
+use super::extract::{Account, Caller, Limit, NoQuery, Query, Ready, Time, text};
 use super::no_store;
 use super::permissions::AuditRead;
 use super::problem::{Problem, Problems};
@@ -151,6 +151,7 @@ pub async fn activity(
 pub async fn usage(
     _caller: Caller<AuditRead>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(account): Account,
 ) -> Result<Response, Problem> {
     let account = authority.id_of(&account).await?;

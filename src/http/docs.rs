@@ -70,11 +70,11 @@ fn render(document: &Value) -> String {
          <title>Countermark: the API</title><style>{STYLE}</style><main><h1>Countermark</h1><p>{}</p>\
          <p>Send a token with every call: <code>Authorization: Bearer …</code>. For programs: \
          <a href=\"/api/v1/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p>",
-        escape(document["info"]["description"].as_str().unwrap_or_default()),
+        prose(document.pointer("/info/description").and_then(Value::as_str).unwrap_or_default()),
     );
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
-            render_operation(&mut html, path, method, operation);
+            render_operation(&mut html, document, path, method, operation);
         }
     }
     html.push_str("<h2>For verifiers and gateways</h2><dl>");
@@ -98,17 +98,22 @@ const OTHERS: &[(&str, &str)] = &[
     ("GET /healthz, GET /readyz", "Alive; ready."),
 ];
 
-fn render_operation(html: &mut String, path: &str, method: &str, operation: &Value) {
+fn render_operation(html: &mut String, document: &Value, path: &str, method: &str, operation: &Value) {
     let summary = operation["summary"].as_str().or(operation["description"].as_str()).unwrap_or_default();
-    let permissions: Vec<&str> =
-        operation["security"][0]["bearer"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let permissions: Vec<&str> = operation
+        .pointer("/security/0/bearer")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let needs = if permissions.is_empty() { "any good token".to_owned() } else { permissions.join(", ") };
     let _ = write!(
         html,
         "<section><h2><code>{} {}</code></h2><p>{}</p><p class=\"needs\">Needs {}.</p>",
         escape(&method.to_uppercase()),
         escape(path),
-        escape(summary),
+        prose(summary),
         escape(&needs)
     );
     let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
@@ -120,12 +125,41 @@ fn render_operation(html: &mut String, path: &str, method: &str, operation: &Val
                 "<dt><code>{}</code> <small>{}</small></dt><dd>{}</dd>",
                 escape(parameter["name"].as_str().unwrap_or_default()),
                 escape(parameter["in"].as_str().unwrap_or_default()),
-                escape(parameter["description"].as_str().unwrap_or_default())
+                prose(parameter["description"].as_str().unwrap_or_default())
             );
         }
         html.push_str("</dl>");
     }
+    render_body(html, document, operation);
     html.push_str("</section>");
+}
+
+/// The members of the body that an operation takes.
+fn render_body(html: &mut String, document: &Value, operation: &Value) {
+    let schema = operation
+        .pointer("/requestBody/content/application~1json/schema/$ref")
+        .and_then(Value::as_str)
+        .and_then(|reference| document.pointer(reference.strip_prefix('#')?));
+    let Some(members) = schema.and_then(|schema| schema.get("properties")?.as_object()) else { return };
+    let required: Vec<&str> = schema
+        .and_then(|schema| schema.get("required")?.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    html.push_str("<p>Takes JSON:</p><dl>");
+    for (name, member) in members {
+        let needed = if required.contains(&name.as_str()) { "required" } else { "optional" };
+        let what = member.get("description").and_then(Value::as_str).unwrap_or_default();
+        let _ = write!(html, "<dt><code>{}</code> <small>{needed}</small></dt><dd>{}</dd>", escape(name), prose(what));
+    }
+    html.push_str("</dl>");
+}
+
+/// What stands between backticks is code.
+fn prose(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts.map(|(n, part)| if n % 2 == 1 { format!("<code>{}</code>", escape(part)) } else { escape(part) }).collect()
 }
 
 fn escape(text: &str) -> String {

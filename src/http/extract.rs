@@ -149,6 +149,22 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Edge>> for Query<T> {
     }
 }
 
+/// For calls that take no parameters.
+pub struct NoQuery;
+
+impl FromRequestParts<Arc<Edge>> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Edge>) -> Result<Self, Problem> {
+        match pairs(parts.uri.query().unwrap_or_default().as_bytes())?.keys().next() {
+            None => Ok(Self),
+            Some(name) => {
+                Err(Problem::invalid_field(crate::audit::printable(name, 64), "this call takes no parameters"))
+            }
+        }
+    }
+}
+
 /// Form fields, each at most once.
 pub fn pairs(text: &[u8]) -> Result<Map<String, Value>, Problem> {
     let mut members = Map::new();

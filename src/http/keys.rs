@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extract::{Caller, Ready};
+use super::extract::{Caller, NoQuery, Ready};
 use super::no_store;
 use super::permissions::KeysRead;
 use super::problem::{Problem, Problems};
@@ -19,6 +19,6 @@ pub struct KeyList {
 /// List the signing keys.
 #[utoipa::path(get, path = "/keys", tag = "keys", security(("bearer" = ["keys:read"])),
     responses((status = 200, body = KeyList), Problems))]
-pub async fn list(_caller: Caller<KeysRead>, Ready(authority): Ready) -> Result<Response, Problem> {
+pub async fn list(_caller: Caller<KeysRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(KeyList { items: authority.key_views().await? })))
 }

@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extract::{Caller, Ready};
+use super::extract::{Caller, NoQuery, Ready};
 use super::no_store;
 use super::permissions::NodesRead;
 use super::problem::{Problem, Problems};
@@ -20,7 +20,7 @@ pub struct NodeList {
 /// List the nodes that were there within the last minute.
 #[utoipa::path(get, path = "/nodes", tag = "nodes", security(("bearer" = ["nodes:read"])),
     responses((status = 200, body = NodeList), Problems))]
-pub async fn list(_caller: Caller<NodesRead>, Ready(authority): Ready) -> Result<Response, Problem> {
+pub async fn list(_caller: Caller<NodesRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     let items = authority.store().nodes().await.map_err(Error::from)?;
     Ok(no_store(axum::Json(NodeList { items })))
 }

@@ -123,6 +123,12 @@ fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Respons
         }
         None => answer,
     };
+    // Decisions that the one function never saw.
+    match problem.as_ref().map(Problem::reason) {
+        Some("missing_token") => edge.metrics.decided(Some(Reason::MissingToken)),
+        Some("invalid_request") => edge.metrics.decided(Some(Reason::InvalidRequest)),
+        _ => {}
+    }
     let ending = match &problem {
         None => Ending::Allowed,
         Some(problem) if problem.status().is_server_error() => Ending::Failed(problem.reason()),

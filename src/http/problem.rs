@@ -16,7 +16,10 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An error as it is answered. Rendered by the outermost layer, which knows the request's id.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Told>);
+
+#[derive(Debug, Clone)]
+struct Told {
     status: StatusCode,
     reason: &'static str,
     detail: String,
@@ -89,7 +92,7 @@ impl utoipa::IntoResponses for Problems {
 
 impl Problem {
     fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Told {
             status,
             reason,
             detail: detail.into(),
@@ -98,7 +101,7 @@ impl Problem {
             allow: None,
             challenge: None,
             cause: None,
-        }
+        }))
     }
 
     /// 404, for paths that are nobody's.
@@ -140,14 +143,14 @@ impl Problem {
     /// 400 `invalid_request`: two credentials, a token in the query, an unusable header, plain text.
     pub fn invalid_request(detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::BAD_REQUEST, Reason::InvalidRequest.outside(), detail);
-        problem.challenge = Some(Challenge::Bearer("invalid_request"));
+        problem.0.challenge = Some(Challenge::Bearer("invalid_request"));
         problem
     }
 
     /// 503 before there is anything to decide with.
     pub fn not_ready(detail: impl Into<String>) -> Self {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, Reason::StoreUnavailable.outside(), detail);
-        problem.retry_after = Some(Duration::from_secs(1));
+        problem.0.retry_after = Some(Duration::from_secs(1));
         problem
     }
 
@@ -159,51 +162,51 @@ impl Problem {
     /// On `/verify` a request that can't be understood is a 401, because nginx turns a 400 into a 500.
     pub fn for_gateway(mut self) -> Self {
         if !matches!(
-            self.status,
+            self.0.status,
             StatusCode::UNAUTHORIZED
                 | StatusCode::FORBIDDEN
                 | StatusCode::TOO_MANY_REQUESTS
                 | StatusCode::SERVICE_UNAVAILABLE
-        ) && self.status.is_client_error()
+        ) && self.0.status.is_client_error()
         {
-            self.status = StatusCode::UNAUTHORIZED;
-            self.reason = Reason::InvalidRequest.outside();
-            self.challenge = Some(Challenge::Bearer("invalid_request"));
+            self.0.status = StatusCode::UNAUTHORIZED;
+            self.0.reason = Reason::InvalidRequest.outside();
+            self.0.challenge = Some(Challenge::Bearer("invalid_request"));
         }
         self
     }
 
     /// For a caller who came with HTTP Basic.
     pub fn for_basic(mut self) -> Self {
-        if self.status == StatusCode::UNAUTHORIZED {
-            self.challenge = Some(Challenge::Basic);
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            self.0.challenge = Some(Challenge::Basic);
         }
         self
     }
 
     /// With the `Allow` of the response that it takes the place of.
     pub fn with_allow(mut self, allow: Option<HeaderValue>) -> Self {
-        self.allow = allow;
+        self.0.allow = allow;
         self
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The reason, as told outside.
     pub fn reason(&self) -> &'static str {
-        self.reason
+        self.0.reason
     }
 
     /// What only the log may know.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     fn title(&self) -> &'static str {
-        match self.status {
+        match self.0.status {
             StatusCode::BAD_REQUEST => "The request can't be understood",
             StatusCode::UNAUTHORIZED => "No valid token",
             StatusCode::FORBIDDEN => "Not permitted",
@@ -223,7 +226,7 @@ impl Problem {
 
     /// The error code of RFC 6749, section 5.2, and RFC 6750, section 3.1, where there is one.
     fn oauth_error(&self) -> Option<&'static str> {
-        match (self.challenge, self.status) {
+        match (self.0.challenge, self.0.status) {
             (Some(Challenge::Bearer(error)), _) => Some(error),
             (Some(Challenge::Basic | Challenge::Plain), _) => Some("invalid_client"),
             (None, StatusCode::BAD_REQUEST) => Some("invalid_request"),
@@ -234,28 +237,28 @@ impl Problem {
     /// The whole answer.
     pub fn render(&self, request_id: &str, oauth: bool) -> Response {
         let body = ProblemBody {
-            kind: format!("urn:countermark:problem:{}", self.reason),
+            kind: format!("urn:countermark:problem:{}", self.0.reason),
             title: self.title(),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            reason: self.reason,
+            status: self.0.status.as_u16(),
+            detail: &self.0.detail,
+            reason: self.0.reason,
             request_id,
-            errors: (!self.errors.is_empty()).then_some(&self.errors),
+            errors: (!self.0.errors.is_empty()).then_some(&self.0.errors),
             error: self.oauth_error().filter(|_| oauth),
         };
         let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge {
+        if let Some(challenge) = self.0.challenge {
             let text = match challenge {
                 Challenge::Plain => r#"Bearer realm="countermark""#.to_owned(),
                 Challenge::Basic => r#"Basic realm="countermark", charset="UTF-8""#.to_owned(),
                 Challenge::Bearer(error) => {
                     format!(
                         r#"Bearer realm="countermark", error="{error}", error_description="{}""#,
-                        quotable(&self.detail)
+                        quotable(&self.0.detail)
                     )
                 }
             };
@@ -263,11 +266,11 @@ impl Problem {
                 headers.insert(header::WWW_AUTHENTICATE, value);
             }
         }
-        if let Some(after) = self.retry_after {
+        if let Some(after) = self.0.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        if let Some(allow) = &self.allow {
+        if let Some(allow) = &self.0.allow {
             headers.insert(header::ALLOW, allow.clone());
         }
         response
@@ -282,7 +285,7 @@ fn quotable(text: &str) -> String {
 impl IntoResponse for Problem {
     /// Carries itself to the outermost layer, which renders it.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -319,7 +322,7 @@ fn of_reason(reason: Reason) -> Problem {
         }
     };
     let mut problem = Problem::new(status, reason.outside(), detail);
-    problem.challenge = match (reason, status) {
+    problem.0.challenge = match (reason, status) {
         (Reason::MissingToken, _) => Some(Challenge::Plain),
         (_, StatusCode::UNAUTHORIZED) => Some(Challenge::Bearer("invalid_token")),
         (_, StatusCode::FORBIDDEN) => Some(Challenge::Bearer("insufficient_scope")),
@@ -343,7 +346,7 @@ impl From<&Refusal> for Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let mut problem = of_reason(refused.refusal.reason);
-        problem.retry_after = refused.retry_after;
+        problem.0.retry_after = refused.retry_after;
         problem
     }
 }
@@ -363,13 +366,19 @@ impl From<Error> for Problem {
         let conflict = |reason| Problem::new(StatusCode::CONFLICT, reason, detail.clone());
         match error {
             Error::Refused(refusal) => (&*refusal).into(),
-            Error::Lacking(detail) => Self { detail, ..of_reason(Reason::InsufficientPermission) },
+            Error::Lacking(detail) => {
+                let mut problem = of_reason(Reason::InsufficientPermission);
+                problem.0.detail = detail;
+                problem
+            }
             Error::Invalid(errors) => {
                 let detail = match errors.as_slice() {
                     [one] => format!("{}: {}", one.field, one.message),
                     _ => "several fields are wrong; errors lists them".to_owned(),
                 };
-                Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail) }
+                let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail);
+                problem.0.errors = errors;
+                problem
             }
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             Error::PreconditionFailed => Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail),
@@ -381,10 +390,14 @@ impl From<Error> for Problem {
             Error::BuiltIn => conflict("built_in"),
             Error::AccountDisabled => conflict("account_disabled"),
             Error::Unavailable(cause) | Error::Uncertain(cause) => {
-                Self { cause: Some(cause), retry_after: Some(Duration::from_secs(1)), ..Self::not_ready(detail) }
+                let mut problem = Self::not_ready(detail);
+                problem.0.cause = Some(cause);
+                problem
             }
             Error::Internal(cause) => {
-                Self { cause: Some(cause), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail) }
+                let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail);
+                problem.0.cause = Some(cause);
+                problem
             }
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accounts::Gone;
-use super::extract::{Caller, Json, Name, Ready};
+use super::extract::{Caller, Json, Name, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{RolesRead, RolesWrite};
 use super::problem::{Problem, Problems};
@@ -45,7 +45,7 @@ pub struct RoleList {
 /// List roles.
 #[utoipa::path(get, path = "/roles", tag = "roles", security(("bearer" = ["roles:read"])),
     responses((status = 200, body = RoleList), Problems))]
-pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready) -> Result<Response, Problem> {
+pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(RoleList { items: authority.roles().await? })))
 }
 
@@ -55,6 +55,7 @@ pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready) -> Result
 pub async fn show(
     _caller: Caller<RolesRead>,
     Ready(authority): Ready,
+    _: NoQuery,
     Name(name): Name<RoleName>,
 ) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(authority.role(&name).await?)))
@@ -67,6 +68,7 @@ pub async fn show(
 pub async fn set(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Name(name): Name<RoleName>,
     Json(body): Json<RoleBody>,
 ) -> Result<Response, Problem> {
@@ -85,6 +87,7 @@ pub async fn set(
 pub async fn delete(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Name(name): Name<RoleName>,
 ) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(Gone { receipt: authority.delete_role(&caller, &name).await? })))

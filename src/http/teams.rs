@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accounts::Gone;
-use super::extract::{Caller, Json, Name, Ready};
+use super::extract::{Caller, Json, Name, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{RolesRead, RolesWrite};
 use super::problem::{Problem, Problems};
@@ -41,7 +41,7 @@ pub struct TeamList {
 /// List teams.
 #[utoipa::path(get, path = "/teams", tag = "teams", security(("bearer" = ["roles:read"])),
     responses((status = 200, body = TeamList), Problems))]
-pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready) -> Result<Response, Problem> {
+pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(TeamList { items: authority.teams().await? })))
 }
 
@@ -51,6 +51,7 @@ pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready) -> Result
 pub async fn show(
     _caller: Caller<RolesRead>,
     Ready(authority): Ready,
+    _: NoQuery,
     Name(name): Name<TeamName>,
 ) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(authority.team(&name).await?)))
@@ -63,6 +64,7 @@ pub async fn show(
 pub async fn set(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Name(name): Name<TeamName>,
     Json(body): Json<TeamBody>,
 ) -> Result<Response, Problem> {
@@ -80,6 +82,7 @@ pub async fn set(
 pub async fn delete(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
+    _: NoQuery,
     Name(name): Name<TeamName>,
 ) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(Gone { receipt: authority.delete_team(&caller, &name).await? })))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::accounts::Gone;
-use super::extract::{Account, Caller, Json, Ready};
+use super::extract::{Account, Caller, Json, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{AnyToken, TokensIssue, TokensRenew, TokensRevoke};
 use super::problem::{Problem, Problems};
@@ -31,6 +31,7 @@ pub struct NewTokenBody {
 pub async fn regenerate(
     caller: Caller<TokensIssue>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(account): Account,
     Json(body): Json<NewTokenBody>,
 ) -> Result<Response, Problem> {
@@ -45,6 +46,7 @@ pub async fn regenerate(
 pub async fn revoke(
     caller: Caller<TokensRevoke>,
     Ready(authority): Ready,
+    _: NoQuery,
     Account(account): Account,
 ) -> Result<Response, Problem> {
     let receipt = authority.revoke_token(&caller, &account).await?;
@@ -54,7 +56,7 @@ pub async fn revoke(
 /// Who I am and what I may do. Any good token may ask.
 #[utoipa::path(get, path = "/self", tag = "self", security(("bearer" = [])),
     responses((status = 200, body = SelfView), Problems))]
-pub async fn show_self(caller: Caller<AnyToken>, Ready(authority): Ready) -> Result<Response, Problem> {
+pub async fn show_self(caller: Caller<AnyToken>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(authority.self_view(&caller.actor).await?)))
 }
 
@@ -64,6 +66,7 @@ pub async fn show_self(caller: Caller<AnyToken>, Ready(authority): Ready) -> Res
 pub async fn renew(
     caller: Caller<TokensRenew>,
     Ready(authority): Ready,
+    _: NoQuery,
     Json(body): Json<NewTokenBody>,
 ) -> Result<Response, Problem> {
     let issued = authority.renew_token(&caller, body.valid_for_months, body.overlap_seconds).await?;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use recover::recover;
 
-use crate::authority::{Authority, BootstrapError, Metrics, Upkeep, Writer};
+use crate::authority::{Authority, BootstrapError, Error, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
 use crate::config::{Config, Overrides};
 use crate::http::Edge;
@@ -48,6 +48,10 @@ pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
         }
     };
     if check {
+        if let Err(error) = setup::policies(&config) {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
         println!("The configuration is valid.");
         return ExitCode::SUCCESS;
     }
@@ -204,7 +208,7 @@ impl Running {
         self.write_serve_json(&self.default_issuer)?;
         let Some((authority, writer)) = self.begin().await? else { return Ok(()) };
         let authority = Arc::new(authority);
-        let first_admin = self.first_admin(&authority).await?;
+        let Some(first_admin) = self.first_admin(&authority).await? else { return Ok(()) };
         self.edge.open(Arc::clone(&authority));
         self.write_serve_json(authority.issuer())?;
         welcome::print(&self.addresses, &self.operations, self.ca_file.as_deref(), self.data_dir.path(), first_admin);
@@ -244,25 +248,43 @@ impl Running {
         }
     }
 
-    /// `true`: this process made him, and `admin.token` holds his token.
-    async fn first_admin(&self, authority: &Authority) -> Result<bool, ServeError> {
+    /// `true`: this process made him, and `admin.token` holds his token. `None`: it retired before the store came back.
+    async fn first_admin(&self, authority: &Authority) -> Result<Option<bool>, ServeError> {
+        loop {
+            match self.try_first_admin(authority).await? {
+                Ok(created) => return Ok(Some(created)),
+                Err(error) => tracing::warn!(%error, "the first admin waits for the store"),
+            }
+            tokio::select! {
+                () = self.retire.cancelled() => return Ok(None),
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+
+    /// `Ok(Err(…))`: the store was away; what was done meanwhile is found again by the next try.
+    async fn try_first_admin(&self, authority: &Authority) -> Result<Result<bool, Error>, ServeError> {
         let path = self.data_dir.path().join("admin.token");
         let fresh = self.data_dir.path().join("admin.token.new");
         let created = authority
             .create_first_admin(|token| crate::durable::write(&fresh, format!("{token}\n").as_bytes(), 0o600))
-            .await
-            .map_err(ServeError::of)?;
+            .await;
+        let created = match created {
+            Ok(created) => created,
+            Err(error @ (Error::Unavailable(_) | Error::Uncertain(_) | Error::Conflict)) => return Ok(Err(error)),
+            Err(error) => return Err(ServeError::of(error)),
+        };
         if created {
             std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
         } else if fresh.exists() {
             // Another process was faster, or this one died in between: then it is nobody's token, or it is his.
             if authority.is_current_token(token_in(&fresh).as_str()).await {
                 std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
-                return Ok(true);
+                return Ok(Ok(true));
             }
             let _ = std::fs::remove_file(&fresh);
         }
-        Ok(created)
+        Ok(Ok(created))
     }
 
     /// F6: whoever answers after a reconnect may be another server, whose epochs are another term's.

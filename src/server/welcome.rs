@@ -22,7 +22,7 @@ pub(super) fn print(
         println!("  admin token  {}{note}", token_file.display());
     }
     println!();
-    println!("Try:");
+    println!("Try, in another shell:");
     if let Some(ca_file) = ca_file
         && token_file.exists()
         && address.starts_with("https://")
@@ -33,6 +33,24 @@ pub(super) fn print(
             token_file.display()
         );
     }
-    println!("  countermark account create ci-deploy --role auditor --months 12");
-    println!("  countermark account list");
+    let command = command(data_dir, address, ca_file);
+    println!("  {command} account create ci-audit --role auditor --months 12");
+    println!("  {command} account activity ci-audit");
+}
+
+/// The command line as it can be typed here: without flags where `./data` says enough.
+fn command(data_dir: &Path, address: &str, ca_file: Option<&Path>) -> String {
+    let here = std::env::current_dir().ok().and_then(|directory| directory.canonicalize().ok());
+    let program = std::env::current_exe().ok().map_or_else(
+        || "countermark".to_owned(),
+        |program| {
+            let near = here.as_ref().and_then(|here| program.strip_prefix(here).ok());
+            near.unwrap_or(&program).display().to_string()
+        },
+    );
+    if here.is_some_and(|here| here.join("data") == data_dir) {
+        return program;
+    }
+    let ca = ca_file.map_or(String::new(), |file| format!(" --ca-file {}", file.display()));
+    format!("{program} --server {address}{ca} --token-file {}", data_dir.join("admin.token").display())
 }

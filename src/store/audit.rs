@@ -18,9 +18,13 @@ use crate::audit::{Event, Outcome};
 pub struct Batch {
     /// The node.
     pub node: String,
-    /// The sequence of the first event.
+    /// The process, random.
+    pub process: String,
+    /// The number among its batches.
+    pub number: u64,
+    /// The lowest sequence of an event.
     pub first: u64,
-    /// The sequence of the last event.
+    /// The highest.
     pub last: u64,
     /// How many.
     pub count: usize,
@@ -117,7 +121,9 @@ impl Store {
             .arg(batch.last)
             .arg(batch.count)
             .arg(&batch.lines)
-            .arg(self.options.retention.firehose);
+            .arg(self.options.retention.firehose)
+            .arg(&batch.process)
+            .arg(batch.number);
         self.run::<u64>(&self.audit, &script).await.map(|_| ())
     }
 

@@ -64,6 +64,8 @@ pub(super) fn describe(error: &redis::RedisError) -> String {
 pub(super) fn of_change(error: redis::RedisError) -> StoreError {
     use redis::ErrorKind::{AuthenticationFailed, InvalidClientConfig, Server};
     match error.kind() {
+        // An error out of the script itself: what came before it was done.
+        Server(redis::ServerErrorKind::ResponseError) => StoreError::Uncertain(describe(&error)),
         // The server itself refused, before the script ran.
         Server(_) | redis::ErrorKind::Extension | AuthenticationFailed | InvalidClientConfig => {
             StoreError::Unavailable(describe(&error))

@@ -19,7 +19,8 @@ use crate::audit::{Event, Outcome, kinds};
 
 const GROUP: &str = "activity";
 const LOCK: Duration = Duration::from_secs(10);
-const BLOCK: Duration = Duration::from_millis(200);
+/// How long a read waits for something new.
+pub(super) const BLOCK: Duration = Duration::from_millis(200);
 const ENTRIES: usize = 32;
 
 /// One process' part in it.

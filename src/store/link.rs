@@ -173,7 +173,6 @@ impl ConnectError {
 /// A connection under supervision.
 pub(super) struct Link {
     name: &'static str,
-    busy: Duration,
     current: ArcSwapOption<MultiplexedConnection>,
     lost: Notify,
     came: tokio::sync::watch::Sender<u64>,
@@ -185,7 +184,6 @@ impl Link {
     pub(super) fn supervise(name: &'static str, target: Target, busy: Duration, stop: CancellationToken) -> Arc<Self> {
         let link = Arc::new(Self {
             name,
-            busy,
             current: ArcSwapOption::empty(),
             lost: Notify::new(),
             came: tokio::sync::watch::Sender::new(0),
@@ -195,14 +193,14 @@ impl Link {
             async move {
                 tokio::select! {
                     () = stop.cancelled() => link.current.store(None),
-                    () = link.keep(target) => {}
+                    () = link.keep(target, busy) => {}
                 }
             }
         });
         link
     }
 
-    async fn keep(&self, target: Target) {
+    async fn keep(&self, target: Target, busy: Duration) {
         let mut pause = Duration::from_millis(20);
         let mut told = false;
         loop {
@@ -212,7 +210,7 @@ impl Link {
                     self.came.send_modify(|number| *number += 1);
                     tracing::info!(link = self.name, "connected to the store");
                     (pause, told) = (Duration::from_millis(20), false);
-                    self.watch(connection, target.timeout + self.busy).await;
+                    self.watch(connection, target.timeout + busy).await;
                     self.current.store(None);
                     tracing::warn!(link = self.name, "lost the connection to the store");
                 }

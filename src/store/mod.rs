@@ -133,7 +133,7 @@ impl Store {
             changes: link("changes", wait),
             reserved: Mutex::new(()),
             audit: link("audit", Duration::ZERO),
-            blocking: link("blocking", Duration::ZERO),
+            blocking: link("blocking", filler::BLOCK),
             dataset: RwLock::new(None),
         }
     }
@@ -203,11 +203,6 @@ impl Store {
             .as_ref()
             .map(|dataset| dataset.id.clone())
             .ok_or_else(|| StoreError::Unavailable("the store has not been met yet".into()))
-    }
-
-    /// Whether it answers now.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.query(&self.shared, redis::cmd("PING")).await
     }
 
     async fn query<T: FromRedisValue>(&self, link: &Link, command: redis::Cmd) -> Result<T, StoreError> {

@@ -22,7 +22,7 @@
 //! | `{P}:acts:ACCOUNT` | stream | the same, of one account | `audit.activity_max_entries` |
 //! | `{P}:act_heads` | hash | node → sequence of its last act | for ever |
 //! | `{P:aN}:log` | stream | firehose shard N, one entry a batch: `n` node, `f` first, `c` count, `e` lines | `audit.firehose_max_entries` |
-//! | `{P:aN}:heads` | hash | node → its last sequence in the shard | for ever |
+//! | `{P:aN}:heads` | hash | node → its last sequence in the shard; `NODE#batch` → process and number of its last batch | for ever |
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
 //! | `{P:ACCOUNT}:activity` | stream | calls of one account: `e` line | `audit.activity_max_entries`, `audit.retention` |
 //! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N | `audit.retention` |

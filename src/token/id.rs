@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use aws_lc_rs::{constant_time, digest};
@@ -38,7 +39,7 @@ impl fmt::Debug for Jti {
 }
 
 /// The name of a token: the first 16 bytes of SHA-256 over the ASCII of its `jti`, 32 digits of lower-case hex outside.
-#[derive(Clone, Copy, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "server", schema(value_type = String, pattern = "^[0-9a-f]{32}$"))]
 pub struct TokenId([u8; 16]);
@@ -58,6 +59,12 @@ impl TokenId {
 impl PartialEq for TokenId {
     fn eq(&self, other: &Self) -> bool {
         constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Hash for TokenId {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.hash(hasher);
     }
 }
 

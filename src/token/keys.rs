@@ -114,6 +114,7 @@ enum Pair {
 pub struct SigningKey {
     public: VerificationKey,
     pair: Pair,
+    #[cfg_attr(not(feature = "server"), allow(dead_code))] // only the service seals keys
     pkcs8: Zeroizing<Vec<u8>>,
 }
 
@@ -175,11 +176,12 @@ impl SigningKey {
     }
 
     /// The private key, for sealing and nothing else.
+    #[cfg(any(feature = "server", test))]
     pub(crate) fn expose_pkcs8(&self) -> &[u8] {
         &self.pkcs8
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let failed = |_| KeyError::Signing;
         match &self.pair {
             Pair::Ecdsa(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec()),

@@ -1,5 +1,7 @@
 //! JWS compact serialization (RFC 7515, section 7.1), as strict as its strictest reader.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -41,7 +43,7 @@ struct RawHeader {
 }
 
 /// A token taken apart, its signature not yet checked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Parts<'a> {
     /// What is signed: header, dot, payload.
     pub signed: &'a [u8],
@@ -49,6 +51,13 @@ pub struct Parts<'a> {
     payload: &'a str,
     /// The signature, base64url, of strict form.
     pub signature: &'a str,
+}
+
+/// It is the whole token still, secret and all.
+impl fmt::Debug for Parts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parts(…)")
+    }
 }
 
 impl<'a> Parts<'a> {
@@ -76,7 +85,7 @@ impl<'a> Parts<'a> {
         Ok(Header { algorithm, key_id: raw.kid })
     }
 
-    /// Reads the claims. Call it after [`Parts::header`]; believe it after the signature.
+    /// Reads the claims. Believe them after the signature.
     pub fn claims(&self) -> Result<Claims, FormError> {
         Claims::from_json(object(self.payload)?).ok_or(FormError::Malformed)
     }

@@ -38,6 +38,8 @@ impl<C: Clock + ?Sized> Verifier<C> {
     /// signature, `iss`, `aud`, `exp`, `iat`, account state, generation and token id, binding, network, permission.
     pub async fn verify<S: Source>(&self, source: &S, token: &str, demand: &Demand) -> Result<Verified, Refusal> {
         let parts = Parts::of(token).map_err(unproven_form)?;
+        // Before the key is looked for: garbage makes nobody read the keys again.
+        let claims = parts.claims().map_err(unproven_form)?;
         let header = parts.header().map_err(unproven_form)?;
         let mut keys = source.keys();
         if keys.find(&header.key_id).is_none() {
@@ -51,8 +53,6 @@ impl<C: Clock + ?Sized> Verifier<C> {
         if key.public.algorithm() != header.algorithm {
             return Err(Refusal::unproven(Reason::UnsupportedAlgorithm));
         }
-        // The claims' form costs a hundredth of the signature and refuses the same token either way.
-        let claims = parts.claims().map_err(unproven_form)?;
         if !key.public.verifies(parts.signed, parts.signature) {
             return Err(Refusal::unproven(Reason::BadSignature));
         }

@@ -97,5 +97,6 @@ redis.call('XADD', KEYS[15], 'MAXLEN', '~', ARGV[6], '*', 'v', epoch, 'e', ARGV[
 if KEYS[16] ~= KEYS[15] then
   redis.call('XADD', KEYS[16], 'MAXLEN', '~', ARGV[6], '*', 'v', epoch, 'e', ARGV[4])
 end
-redis.call('HSET', KEYS[4], plan.node, plan.sequence)
+local head = tonumber(redis.call('HGET', KEYS[4], plan.node) or '0')
+redis.call('HSET', KEYS[4], plan.node, string.format('%d', math.max(head, plan.sequence)))
 return { 'ok', epoch }

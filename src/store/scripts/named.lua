@@ -27,5 +27,6 @@ end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, epoch, 't', plan.kind, 'k', plan.name, 'b', ARGV[2])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3])
 redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[3])
-redis.call('HSET', KEYS[4], plan.node, plan.sequence)
+local head = tonumber(redis.call('HGET', KEYS[4], plan.node) or '0')
+redis.call('HSET', KEYS[4], plan.node, string.format('%d', math.max(head, plan.sequence)))
 return { 'ok', epoch }

@@ -1,0 +1,19 @@
+//! The verification function against a source made of values: no store, no network, a clock that stands still.
+
+mod binding;
+mod claims;
+mod form;
+mod generation;
+mod header;
+mod keys;
+mod levels;
+mod network;
+mod order;
+mod permission;
+mod scene;
+mod secrets;
+mod store;
+mod time;
+
+use super::*;
+use scene::Scene;

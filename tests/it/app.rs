@@ -1,0 +1,529 @@
+//! The harness: a running service, and those who call it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::ops::Index;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countermark::authority::{Authority, BootstrapError, Metrics, Settings, Startup, Writer};
+use countermark::clock::{Clock, ManualClock, SystemClock};
+use countermark::config::{Secret, SecretSource};
+use countermark::http::{Edge, NamedDemand};
+use countermark::keyring::MasterKey;
+use countermark::listen::{Peer, Transport};
+use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target};
+use countermark::token::Algorithm;
+use http_body_util::BodyExt as _;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::redis_server::RedisServer;
+
+pub const ISSUER: &str = "https://countermark.test";
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+/// What a test may want otherwise.
+pub struct Setup {
+    pub redis: Arc<RedisServer>,
+    pub prefix: String,
+    pub master_key: String,
+    pub algorithm: Algorithm,
+    pub guessing: (u32, u32),
+    pub trusted_proxies: Vec<IpNet>,
+    pub policies: BTreeMap<String, NamedDemand>,
+    pub max_staleness: Duration,
+    pub name_retention: Duration,
+    pub command_timeout: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            redis: RedisServer::shared(),
+            prefix: format!("t{}", uuid::Uuid::now_v7().simple()),
+            master_key: a_master_key(),
+            algorithm: Algorithm::ES256,
+            guessing: (1_000_000, 1_000_000),
+            trusted_proxies: Vec::new(),
+            policies: BTreeMap::new(),
+            max_staleness: Duration::from_millis(500),
+            name_retention: 400 * DAY,
+            command_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+pub fn a_master_key() -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("master.key");
+    MasterKey::generate().unwrap().write_new(&path).unwrap();
+    std::fs::read_to_string(path).unwrap().trim_end().to_owned()
+}
+
+impl Setup {
+    pub fn open_store(&self, stop: &CancellationToken) -> Store {
+        let target = Target::new(Address {
+            place: Place::Socket(self.redis.socket()),
+            database: 0,
+            user: None,
+            password: None,
+            ca_pem: None,
+            client_certificate: None,
+            timeout: self.command_timeout,
+            connect_timeout: Duration::from_secs(5),
+        })
+        .unwrap();
+        let retention = Retention { firehose: 100_000, activity: 10_000, age: self.name_retention };
+        let options = Options {
+            prefix: self.prefix.clone(),
+            replicas_required: 0,
+            replica_timeout: Duration::from_secs(1),
+            retention,
+        };
+        Store::open(target, options, stop)
+    }
+
+    /// One start of an issuer.
+    pub async fn begin(
+        &self,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        node: &str,
+    ) -> Result<(Authority, Writer), BootstrapError> {
+        let startup = Startup {
+            store,
+            clock,
+            master_key: SecretSource::Value(Secret::new(self.master_key.clone())),
+            issuer: None,
+            default_issuer: ISSUER.to_owned(),
+            algorithm: self.algorithm,
+            node: node.to_owned(),
+            audit_queue: 65_536,
+            guessing: self.guessing,
+            settings: Settings {
+                valid_for_months: vec![6, 12, 24],
+                max_staleness: self.max_staleness,
+                also_accept_issuers: Vec::new(),
+                name_retention: self.name_retention,
+            },
+            metrics,
+        };
+        startup.run().await
+    }
+}
+
+/// A running service.
+pub struct App {
+    pub client: Client,
+    pub edge: Arc<Edge>,
+    pub authority: Arc<Authority>,
+    pub store: Arc<Store>,
+    pub clock: Arc<ManualClock>,
+    pub redis: Arc<RedisServer>,
+    pub prefix: String,
+    pub metrics: Arc<Metrics>,
+    admin: Actor,
+    stop: CancellationToken,
+    filling: Mutex<Option<CancellationToken>>,
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl App {
+    pub async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
+        // Whole seconds, as in tokens: so that ends are exact.
+        let now = SystemClock.now();
+        let now = chrono::DateTime::from_timestamp(now.timestamp(), 0).unwrap();
+        let clock = Arc::new(ManualClock::at(now));
+        let stop = CancellationToken::new();
+        let store = Arc::new(setup.open_store(&stop));
+        store.connected().await;
+        let metrics = Arc::new(Metrics::new());
+        let (authority, writer) =
+            setup.begin(Arc::clone(&store), clock.clone(), Arc::clone(&metrics), "node-1").await.unwrap();
+        let authority = Arc::new(authority);
+        let kept = Mutex::new(String::new());
+        let created = authority.create_first_admin(|token| {
+            token.clone_into(&mut kept.lock().unwrap());
+            Ok(())
+        });
+        assert!(created.await.unwrap());
+        let token = kept.into_inner().unwrap();
+        let edge = Edge::new(
+            Arc::clone(&metrics),
+            clock.clone(),
+            setup.trusted_proxies.clone(),
+            setup.policies.clone(),
+            64 * 1024,
+            Duration::from_secs(5),
+        );
+        edge.open(Arc::clone(&authority));
+        tokio::spawn(writer.run(Arc::clone(&store), stop.clone(), Duration::from_secs(1)));
+        let client = Client {
+            router: countermark::http::router(Arc::clone(&edge)),
+            peer: a_peer(Transport::Tls, Some("127.0.0.1")),
+            answers: Arc::default(),
+        };
+        let admin = Actor { id: claims_of(&token)["sub"].as_str().unwrap().to_owned(), ..client.actor(Some(token)) };
+        let app = Self {
+            client,
+            edge,
+            authority,
+            store,
+            clock,
+            redis: setup.redis,
+            prefix: setup.prefix,
+            metrics,
+            admin,
+            stop,
+            filling: Mutex::new(None),
+        };
+        app.start_filler();
+        app
+    }
+
+    pub fn start_filler(&self) {
+        let stop = self.stop.child_token();
+        let filler = Filler::new(Arc::clone(&self.store), uuid::Uuid::now_v7().to_string());
+        tokio::spawn(filler.run(stop.clone()));
+        *self.filling.lock().unwrap() = Some(stop);
+    }
+
+    pub fn stop_filler(&self) {
+        if let Some(stop) = self.filling.lock().unwrap().take() {
+            stop.cancel();
+        }
+    }
+
+    /// Somebody with a valid token and every permission.
+    pub fn admin(&self) -> Actor {
+        self.admin.clone()
+    }
+
+    /// Somebody without a token.
+    pub fn nobody(&self) -> Actor {
+        self.client.actor(None)
+    }
+
+    /// Somebody with this token.
+    pub fn bearer(&self, token: &str) -> Actor {
+        self.client.actor(Some(token.to_owned()))
+    }
+
+    /// A role of these permissions.
+    pub async fn role(&self, name: &str, permissions: &[&str]) {
+        let body = json!({ "permissions": permissions });
+        let answer = self.admin().send("PUT", &format!("/roles/{name}"), Some(body)).await;
+        assert!(answer.status == 200 || answer.status == 201, "{answer:?}");
+    }
+
+    /// An account with a role of its own that has these permissions.
+    pub async fn account(&self, name: &str, permissions: &[&str]) -> Actor {
+        let role = format!("{name}-role");
+        self.role(&role, permissions).await;
+        self.create(json!({ "username": name, "role": role, "valid_for_months": 12 })).await
+    }
+
+    /// An account like this, made by the admin.
+    pub async fn create(&self, body: Value) -> Actor {
+        let answer = self.admin().post("/accounts", body, 201).await;
+        Actor {
+            id: answer["account"]["id"].as_str().unwrap().to_owned(),
+            ..self.client.actor(Some(answer["token"].as_str().unwrap().to_owned()))
+        }
+    }
+
+    pub async fn team(&self, name: &str) {
+        self.admin().send("PUT", &format!("/teams/{name}"), Some(json!({}))).await;
+    }
+
+    /// The account as the admin sees it.
+    pub async fn look(&self, account: &str) -> Value {
+        self.admin().get(&format!("/accounts/{account}"), 200).await.json
+    }
+
+    /// Waits until every event is in the activity logs.
+    pub async fn settled(&self) {
+        eventually("all events are in the activity logs", || async {
+            if self.metrics.audit_waiting.get() != 0 {
+                return false;
+            }
+            for shard in 0..4 {
+                let key = format!("{{{}:a{shard}}}:log", self.prefix);
+                if self.redis.run::<u64>(&["EXISTS", &key]).await == 0 {
+                    continue;
+                }
+                let groups: Vec<std::collections::HashMap<String, redis::Value>> =
+                    self.redis.run(&["XINFO", "GROUPS", &key]).await;
+                let stream: std::collections::HashMap<String, redis::Value> =
+                    self.redis.run(&["XINFO", "STREAM", &key]).await;
+                let Some(group) = groups.first() else { return false };
+                if group["last-delivered-id"] != stream["last-generated-id"] || group["pending"] != redis::Value::Int(0)
+                {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    /// All of an account's activity, from the newest on.
+    pub async fn activity(&self, account: &str) -> Vec<Value> {
+        self.settled().await;
+        self.admin().all(&format!("/accounts/{account}/activity?limit=100")).await
+    }
+
+    /// `{prefix}:name`
+    pub fn key(&self, name: &str) -> String {
+        format!("{{{}}}:{name}", self.prefix)
+    }
+
+    /// The state record that verifications consult: its version, and itself.
+    pub async fn state(&self, account: &str) -> (String, Value) {
+        let text: String = self.redis.run(&["GET", &self.key(&format!("s:{account}"))]).await;
+        let (version, record) = text.split_once(' ').unwrap();
+        (version.to_owned(), serde_json::from_str(record).unwrap())
+    }
+
+    /// `term-counter` of the last change.
+    pub async fn epoch(&self) -> (u64, u64) {
+        self.redis.run(&["HMGET", &self.key("meta"), "term", "counter"]).await
+    }
+}
+
+/// Polls until it is so; fails after a while.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "it never came to be that {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn a_peer(transport: Transport, address: Option<&str>) -> Peer {
+    Peer {
+        address: address.map(|address| address.parse::<IpAddr>().unwrap()),
+        transport,
+        listener: "https://127.0.0.1:8443".into(),
+        server_name: None,
+    }
+}
+
+/// What stands in a token, unchecked.
+pub fn claims_of(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// The way in, and all answers that came out, with the request that they answer.
+#[derive(Clone)]
+pub struct Client {
+    pub router: Router,
+    pub peer: Peer,
+    pub answers: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Client {
+    fn actor(&self, token: Option<String>) -> Actor {
+        Actor { client: self.clone(), token, id: String::new() }
+    }
+
+    pub async fn answer(&self, mut request: Request<Body>) -> Answer {
+        let what = format!("{} {}", request.method(), request.uri());
+        if request.extensions().get::<Peer>().is_none() {
+            request.extensions_mut().insert(self.peer.clone());
+        }
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        self.answers.lock().unwrap().push((what.clone(), format!("{:?} {text}", parts.headers)));
+        let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Answer { what, status: parts.status, headers: parts.headers, text, json }
+    }
+}
+
+/// Somebody who calls.
+#[derive(Clone)]
+pub struct Actor {
+    pub client: Client,
+    pub token: Option<String>,
+    pub id: String,
+}
+
+impl Actor {
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap()
+    }
+
+    /// The same account with another token.
+    pub fn holding(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// From another address.
+    pub fn at(&self, address: &str) -> Self {
+        let peer = a_peer(Transport::Tls, Some(address));
+        Self { client: Client { peer, ..self.client.clone() }, ..self.clone() }
+    }
+
+    /// A request of his, to be completed. `path` is whole.
+    pub fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        request
+    }
+
+    /// A door outside `/api/v1`, without a body.
+    pub async fn door(&self, method: &str, path: &str, expected: u16) -> Answer {
+        self.client.answer(self.request(method, path).body(Body::empty()).unwrap()).await.expect(expected)
+    }
+
+    /// A form.
+    pub async fn form(&self, path: &str, form: &str, expected: u16) -> Answer {
+        let request = self.request("POST", path).header("content-type", "application/x-www-form-urlencoded");
+        self.client.answer(request.body(Body::from(form.to_owned())).unwrap()).await.expect(expected)
+    }
+
+    /// A call below `/api/v1`, whatever comes of it.
+    pub async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    pub async fn send_with(&self, method: &str, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.request(method, &format!("/api/v1{path}"));
+        for (name, value) in headers {
+            request = request
+                .header(HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        self.client.answer(request.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str, expected: u16) -> Answer {
+        self.send("GET", path, None).await.expect(expected)
+    }
+
+    pub async fn post(&self, path: &str, body: Value, expected: u16) -> Answer {
+        self.send("POST", path, Some(body)).await.expect(expected)
+    }
+
+    pub async fn put(&self, path: &str, body: Value, expected: u16) -> Answer {
+        self.send("PUT", path, Some(body)).await.expect(expected)
+    }
+
+    pub async fn patch(&self, path: &str, body: Value, expected: u16) -> Answer {
+        self.send("PATCH", path, Some(body)).await.expect(expected)
+    }
+
+    pub async fn delete(&self, path: &str, expected: u16) -> Answer {
+        self.send("DELETE", path, None).await.expect(expected)
+    }
+
+    /// Gives an account a new token and returns it.
+    pub async fn regenerate(&self, account: &str) -> String {
+        let path = format!("/accounts/{account}/token");
+        self.post(&path, json!({ "valid_for_months": 12 }), 201).await.text_of("token")
+    }
+
+    /// Whether the gateway lets his token through: `"allowed"`, or why not.
+    pub async fn verdict(&self) -> String {
+        let answer = self.client.answer(self.request("GET", "/verify").body(Body::empty()).unwrap()).await;
+        match answer.status.as_u16() {
+            200 => "allowed".to_owned(),
+            _ => answer.text_of("reason"),
+        }
+    }
+
+    /// The items of all pages. `path` has a query already.
+    pub async fn all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let next = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let page = self.get(&format!("{path}{next}"), 200).await;
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return items,
+            }
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub what: String,
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    pub json: Value,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn expect(self, expected: u16) -> Self {
+        assert_eq!(self.status.as_u16(), expected, "{}: {}", self.what, self.text);
+        self
+    }
+
+    pub fn text_of(&self, member: &str) -> String {
+        self.json[member].as_str().unwrap_or_else(|| panic!("no {member} in {self:?}")).to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// The reason of a problem; fails where it is none of the promised form.
+    #[track_caller]
+    pub fn reason(&self) -> &str {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(self["status"], self.status.as_u16(), "{self:?}");
+        assert_eq!(self["request_id"], self.header("x-request-id"), "{self:?}");
+        for member in ["type", "title", "detail"] {
+            assert!(self[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {self:?}");
+        }
+        self["reason"].as_str().unwrap()
+    }
+
+    /// The fields that a 422 names.
+    pub fn fields(&self) -> Vec<String> {
+        let errors = self.json["errors"].as_array().unwrap_or_else(|| panic!("no errors in {self:?}"));
+        assert!(errors.iter().all(|error| error["message"].as_str().is_some_and(|text| !text.is_empty())), "{self:?}");
+        errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Index<&str> for Answer {
+    type Output = Value;
+
+    fn index(&self, member: &str) -> &Value {
+        &self.json[member]
+    }
+}

@@ -1,0 +1,180 @@
+//! Signing keys: what is published, what is counted, how they lie in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countermark::authority::{BootstrapError, Metrics};
+use countermark::clock::SystemClock;
+use countermark::token::Algorithm;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Setup, a_master_key};
+
+/// RFC 7638, section 3.
+fn thumbprint(key: &Value) -> String {
+    let members: &[&str] = match key["kty"].as_str().unwrap() {
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        "RSA" => &["e", "kty", "n"],
+        other => panic!("{other}"),
+    };
+    let text: Vec<String> = members.iter().map(|name| format!("\"{name}\":{}", key[*name])).collect();
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, format!("{{{}}}", text.join(",")).as_bytes()))
+}
+
+#[tokio::test]
+async fn each_algorithm_signs_tokens_that_its_published_key_verifies() {
+    for (algorithm, name, members) in [
+        (Algorithm::ES256, "ES256", vec!["alg", "crv", "kid", "kty", "use", "x", "y"]),
+        (Algorithm::EdDSA, "EdDSA", vec!["alg", "crv", "kid", "kty", "use", "x"]),
+        (Algorithm::RS256, "RS256", vec!["alg", "e", "kid", "kty", "n", "use"]),
+        (Algorithm::PS256, "PS256", vec!["alg", "e", "kid", "kty", "n", "use"]),
+    ] {
+        let app = App::with(Setup { algorithm, ..Setup::default() }).await;
+        let set = app.nobody().door("GET", "/.well-known/jwks.json", 200).await;
+        assert_eq!(set.header("content-type"), "application/jwk-set+json");
+        assert_eq!(set.header("cache-control"), "public, max-age=300, must-revalidate");
+        assert_eq!(set["keys"].as_array().unwrap().len(), 1);
+        let key = &set["keys"][0];
+        let mut found: Vec<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
+        found.sort_unstable();
+        assert_eq!(found, members, "nothing but the public half");
+        assert_eq!((&key["alg"], &key["use"]), (&json!(name), &json!("sig")));
+        assert_eq!(key["kid"], thumbprint(key));
+
+        let admin = app.admin();
+        let header: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(admin.token().split('.').next().unwrap()).unwrap()).unwrap();
+        assert_eq!(header, json!({ "alg": name, "typ": "at+jwt", "kid": key["kid"] }));
+        assert_eq!(admin.verdict().await, "allowed");
+        let again = admin.regenerate("admin").await;
+        assert_eq!(admin.verdict().await, "superseded");
+        assert_eq!(admin.holding(&again).verdict().await, "allowed");
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_the_key_set_is_not_sent_it_again() {
+    let app = App::start().await;
+    let tag = app.nobody().door("GET", "/.well-known/jwks.json", 200).await.header("etag").to_owned();
+    for (given, status) in [(tag.clone(), 304), (format!("W/{tag}"), 304), ("*".into(), 304), ("\"x\"".into(), 200)] {
+        let request = app.nobody().request("GET", "/.well-known/jwks.json").header("if-none-match", given);
+        let answer = app.client.answer(request.body(Body::empty()).unwrap()).await.expect(status);
+        assert_eq!(answer.header("etag"), tag);
+        assert_eq!(answer.text.is_empty(), status == 304);
+    }
+}
+
+#[tokio::test]
+async fn the_count_of_living_tokens_is_exact() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let count = async || admin.get("/keys", 200).await["items"][0]["live_tokens"].as_u64().unwrap();
+    let key = admin.get("/keys", 200).await["items"][0].clone();
+    assert_eq!(
+        (&key["state"], &key["algorithm"], &key["next_step"]),
+        (&json!("active"), &json!("ES256"), &json!(null))
+    );
+    assert_eq!(count().await, 1);
+    app.account("ci", &[]).await;
+    app.account("other", &[]).await;
+    assert_eq!(count().await, 3);
+    admin.regenerate("ci").await;
+    assert_eq!(count().await, 3);
+    let overlap = json!({ "valid_for_months": 24, "overlap_seconds": 60 });
+    let longest = admin.post("/accounts/ci/token", overlap.clone(), 201).await;
+    assert_eq!(count().await, 4);
+    assert_eq!(admin.get("/keys", 200).await["items"][0]["last_expiry"], longest["expires_at"]);
+    admin.post("/accounts/ci/token", overlap, 201).await;
+    assert_eq!(count().await, 4);
+    // By the clock alone, before anybody tidies up.
+    app.clock.advance(Duration::from_secs(61));
+    assert_eq!(count().await, 3);
+    // A disabled account's counts: it can be enabled again.
+    admin.patch("/accounts/ci", json!({ "status": "disabled" }), 200).await;
+    assert_eq!(count().await, 3);
+    admin.delete("/accounts/ci/token", 200).await;
+    assert_eq!(count().await, 2);
+    admin.delete("/accounts/other", 200).await;
+    assert_eq!(count().await, 1);
+    admin.delete("/accounts/ci", 200).await;
+    assert_eq!(count().await, 1);
+    let members: Vec<String> =
+        app.redis.run(&["ZRANGE", &app.key(&format!("live:{}", key["id"].as_str().unwrap())), "0", "-1"]).await;
+    assert_eq!(members, [format!("{}:1", admin.id)]);
+}
+
+#[tokio::test]
+async fn keys_are_sealed_and_another_master_key_opens_nothing() {
+    let setup = Setup::default();
+    let (redis, prefix, master_key) = (Arc::clone(&setup.redis), setup.prefix.clone(), setup.master_key.clone());
+    let app = App::with(setup).await;
+    let document: Vec<u8> = redis.run(&["HGET", &app.key("keyring"), "document"]).await;
+    let text = String::from_utf8_lossy(&document).into_owned();
+    for word in ["private", "public", "ES256", app.admin().get("/keys", 200).await["items"][0]["id"].as_str().unwrap()]
+    {
+        assert!(!text.contains(word), "{word}");
+    }
+    let stop = CancellationToken::new();
+    let start = async |master_key: String| {
+        let setup = Setup { redis: Arc::clone(&redis), prefix: prefix.clone(), master_key, ..Setup::default() };
+        let store = Arc::new(setup.open_store(&stop));
+        store.connected().await;
+        setup.begin(store, Arc::new(SystemClock), Arc::new(Metrics::new()), "node-2").await
+    };
+    match start(a_master_key()).await {
+        Err(BootstrapError::Refused(why)) => assert!(why.contains("--master-key-file"), "{why}"),
+        other => panic!("{:?}", other.err()),
+    }
+    let after: Vec<u8> = redis.run(&["HGET", &app.key("keyring"), "document"]).await;
+    assert_eq!(document, after);
+    assert!(start(master_key).await.is_ok());
+
+    // Whoever can write to the store alone brings no key in, and no older document back.
+    redis.run::<()>(&["HSET", &app.key("keyring"), "version", "2"]).await;
+    assert_ne!(app.admin().verdict().await, "allowed");
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn k5_two_issuers_on_an_empty_store_end_with_one_key() {
+    for _ in 0..15 {
+        let setup = Setup::default();
+        let stop = CancellationToken::new();
+        let start = |node: &'static str| {
+            let store = Arc::new(setup.open_store(&stop));
+            let setup = Setup {
+                redis: Arc::clone(&setup.redis),
+                prefix: setup.prefix.clone(),
+                master_key: setup.master_key.clone(),
+                ..Setup::default()
+            };
+            tokio::spawn(async move {
+                store.connected().await;
+                let metrics = Arc::new(Metrics::new());
+                let (authority, _writer) = setup
+                    .begin(store, Arc::new(SystemClock), metrics, node)
+                    .await
+                    .unwrap_or_else(|error| panic!("{error}"));
+                let made = authority.create_first_admin(|_| Ok(())).await.unwrap();
+                (authority, made)
+            })
+        };
+        let (one, two) = (start("node-1"), start("node-2"));
+        let ((one, one_made), (two, two_made)) = (one.await.unwrap(), two.await.unwrap());
+        assert!(one_made != two_made, "one of them made the first admin");
+        assert_eq!(one.issuer(), two.issuer());
+        let ids = |authority: &countermark::authority::Authority| {
+            authority.keys().now().facts.iter().map(|facts| facts.id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((ids(&one).len(), ids(&one)), (1, ids(&two)));
+        let accounts: u64 = setup.redis.run(&["ZCARD", &format!("{{{}}}:list", setup.prefix)]).await;
+        assert_eq!(accounts, 1);
+        stop.cancel();
+    }
+}

@@ -1,0 +1,16 @@
+//! The service from the outside: the router in process, on a real Redis.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod app;
+mod redis_server;
+
+mod accounts;
+mod doors;
+mod keys;
+mod oauth;
+mod permissions;
+mod races;
+mod roles;
+mod store_away;
+mod teams;
+mod tokens;

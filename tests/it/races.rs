@@ -1,0 +1,181 @@
+//! What must be right whatever happens at the same time.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+
+use crate::app::{Actor, Answer, App, DAY};
+
+/// All of them at the same moment, on threads of their own.
+async fn at_once(calls: Vec<(Actor, &'static str, String, Option<Value>, Option<String>)>) -> Vec<Answer> {
+    let barrier = Arc::new(Barrier::new(calls.len()));
+    let tasks: Vec<_> = calls
+        .into_iter()
+        .map(|(actor, method, path, body, tag)| {
+            let barrier = Arc::clone(&barrier);
+            tokio::spawn(async move {
+                let headers: Vec<(&str, &str)> = tag.iter().map(|tag| ("if-match", tag.as_str())).collect();
+                barrier.wait().await;
+                actor.send_with(method, &path, body, &headers).await
+            })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+fn statuses(answers: &[Answer]) -> Vec<u16> {
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    statuses.sort_unstable();
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_regenerations_at_once_those_that_succeed_follow_each_other() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let mut tokens = vec![app.account("ci", &[]).await.token().to_owned()];
+    let mut lost = 0;
+    for _ in 0..60 {
+        let before = app.look("ci").await["generation"].as_u64().unwrap();
+        let call =
+            || (admin.clone(), "POST", "/accounts/ci/token".to_owned(), Some(json!({ "valid_for_months": 6 })), None);
+        let answers = at_once(vec![call(), call(), call()]).await;
+        let won: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+        // Whoever read after another's commit follows it; whoever read before loses.
+        assert!(!won.is_empty());
+        for answer in answers.iter().filter(|answer| answer.status != 201) {
+            assert_eq!((answer.status.as_u16(), answer.reason()), (409, "conflict"));
+            lost += 1;
+        }
+        let mut generations: Vec<u64> =
+            won.iter().map(|answer| answer["account"]["generation"].as_u64().unwrap()).collect();
+        generations.sort_unstable();
+        let expected: Vec<u64> = (before + 1..=before + u64::try_from(won.len()).unwrap()).collect();
+        assert_eq!(generations, expected, "no generation twice, none left out");
+        tokens.extend(won.iter().map(|answer| answer.text_of("token")));
+        let last = app.look("ci").await;
+        let mut good = 0;
+        for token in tokens.iter().rev().take(6) {
+            if app.bearer(token).verdict().await == "allowed" {
+                good += 1;
+                assert_eq!(crate::app::claims_of(token)["gen"], last["generation"]);
+            }
+        }
+        assert_eq!(good, 1, "exactly one token is good");
+    }
+    assert!(lost > 0, "there was no race");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_changes_of_one_version_one_is_made() {
+    let app = App::start().await;
+    app.account("ci", &[]).await;
+    let admin = app.admin();
+    for round in 0..40 {
+        let tag = format!("\"{}\"", app.look("ci").await["version"].as_str().unwrap());
+        let call = |text: String| {
+            let body = json!({ "description": text });
+            (admin.clone(), "PATCH", "/accounts/ci".to_owned(), Some(body), Some(tag.clone()))
+        };
+        let answers = at_once(vec![call(format!("a{round}")), call(format!("b{round}"))]).await;
+        assert_eq!(statuses(&answers), [200, 412]);
+        let won = answers.iter().find(|answer| answer.status == 200).unwrap();
+        assert_eq!(app.look("ci").await["description"], won["account"]["description"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_admins_who_demote_each_other_leave_one() {
+    let app = App::start().await;
+    app.role("weak", &[]).await;
+    let first = app.admin();
+    let mut good = vec![first];
+    for round in 0..40 {
+        let name = format!("admin-{round}");
+        let body = json!({ "username": name, "role": "admin", "valid_for_months": 12 });
+        let made = good[0].post("/accounts", body, 201).await;
+        let id = made["account"]["id"].as_str().unwrap().to_owned();
+        let (one, two) = (good[0].clone(), Actor { id, ..good[0].holding(&made.text_of("token")) });
+        let (method, body) = match round % 4 {
+            0 => ("PATCH", Some(json!({ "role": "weak" }))),
+            1 => ("PATCH", Some(json!({ "status": "disabled" }))),
+            2 => ("DELETE", None),
+            _ => ("DELETE", None),
+        };
+        let path = |of: &Actor| format!("/accounts/{}{}", of.id, if round % 4 == 3 { "/token" } else { "" });
+        let answers = at_once(vec![
+            (one.clone(), method, path(&two), body.clone(), None),
+            (two.clone(), method, path(&one), body, None),
+        ])
+        .await;
+        let made = answers.iter().filter(|answer| answer.status == 200).count();
+        assert_eq!(made, 1, "{answers:#?}");
+        let one_left = one.send("GET", "/accounts", None).await.status == 200;
+        let two_left = two.send("GET", "/accounts", None).await.status == 200;
+        assert_ne!(one_left, two_left, "one admin is left, and only one");
+        good = vec![if one_left { one } else { two }];
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_of_those_who_want_a_username_gets_it() {
+    let app = App::start().await;
+    app.role("r", &[]).await;
+    let admin = app.admin();
+    for round in 0..30 {
+        let body = json!({ "username": format!("ci-{round}"), "role": "r", "valid_for_months": 12 });
+        let call = || (admin.clone(), "POST", "/accounts".to_owned(), Some(body.clone()), None);
+        let answers = at_once(vec![call(), call(), call()]).await;
+        assert_eq!(statuses(&answers), [201, 409, 409]);
+        for answer in answers {
+            if answer.status == 201 {
+                assert_eq!(app.bearer(&answer.text_of("token")).verdict().await, "allowed");
+            } else {
+                assert_eq!(answer.reason(), "username_taken");
+            }
+        }
+    }
+    assert_eq!(admin.all("/accounts?limit=10").await.len(), 31);
+    // The same for a name that is free again.
+    for round in 0..30 {
+        admin.delete(&format!("/accounts/ci-{round}"), 200).await;
+    }
+    app.clock.advance(401 * DAY);
+    let issued = countermark::authority::recover(&app.authority, &"admin".parse().unwrap(), None).await.unwrap();
+    let admin = admin.holding(&issued.token);
+    for round in 0..30 {
+        let body = json!({ "username": format!("ci-{round}"), "role": "r", "valid_for_months": 12 });
+        let call = || (admin.clone(), "POST", "/accounts".to_owned(), Some(body.clone()), None);
+        assert_eq!(statuses(&at_once(vec![call(), call(), call()]).await), [201, 409, 409]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_role_is_not_deleted_from_under_an_account() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for round in 0..30 {
+        app.role("r", &[]).await;
+        let name = format!("ci-{round}");
+        let body = json!({ "username": name, "role": "r", "valid_for_months": 12 });
+        let answers = at_once(vec![
+            (admin.clone(), "POST", "/accounts".to_owned(), Some(body), None),
+            (admin.clone(), "DELETE", "/roles/r".to_owned(), None, None),
+        ])
+        .await;
+        match (answers[0].status.as_u16(), answers[1].status.as_u16()) {
+            (201, 409) => {
+                assert_eq!(answers[1].reason(), "role_in_use");
+                admin.get("/roles/r", 200).await;
+                admin.delete(&format!("/accounts/{name}"), 200).await;
+            }
+            (422, 200) => assert_eq!(answers[0].fields(), ["role"]),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A `redis-server` of our own on a Unix socket, for as long as somebody holds it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use redis::FromRedisValue;
+use redis::aio::MultiplexedConnection;
+
+pub struct RedisServer {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+static SHARED: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
+
+impl RedisServer {
+    /// One that nobody else uses.
+    pub fn start() -> Arc<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(directory.path().join("redis.sock"))
+            .arg("--dir")
+            .arg(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is needed for these tests");
+        let server = Self { child, directory };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !server.answers() {
+            assert!(Instant::now() < deadline, "redis-server did not begin to answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Arc::new(server)
+    }
+
+    /// The one of this binary.
+    pub fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Self::start();
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    fn client(&self) -> redis::Client {
+        redis::Client::open(format!("redis+unix://{}", self.socket().display())).unwrap()
+    }
+
+    fn answers(&self) -> bool {
+        self.client().get_connection().is_ok_and(|mut connection| redis::cmd("PING").exec(&mut connection).is_ok())
+    }
+
+    pub async fn connection(&self) -> MultiplexedConnection {
+        self.client().get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// One command: `["HGET", "key", "field"]`.
+    pub async fn run<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        command.query_async(&mut self.connection().await).await.unwrap()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,177 @@
+//! Roles, and that nobody grants what they don't hold.
+
+use serde_json::json;
+
+use crate::app::App;
+
+#[tokio::test]
+async fn a_role_is_created_changed_and_deleted() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let body = json!({ "description": "Ships", "permissions": ["b:*", "a:read", "a:read"] });
+    let made = admin.put("/roles/deployer", body, 201).await;
+    let role = json!({ "name": "deployer", "description": "Ships", "permissions": ["a:read", "b:*"] });
+    assert_eq!(made["role"], role);
+    assert!(made["receipt"]["epoch"].is_string());
+    assert_eq!(admin.get("/roles/deployer", 200).await.json, role);
+    let body = json!({ "name": "deployer", "permissions": [] });
+    let changed = admin.put("/roles/deployer", body, 200).await;
+    assert_eq!(changed["role"], json!({ "name": "deployer", "description": "", "permissions": [] }));
+    let names: Vec<_> = admin.get("/roles", 200).await["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|role| role["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["admin", "auditor", "deployer"]);
+    assert_eq!(
+        admin.put("/roles/deployer", json!({ "name": "other", "permissions": [] }), 422).await.fields(),
+        ["name"]
+    );
+    admin.delete("/roles/deployer", 200).await;
+    assert_eq!(admin.get("/roles/deployer", 404).await.reason(), "not_found");
+    assert_eq!(admin.delete("/roles/deployer", 404).await.reason(), "not_found");
+}
+
+#[tokio::test]
+async fn built_in_roles_stay_as_they_are() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let before = admin.get("/roles", 200).await.json;
+    assert_eq!(admin.get("/roles/admin", 200).await["permissions"], json!(["*:*"]));
+    let auditor = json!(["accounts:read", "audit:read", "keys:read", "roles:read"]);
+    assert_eq!(admin.get("/roles/auditor", 200).await["permissions"], auditor);
+    for name in ["admin", "auditor"] {
+        let refused = admin.put(&format!("/roles/{name}"), json!({ "permissions": [] }), 409).await;
+        assert_eq!(refused.reason(), "built_in");
+        assert_eq!(admin.delete(&format!("/roles/{name}"), 409).await.reason(), "built_in");
+    }
+    assert_eq!(admin.get("/roles", 200).await.json, before);
+}
+
+#[tokio::test]
+async fn a_role_in_use_stays_until_nobody_has_it() {
+    let app = App::start().await;
+    let admin = app.admin();
+    app.role("default", &[]).await;
+    app.role("of-team", &[]).await;
+    app.team("payments").await;
+    app.create(
+        json!({ "username": "ci", "role": "default", "teams": { "payments": "of-team" }, "valid_for_months": 6 }),
+    )
+    .await;
+    for name in ["default", "of-team"] {
+        assert_eq!(admin.delete(&format!("/roles/{name}"), 409).await.reason(), "role_in_use");
+    }
+    admin.patch("/accounts/ci", json!({ "teams": {} }), 200).await;
+    admin.delete("/roles/of-team", 200).await;
+    admin.delete("/accounts/ci", 200).await;
+    admin.delete("/roles/default", 200).await;
+}
+
+#[tokio::test]
+async fn a_changed_role_holds_at_once_with_the_same_token() {
+    let app = App::start().await;
+    let ci = app.account("ci", &["accounts:read", "roles:read"]).await;
+    ci.get("/accounts", 200).await;
+    app.role("ci-role", &["roles:read"]).await;
+    assert_eq!(ci.get("/accounts", 403).await.reason(), "insufficient_permission");
+    assert_eq!(ci.get("/self", 200).await["permissions"], json!(["roles:read"]));
+    ci.get("/roles", 200).await;
+    app.role("ci-role", &["*:read"]).await;
+    ci.get("/accounts", 200).await;
+}
+
+#[tokio::test]
+async fn nobody_grants_what_they_dont_hold() {
+    let app = App::start().await;
+    app.role("strong", &["payments:delete"]).await;
+    app.role("weak", &["deployments:read"]).await;
+    app.team("payments").await;
+    let lead =
+        app.account("lead", &["accounts:write", "tokens:issue", "tokens:revoke", "roles:write", "deployments:*"]).await;
+    app.create(json!({ "username": "victim", "role": "strong", "valid_for_months": 6 })).await;
+    app.create(json!({ "username": "pawn", "role": "weak", "valid_for_months": 6 })).await;
+    let before = (app.look("victim").await, app.look("pawn").await, app.epoch().await);
+
+    let token = json!({ "valid_for_months": 6 });
+    let refused = [
+        lead.post("/accounts", json!({ "username": "a", "role": "strong", "valid_for_months": 6 }), 403).await,
+        lead.post("/accounts", json!({ "username": "a", "role": "admin", "valid_for_months": 6 }), 403).await,
+        lead.post(
+            "/accounts",
+            json!({ "username": "a", "role": "weak", "teams": { "payments": "strong" }, "valid_for_months": 6 }),
+            403,
+        )
+        .await,
+        lead.patch("/accounts/pawn", json!({ "role": "strong" }), 403).await,
+        lead.patch("/accounts/pawn", json!({ "teams": { "payments": "strong" } }), 403).await,
+        // Nor do they take it away.
+        lead.patch("/accounts/victim", json!({ "role": "weak" }), 403).await,
+        lead.patch("/accounts/victim", json!({ "allowed_networks": ["192.0.2.0/24"] }), 403).await,
+        lead.patch("/accounts/victim", json!({ "audiences": ["x"] }), 403).await,
+        // A token of his would be his power.
+        lead.post("/accounts/victim/token", token.clone(), 403).await,
+        lead.put("/roles/new", json!({ "permissions": ["payments:delete"] }), 403).await,
+        lead.put("/roles/new", json!({ "permissions": ["*:read"] }), 403).await,
+        lead.put("/roles/weak", json!({ "permissions": ["payments:delete"] }), 403).await,
+        lead.put("/roles/strong", json!({ "permissions": [] }), 403).await,
+        lead.put("/roles/lead-role", json!({ "permissions": ["*:*"] }), 403).await,
+    ];
+    for answer in &refused {
+        assert_eq!(answer.reason(), "insufficient_permission", "{answer:?}");
+    }
+    assert_eq!((app.look("victim").await, app.look("pawn").await, app.epoch().await), before);
+
+    // What they hold they may grant.
+    lead.post("/accounts", json!({ "username": "a", "role": "weak", "valid_for_months": 6 }), 201).await;
+    lead.put("/roles/new", json!({ "permissions": ["deployments:create", "deployments:*"] }), 201).await;
+    lead.patch("/accounts/pawn", json!({ "role": "new", "teams": { "payments": "weak" } }), 200).await;
+    lead.post("/accounts/pawn/token", token, 201).await;
+    // Quick to stop, whoever it is; and not to start again.
+    lead.patch("/accounts/victim", json!({ "status": "disabled" }), 200).await;
+    assert_eq!(
+        lead.patch("/accounts/victim", json!({ "status": "active" }), 403).await.reason(),
+        "insufficient_permission"
+    );
+    lead.delete("/accounts/victim/token", 200).await;
+
+    // The refusals are events, of what was tried, and changed nothing.
+    let events = app.activity("lead").await;
+    let tried = events.iter().filter(|event| event["outcome"] == "refused" && event["actor_id"] == lead.id.as_str());
+    let kinds: std::collections::BTreeSet<_> = tried.map(|event| event["kind"].as_str().unwrap()).collect();
+    for kind in ["account.create", "account.update", "token.regenerate", "role.set"] {
+        let own = events.iter().any(|event| event["kind"] == kind && event["outcome"] == "refused");
+        assert!(kinds.contains(kind) || own, "{kind}: {kinds:?}");
+    }
+}
+
+#[tokio::test]
+async fn power_in_a_team_is_granted_in_that_team_alone() {
+    let app = App::start().await;
+    app.role("ship", &["deployments:create"]).await;
+    app.role("none", &[]).await;
+    app.role("manager", &["accounts:write", "tokens:issue", "roles:write"]).await;
+    for team in ["payments", "search"] {
+        app.team(team).await;
+    }
+    let body = json!({ "username": "lead", "role": "manager", "teams": { "payments": "ship" }, "valid_for_months": 6 });
+    let lead = app.create(body).await;
+    let new = |name: &str, role: &str, teams: serde_json::Value| json!({ "username": name, "role": role, "teams": teams, "valid_for_months": 6 });
+    lead.post("/accounts", new("in-payments", "none", json!({ "payments": "ship" })), 201).await;
+    lead.post("/accounts", new("x", "none", json!({ "search": "ship" })), 403).await;
+    lead.post("/accounts", new("x", "none", json!({ "payments": "ship", "search": "ship" })), 403).await;
+    lead.post("/accounts", new("x", "ship", json!({})), 403).await;
+    lead.patch("/accounts/in-payments", json!({ "role": "ship" }), 403).await;
+    lead.patch("/accounts/in-payments", json!({ "teams": { "search": "ship" } }), 403).await;
+    lead.post("/accounts/in-payments/token", json!({ "valid_for_months": 6 }), 201).await;
+    // A role is for everybody, so that power in one team does not do.
+    lead.put("/roles/mine", json!({ "permissions": ["deployments:create"] }), 403).await;
+
+    let member = lead.holding(&app.admin().regenerate("in-payments").await);
+    member.door("GET", "/verify?permission=deployments:create&team=payments", 200).await;
+    member.door("GET", "/verify?permission=deployments:create&team=search", 403).await;
+    member.door("GET", "/verify?permission=deployments:create", 403).await;
+    let me = member.get("/self", 200).await;
+    assert_eq!(me["team_permissions"], json!({ "payments": ["deployments:create"] }));
+}

@@ -1,0 +1,93 @@
+//! F3: what can't be known within the staleness bound is refused, never guessed.
+
+use serde_json::json;
+
+use crate::app::{Actor, App, Setup, eventually};
+use crate::redis_server::RedisServer;
+
+async fn alone() -> App {
+    App::with(Setup { redis: RedisServer::start(), ..Setup::default() }).await
+}
+
+async fn all_doors_are_closed(app: &App, actor: &Actor) {
+    for path in ["/verify", "/verify/x", "/api/v1/self", "/api/v1/accounts"] {
+        let answer = actor.door("GET", path, 503).await;
+        assert_eq!(answer.reason(), "store_unavailable", "{path}");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    let form = format!("token={}", actor.token());
+    assert_eq!(actor.form("/oauth2/introspect", &form, 503).await.reason(), "store_unavailable");
+    assert_eq!(app.nobody().form("/oauth2/revoke", &form, 503).await.reason(), "store_unavailable");
+    let body = json!({ "username": "x", "role": "admin", "valid_for_months": 6 });
+    assert_eq!(actor.post("/accounts", body, 503).await.reason(), "store_unavailable");
+}
+
+#[tokio::test]
+async fn f3_a_replica_answers_no_look_up() {
+    let app = alone().await;
+    let (admin, old) = (app.admin(), app.account("ci", &[]).await);
+    admin.regenerate("ci").await;
+    // It still holds every record and would answer a plain GET.
+    app.redis.run::<()>(&["REPLICAOF", "192.0.2.1", "1"]).await;
+    all_doors_are_closed(&app, &admin).await;
+    assert_eq!(old.verdict().await, "store_unavailable");
+    app.redis.run::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    eventually("the primary is believed again", || async { admin.verdict().await == "allowed" }).await;
+    assert_eq!(old.verdict().await, "superseded");
+}
+
+#[tokio::test]
+async fn f3_a_primary_cut_off_from_its_replicas_answers_no_look_up() {
+    let app = alone().await;
+    let admin = app.admin();
+    app.redis.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    all_doors_are_closed(&app, &admin).await;
+    app.redis.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    eventually("it is believed again", || async { admin.verdict().await == "allowed" }).await;
+}
+
+#[tokio::test]
+async fn r3_a_store_that_lost_everything_lets_nobody_in() {
+    let app = alone().await;
+    let admin = app.admin();
+    app.redis.run::<()>(&["FLUSHALL"]).await;
+    all_doors_are_closed(&app, &admin).await;
+    // Another dataset at the same address is not ours, and nothing is written into it.
+    let keys: Vec<String> = app.redis.run(&["KEYS", &format!("{{{}}}*", app.prefix)]).await;
+    assert!(keys.is_empty(), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_lost_record_is_an_unknown_account() {
+    let app = App::start().await;
+    let ci = app.account("ci", &[]).await;
+    app.redis.run::<()>(&["DEL", &app.key(&format!("s:{}", ci.id))]).await;
+    assert_eq!(ci.verdict().await, "unknown_account");
+}
+
+#[tokio::test]
+async fn a_damaged_record_lets_nobody_in() {
+    let app = App::start().await;
+    let ci = app.account("ci", &[]).await;
+    let key = app.key(&format!("s:{}", ci.id));
+    let good: String = app.redis.run(&["GET", &key]).await;
+    for bad in
+        ["x", "1-1", "1-1 ", "1-1 {}", "1-1 []", &good[..good.len() - 1], &good.replace("\"active\"", "\"other\"")]
+    {
+        app.redis.run::<()>(&["SET", &key, bad]).await;
+        assert_eq!(ci.verdict().await, "store_unavailable", "{bad}");
+    }
+    app.redis.run::<()>(&["SET", &key, &good]).await;
+    assert_eq!(ci.verdict().await, "allowed");
+}
+
+#[tokio::test]
+async fn readiness_tells_what_is_missing() {
+    let app = alone().await;
+    let ready = app.nobody().door("GET", "/readyz", 200).await;
+    assert_eq!(ready["ready"], true);
+    app.edge.drain();
+    let stopping = app.nobody().door("GET", "/readyz", 503).await;
+    assert_eq!((&stopping["ready"], &stopping["checks"]["store"]), (&json!(false), &json!("ok")));
+    app.nobody().door("GET", "/healthz", 200).await;
+}
