@@ -133,6 +133,7 @@ fn two_processes_that_start_together_on_an_empty_store_make_one_admin() {
     });
     let with_token: Vec<_> = [&one, &two].into_iter().filter(|server| server.data("admin.token").exists()).collect();
     assert_eq!(with_token.len(), 1);
+    assert_eq!(one.issuer(), two.issuer());
     for server in [&one, &two] {
         server.verify(&with_token[0].admin()).expect(200);
     }

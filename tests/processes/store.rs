@@ -415,7 +415,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
     let written: u64 = append
         .key("{cm:a0}:log")
         .key("{cm:a0}:heads")
-        .arg(&["n", "1", "1", "1", "{}", "1000"])
+        .arg(&["n", "1", "1", "1", "{}", "1000", "p", "1"])
         .invoke(&mut verifier)
         .expect("events");
     assert_eq!(written, 1);
