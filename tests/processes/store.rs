@@ -287,11 +287,22 @@ impl Replicated {
         let of = format!("127.0.0.1 {}", primary.port);
         let replica = Redis::start(machine, &[("--replicaof", &of)]);
         let both = Self { primary, replica };
-        soon("a replica that follows", || {
-            let info: String = redis::cmd("INFO").arg("replication").query(&mut both.primary.connection()).unwrap();
-            info.contains("state=online")
-        });
+        soon("a replica that follows", || both.info().contains("state=online"));
         both
+    }
+
+    fn info(&self) -> String {
+        redis::cmd("INFO").arg("replication").query(&mut self.primary.connection()).unwrap()
+    }
+
+    /// Stops the replica at a moment when it has said that it has everything: what is missing afterwards is the next change.
+    fn stop_replica(&self) {
+        soon("a replica that has everything", || {
+            let info = self.info();
+            let offset = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).unwrap();
+            info.contains(&format!(",offset={},", offset.trim()))
+        });
+        self.replica.signal(Signal::STOP);
     }
 
     fn serve(&self, machine: &Machine, settings: &str) -> Server {
@@ -311,7 +322,7 @@ fn a_change_counts_when_the_demanded_replicas_have_it() {
     assert_eq!(fresh["receipt"]["replicas"], 1);
     server.verify(&token).expect(401);
 
-    redis.replica.signal(Signal::STOP);
+    redis.stop_replica();
     let late = server.regenerate(&admin, &id);
     assert!(late.json()["detail"].as_str().unwrap().contains("may or may not"), "{late:?}");
     unavailable(late);
@@ -326,7 +337,7 @@ fn a_long_wait_for_a_replica_does_not_cost_the_connection() {
     let redis = Replicated::start(&machine);
     let server = redis.serve(&machine, "replica_timeout = \"3s\"\n");
     let (id, _) = server.create("ci", "auditor");
-    redis.replica.signal(Signal::STOP);
+    redis.stop_replica();
     unavailable(server.regenerate(&server.admin(), &id));
     redis.replica.signal(Signal::CONT);
     assert!(!server.log().contains("lost the connection"), "{}", server.log());
