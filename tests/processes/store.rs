@@ -142,14 +142,18 @@ fn a_store_that_was_emptied_meanwhile_is_not_taken_for_a_new_one() {
 #[test]
 fn a_store_with_another_password_is_refused() {
     let machine = Machine::new();
-    let redis = Redis::start(&machine, &[("--requirepass", "right")]);
+    let redis = Redis::start(&machine, &[("--requirepass", "open-sesame")]);
     let address = format!("127.0.0.1:{}", redis.port);
     for url in [format!("redis://{address}"), format!("redis://:wrong@{address}")] {
         let refused = machine.serve().option("--store", &url).ends().expect(2);
         assert!(refused.err.contains("the store refuses the user or the password"), "{refused:?}");
         assert!(!refused.err.contains("wrong@"), "{refused:?}");
     }
-    machine.serve().option("--store", format!("redis://:right@{address}")).ready().stop();
+    let server = machine.serve().option("--store", format!("redis://:open-sesame@{address}"));
+    let server = server.config("[log]\nlevel = \"trace\"\n").ready();
+    assert!(!server.log().contains("open-sesame"));
+    assert!(!server.document().to_string().contains("open-sesame"));
+    server.stop();
 }
 
 /// A server on a port of its own that answers each thing it reads; it lasts as long as the process of the test.
@@ -355,6 +359,64 @@ fn a_killed_server_leaves_no_redis_behind_and_the_next_one_goes_on() {
     let server = machine.serve().ready();
     server.verify(&token).expect(200);
     server.stop();
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_sudden_end_of_everything() {
+    let machine = Machine::new();
+    let mut server = machine.serve().ready();
+    let admin = server.admin();
+    let (id, mut token) = server.create("ci", "auditor");
+    for _ in 0..3 {
+        let fresh = server.regenerate(&admin, &id).expect(201).json();
+        let redis = server.redis_pid().unwrap();
+        signal(redis, Signal::KILL);
+        server.signal(Signal::KILL);
+        server.end();
+        server = machine.serve().ready();
+        assert_eq!(server.verify(&token).expect(401).reason(), "superseded");
+        token = fresh["token"].as_str().unwrap().to_owned();
+        server.verify(&token).expect(200);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_store_that_became_a_replica_decides_nothing() {
+    let machine = Machine::new();
+    let (redis, other) = (Redis::start(&machine, &[]), Redis::start(&machine, &[]));
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let (_, token) = server.create("ci", "auditor");
+    let replica_of = |host: &str, port: &str| {
+        redis::cmd("REPLICAOF").arg(host).arg(port).exec(&mut redis.connection()).unwrap();
+    };
+    // Stopped, so that the data stays what it is: only the role has changed.
+    other.signal(Signal::STOP);
+    replica_of("127.0.0.1", &other.port.to_string());
+    unavailable(server.verify(&token));
+    unavailable(server.try_create("other", "auditor"));
+    soon("not ready", || !server.is_ready());
+    replica_of("NO", "ONE");
+    server.becomes_ready();
+    soon("good again", || server.verify(&token).status == 200);
+    server.stop();
+}
+
+#[test]
+fn a_process_with_another_master_key_does_not_join() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let keys = server.call("GET", "/.well-known/jwks.json").send().expect(200).json();
+    let other = machine.write("other.key", &"A".repeat(43));
+    let join = || machine.serve_in("other").option("--store", redis.url());
+    let wrong = join().option("--master-key-file", &other).ends().expect(2);
+    assert!(wrong.err.contains("master key"), "{wrong:?}");
+    let without = join().ends().expect(2);
+    assert!(without.err.contains("is missing"), "{without:?}");
+    assert!(!machine.path("other/keys/master.key").exists());
+    assert_eq!(server.call("GET", "/.well-known/jwks.json").send().expect(200).json(), keys);
+    server.verify(&server.admin()).expect(200);
 }
 
 #[test]
