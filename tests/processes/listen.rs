@@ -71,6 +71,20 @@ fn plain_http_is_served_on_the_loopback_and_refused_on_a_network() {
 }
 
 #[test]
+fn what_is_for_operators_and_what_is_for_callers_are_apart() {
+    let machine = Machine::new();
+    let server = machine.serve().ready();
+    let (_, token) = server.create("ci", "auditor");
+    server.verify(&token).expect(200);
+    let metrics = server.operations("/metrics").send().expect(200);
+    assert!(metrics.header("Content-Type").unwrap().contains("openmetrics"));
+    assert!(!metrics.body.contains(&token) && metrics.body.ends_with("# EOF\n"), "{metrics:?}");
+    server.call("GET", "/metrics").bearer(&server.admin()).send().expect(404);
+    server.operations("/api/v1/self").bearer(&server.admin()).send().expect(404);
+    server.operations("/verify").bearer(&token).send().expect(404);
+}
+
+#[test]
 fn a_token_that_a_proxy_received_in_plain_text_is_refused_and_noted_as_exposed() {
     let machine = Machine::new();
     let server = both(&machine, "trusted_proxies = [\"127.0.0.0/8\"]\n");

@@ -125,3 +125,14 @@ fn a_second_signal_ends_it_at_once() {
     // And nothing is broken.
     machine.serve().ready().stop();
 }
+
+#[test]
+fn it_stops_while_it_still_waits_for_its_store() {
+    let machine = Machine::new();
+    let store = format!("redis://127.0.0.1:{}", crate::redis::free_port());
+    let mut server = machine.serve().option("--store", store).listening();
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().code(), Some(0), "{}", server.log());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}

@@ -403,6 +403,45 @@ fn a_store_that_became_a_replica_decides_nothing() {
 }
 
 #[test]
+fn a_primary_that_is_cut_off_from_its_replicas_decides_nothing() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let (_, token) = server.create("ci", "auditor");
+    let demand = |replicas: &str| {
+        let words = ["SET", "min-replicas-to-write", replicas];
+        redis::cmd("CONFIG").arg(&words).exec(&mut redis.connection()).unwrap();
+    };
+    demand("1");
+    unavailable(server.verify(&token));
+    unavailable(server.try_create("other", "auditor"));
+    demand("0");
+    soon("good again", || server.verify(&token).status == 200);
+    server.stop();
+}
+
+#[test]
+fn a_store_that_is_full_still_decides_and_changes_nothing() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let (id, token) = server.create("ci", "auditor");
+    let limit = |bytes: &str| {
+        redis::cmd("CONFIG").arg(&["SET", "maxmemory", bytes]).exec(&mut redis.connection()).unwrap();
+    };
+    limit("1");
+    server.verify(&token).expect(200);
+    unavailable(server.regenerate(&server.admin(), &id));
+    unavailable(server.try_create("other", "auditor"));
+    server.verify(&token).expect(200);
+    limit("0");
+    server.regenerate(&server.admin(), &id).expect(201);
+    server.verify(&token).expect(401);
+    server.call("GET", "/api/v1/accounts/other").bearer(&server.admin()).send().expect(404);
+    server.stop();
+}
+
+#[test]
 fn a_process_with_another_master_key_does_not_join() {
     let machine = Machine::new();
     let redis = Redis::start(&machine, &[]);
