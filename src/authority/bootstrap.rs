@@ -12,7 +12,7 @@ use crate::config::{SecretSource, read_private};
 use crate::keyring::{KeyringError, Keys, MasterKey};
 use crate::name::Username;
 use crate::permission::ADMIN;
-use crate::store::{AccountChange, Dataset, Profile, Store, StoreError};
+use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
 use crate::token::Algorithm;
 use crate::verify::{Demand, Presenter, Verifier};
 
@@ -94,26 +94,16 @@ impl Startup {
     async fn meet(&self) -> Result<Dataset, BootstrapError> {
         let new_id = uuid_v7(self.clock.now()).to_string();
         let former = &self.settings.also_accept_issuers;
-        let met = self.store.meet(&new_id, self.issuer.as_deref(), former).await;
-        let met = match met {
-            // A dataset keeps the issuer that it was given by its first start, whatever port the next one has.
-            Ok(dataset) if dataset.issuer.is_empty() => {
-                match self.store.meet(&new_id, Some(&self.default_issuer), former).await {
-                    // Another process was faster; nobody asked for ours.
-                    Err(Ok(_)) => self.store.meet(&new_id, None, former).await,
-                    met => met,
-                }
-            }
-            other => other,
-        };
+        // A dataset keeps the issuer that it was given by its first start, whatever port the next one has.
+        let met = self.store.meet(&new_id, self.issuer.as_deref(), &self.default_issuer, former).await;
         met.map_err(|error| match error {
-            Ok(other) => BootstrapError::Refused(format!(
+            MeetError::Issuer(other) => BootstrapError::Refused(format!(
                 "this dataset's issuer is {other}, and every token says so. To go on with it, leave --issuer out. \
                  To move to {}, add also_accept_issuers = [\"{other}\"] to the configuration: tokens of both are then accepted, \
                  and new ones come from the new issuer",
                 self.issuer.as_deref().unwrap_or(&self.default_issuer)
             )),
-            Err(error) => BootstrapError::Store(error),
+            other => BootstrapError::Store(other.into()),
         })
     }
 

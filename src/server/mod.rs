@@ -219,7 +219,6 @@ impl Running {
         let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
         let upkeep = Upkeep::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
         let upkeep = tokio::spawn(upkeep.run(self.retire.clone()));
-        self.meet_again(&authority).await;
         let _ = upkeep.await;
         let _ = filling.await;
         flushed.cancel();
@@ -285,24 +284,6 @@ impl Running {
             let _ = std::fs::remove_file(&fresh);
         }
         Ok(Ok(created))
-    }
-
-    /// F6: whoever answers after a reconnect may be another server, whose epochs are another term's.
-    async fn meet_again(&self, authority: &Authority) {
-        let mut connections = self.store.connections();
-        connections.mark_unchanged();
-        loop {
-            tokio::select! {
-                () = self.retire.cancelled() => return,
-                changed = connections.changed() => if changed.is_err() { return self.retire.cancelled().await },
-            }
-            let met = self.store.meet("", Some(authority.issuer()), &self.config.also_accept_issuers).await;
-            match met {
-                Ok(dataset) => tracing::info!(epoch = %dataset.epoch, "met the store again"),
-                Err(Ok(issuer)) => tracing::error!(issuer, "the dataset has another issuer now"),
-                Err(Err(error)) => tracing::error!(%error, "the store could not be met again"),
-            }
-        }
     }
 
     fn write_serve_json(&self, issuer: &str) -> Result<(), ServeError> {

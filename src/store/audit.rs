@@ -122,6 +122,7 @@ impl Reader {
 impl Store {
     /// Writes a batch, once, however often it is repeated.
     pub async fn append(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.met().await?;
         let shard = shard_of(&batch.node);
         let mut script = self.scripts.append.prepare_invoke();
         script

@@ -12,6 +12,7 @@ use std::time::Duration;
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
 use tokio_util::sync::CancellationToken;
 
+use super::link::Numbered;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
@@ -55,6 +56,7 @@ impl Filler {
 
     /// Everything that has been written is in the logs when this returns `false` (nothing was left to do).
     async fn turn(&mut self) -> Result<bool, StoreError> {
+        self.store.met().await?;
         for shard in 0..SHARDS {
             if self.lock(shard, LOCK).await? {
                 if !self.mine.contains(&shard) {
@@ -111,12 +113,12 @@ impl Filler {
         let log = self.store.schema.shard_log(shard);
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(&log).arg(GROUP).arg("0").arg("MKSTREAM");
-        let mut connection = self.store.shared.now()?;
+        let Numbered { mut connection, number } = self.store.shared.now()?;
         let created: redis::RedisResult<()> = command.query_async(&mut connection).await;
         if let Err(error) = created
             && error.code() != Some("BUSYGROUP")
         {
-            self.store.shared.failed(&error);
+            self.store.shared.failed(&error, number);
             return Err(error.into());
         }
         let mut from = "0-0".to_owned();

@@ -402,6 +402,73 @@ fn a_store_that_became_a_replica_decides_nothing() {
     server.stop();
 }
 
+/// One address in front of a primary and its replica, as a load balancer is: new connections go to whichever is named.
+fn one_address(first: u16) -> (String, std::sync::Arc<std::sync::atomic::AtomicU16>) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let to = Arc::new(AtomicU16::new(first));
+    let chosen = Arc::clone(&to);
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let near = near.unwrap();
+            let Ok(far) = std::net::TcpStream::connect(("127.0.0.1", chosen.load(Ordering::SeqCst))) else { continue };
+            for (mut from, mut to) in
+                [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far.try_clone().unwrap(), near)]
+            {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    (url, to)
+}
+
+#[test]
+fn f6_behind_one_address_the_new_primary_is_found_and_begins_a_new_term() {
+    let machine = Machine::new();
+    let redis = Replicated::start(&machine);
+    let (url, to) = one_address(redis.primary.port);
+    let server = machine.serve().option("--store", url).ready();
+    let admin = server.admin();
+    let (id, token) = server.create("ci", "auditor");
+    let term = |redis: &Redis| -> u64 {
+        redis::cmd("HGET").arg("{cm}:meta").arg("term").query(&mut redis.connection()).unwrap()
+    };
+    let before = term(&redis.primary);
+    soon("a replica that has everything", || term(&redis.replica) == before);
+    let replica_of = |redis: &Redis, host: &str, port: &str| {
+        redis::cmd("REPLICAOF").arg(host).arg(port).exec(&mut redis.connection()).unwrap();
+    };
+    // The connections of the server live on: it is their other end that may no longer write.
+    replica_of(&redis.replica, "NO", "ONE");
+    replica_of(&redis.primary, "127.0.0.1", &redis.replica.port.to_string());
+    soon("not ready", || !server.is_ready());
+    to.store(redis.replica.port, std::sync::atomic::Ordering::SeqCst);
+    soon("the new primary", || server.verify(&token).status == 200);
+    soon("changes again", || server.regenerate(&admin, &id).status == 201);
+    let state: String = redis::cmd("GET").arg(format!("{{cm}}:s:{id}")).query(&mut redis.replica.connection()).unwrap();
+    assert!(state.starts_with(&format!("{}-", before + 1)), "{state}");
+    server.stop();
+}
+
+#[test]
+fn two_servers_that_start_at_once_on_an_empty_store_agree_on_an_issuer() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let key = machine.write("master.key", &"A".repeat(43));
+    let start = |data: &str| machine.serve_in(data).option("--store", redis.url()).option("--master-key-file", &key);
+    let servers: Vec<Server> = ["one", "two", "three"].map(|data| start(data).listening()).into();
+    for server in &servers {
+        server.becomes_ready();
+    }
+    assert_eq!(servers[0].issuer(), servers[1].issuer());
+    assert_eq!(servers[0].issuer(), servers[2].issuer());
+}
+
 #[test]
 fn a_primary_that_is_cut_off_from_its_replicas_decides_nothing() {
     let machine = Machine::new();
