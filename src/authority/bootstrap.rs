@@ -14,7 +14,7 @@ use crate::name::Username;
 use crate::permission::ADMIN;
 use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
 use crate::token::Algorithm;
-use crate::verify::{Demand, Presenter, Verifier};
+use crate::verify::{Demand, Presenter, Reason, Verifier};
 
 /// Why an authority does not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +123,17 @@ impl Startup {
             let master = MasterKey::generate().map_err(|error| refused(error.to_string()))?;
             return match master.write_new(path) {
                 Ok(()) => Ok(master),
-                // Another process on this machine was faster.
-                Err(_) if path.exists() => read_master_key(path),
+                // Another process on this machine was faster; where files can't be linked, it may still be writing.
+                Err(_) if path.exists() => {
+                    let mut tries = 0;
+                    loop {
+                        match read_master_key(path) {
+                            Err(_) if tries < 20 => tries += 1,
+                            read => return read,
+                        }
+                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    }
+                }
                 Err(error) => Err(refused(error.to_string())),
             };
         }
@@ -149,6 +158,34 @@ impl Startup {
     }
 }
 
+/// What has become of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is somebody's.
+    Good,
+    /// It is nobody's, and never will be again.
+    Dead,
+    /// The store can't say now.
+    Unknown,
+    /// It is not good now, and may become so: after a change of the clock, of the configuration, of its account.
+    Dormant(Reason),
+}
+
+impl Fate {
+    fn of(refusal: Reason) -> Self {
+        match refusal {
+            Reason::UnknownAccount
+            | Reason::Superseded
+            | Reason::Revoked
+            | Reason::BadSignature
+            | Reason::UnknownKey
+            | Reason::Malformed => Self::Dead,
+            Reason::StoreUnavailable => Self::Unknown,
+            other => Self::Dormant(other),
+        }
+    }
+}
+
 fn read_master_key(path: &Path) -> Result<MasterKey, BootstrapError> {
     let bytes = read_private(path).map_err(|error| BootstrapError::Refused(error.to_string()))?;
     let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
@@ -162,10 +199,13 @@ impl Authority {
         if allowed.contains(&12) { 12 } else { allowed.last().copied().unwrap_or(12) }
     }
 
-    /// Whether this is the current token of somebody, for whatever audience.
-    pub async fn is_current_token(&self, token: &str) -> bool {
+    /// What has become of a token, for whatever audience.
+    pub async fn fate_of(&self, token: &str) -> Fate {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
-        self.verifier.verify(self, token, &demand).await.is_ok()
+        match self.verifier.verify(self, token, &demand).await {
+            Ok(_) => Fate::Good,
+            Err(refusal) => Fate::of(refusal.reason),
+        }
     }
 
     /// Makes the first admin of an empty dataset and hands its token over to `keep`, before anything is committed: a token

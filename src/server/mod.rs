@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use recover::recover;
 
-use crate::authority::{Authority, BootstrapError, Error, Metrics, Upkeep, Writer};
+use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
 use crate::config::{Config, Overrides};
 use crate::http::Edge;
@@ -277,11 +277,20 @@ impl Running {
             std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
         } else if fresh.exists() {
             // Another process was faster, or this one died in between: then it is nobody's token, or it is his.
-            if authority.is_current_token(token_in(&fresh).as_str()).await {
-                std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
-                return Ok(Ok(true));
+            match authority.fate_of(token_in(&fresh)?.as_str()).await {
+                Fate::Good => {
+                    std::fs::rename(&fresh, &path)
+                        .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
+                    return Ok(Ok(true));
+                }
+                Fate::Dead => drop(std::fs::remove_file(&fresh)),
+                Fate::Unknown => return Ok(Err(Error::Unavailable("a token could not be looked up".into()))),
+                Fate::Dormant(reason) => tracing::warn!(
+                    file = %fresh.display(),
+                    reason = reason.as_str(),
+                    "the token in this file is not good now; it may be the only copy of the first admin's, and is kept"
+                ),
             }
-            let _ = std::fs::remove_file(&fresh);
         }
         Ok(Ok(created))
     }
@@ -300,8 +309,11 @@ impl Running {
     }
 }
 
-fn token_in(path: &std::path::Path) -> zeroize::Zeroizing<String> {
-    zeroize::Zeroizing::new(std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned())
+fn token_in(path: &std::path::Path) -> Result<zeroize::Zeroizing<String>, ServeError> {
+    let text = zeroize::Zeroizing::new(
+        std::fs::read_to_string(path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?,
+    );
+    Ok(zeroize::Zeroizing::new(text.trim_end().to_owned()))
 }
 
 async fn count_connections(connections: Arc<Connections>, metrics: Arc<Metrics>, stop: CancellationToken) {

@@ -52,6 +52,20 @@ async fn a_replica_answers_no_look_up(app: App) {
 }
 
 #[tokio::test]
+async fn a_token_that_cannot_be_looked_up_is_not_taken_for_dead() {
+    use countermark::authority::Fate;
+    let app = alone().await;
+    let (admin, old) = (app.admin(), app.account("ci", &[]).await);
+    admin.regenerate("ci").await;
+    assert_eq!(app.authority.fate_of(admin.token()).await, Fate::Good);
+    assert_eq!(app.authority.fate_of(old.token()).await, Fate::Dead);
+    assert_eq!(app.authority.fate_of("").await, Fate::Dead);
+    app.redis.run::<()>(&["REPLICAOF", "192.0.2.1", "1"]).await;
+    assert_eq!(app.authority.fate_of(admin.token()).await, Fate::Unknown);
+    assert_eq!(app.authority.fate_of(old.token()).await, Fate::Unknown);
+}
+
+#[tokio::test]
 async fn f3_a_primary_cut_off_from_its_replicas_answers_no_look_up() {
     let app = alone().await;
     let admin = app.admin();
