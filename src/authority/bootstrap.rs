@@ -103,7 +103,15 @@ impl Startup {
                  and new ones come from the new issuer",
                 self.issuer.as_deref().unwrap_or(&self.default_issuer)
             )),
-            other => BootstrapError::Store(other.into()),
+            MeetError::Dataset { expected, found: None } => BootstrapError::Refused(format!(
+                "the store is empty, but this data directory belongs to dataset {expected}: restore the store, or start with \
+                 a fresh --data-dir. Nothing was written"
+            )),
+            MeetError::Dataset { expected, found: Some(found) } => BootstrapError::Refused(format!(
+                "the store holds dataset {found}, but this data directory belongs to dataset {expected}: give the store that \
+                 it belongs to, or start with a fresh --data-dir. Nothing was written"
+            )),
+            MeetError::Store(error) => BootstrapError::Store(error),
         })
     }
 

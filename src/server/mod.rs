@@ -228,13 +228,30 @@ impl Running {
 
     /// `None`: it retired before the store came.
     async fn begin(&self) -> Result<Option<(Authority, Writer)>, ServeError> {
+        // A store that has lost its data must not be taken for a new one: its tokens and the admin's are out there.
+        let path = self.data_dir.path().join("dataset");
+        let failed = |error: std::io::Error| ServeError(format!("{}: {error}", path.display()));
+        let belongs_to = match std::fs::read_to_string(&path) {
+            Ok(id) => Some(id.trim_end().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(id) = &belongs_to {
+            self.store.expect_dataset(id);
+        }
         loop {
             tokio::select! {
                 () = self.retire.cancelled() => return Ok(None),
                 () = self.store.connected() => {}
             }
             match setup::startup(self).run().await {
-                Ok(begun) => return Ok(Some(begun)),
+                Ok(begun) => {
+                    if belongs_to.is_none() {
+                        let id = self.store.dataset_id().await.map_err(ServeError::of)?;
+                        crate::durable::write(&path, format!("{id}\n").as_bytes(), 0o644).map_err(failed)?;
+                    }
+                    return Ok(Some(begun));
+                }
                 Err(BootstrapError::Refused(why)) => return Err(ServeError(why)),
                 Err(BootstrapError::Store(error)) => {
                     tracing::warn!(%error, "the store could not be met; trying again");

@@ -15,8 +15,8 @@ pub mod schema;
 mod scripts;
 mod state;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, RedisResult, ScriptInvocation};
@@ -80,7 +80,6 @@ pub struct Dataset {
 
 /// Why a store was not met.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum MeetError {
     /// The dataset belongs to this other issuer.
     #[error("the dataset belongs to the issuer {0}")]
@@ -133,6 +132,8 @@ pub struct Store {
     /// Blocking reads.
     blocking: Arc<Link>,
     dataset: RwLock<Option<Dataset>>,
+    /// The id of the dataset that it must be.
+    expected: OnceLock<String>,
     /// The number of the connection for changes on which the dataset was met; 0: on none.
     met: AtomicU64,
     meeting: Mutex<()>,
@@ -169,6 +170,7 @@ impl Store {
             audit: link("audit", Duration::ZERO),
             blocking: link("blocking", filler::BLOCK),
             dataset: RwLock::new(None),
+            expected: OnceLock::new(),
             met: AtomicU64::new(0),
             meeting: Mutex::new(()),
             timeout: target.timeout(),
@@ -179,6 +181,11 @@ impl Store {
     pub async fn connected(&self) {
         self.shared.connected().await;
         self.changes.connected().await;
+    }
+
+    /// The dataset of this id is the only one to be met. To be said before the first meeting.
+    pub fn expect_dataset(&self, id: &str) {
+        let _ = self.expected.set(id.to_owned());
     }
 
     /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one. A store that was
@@ -210,6 +217,7 @@ impl Store {
             .map(|role| (role.name.to_string(), roles::role_definition(&role).into()))
             .collect();
         let known = self.dataset.read().await.as_ref().map(|dataset| dataset.id.clone());
+        let known = known.or_else(|| self.expected.get().cloned());
         // A change before it may still be waiting for its replicas.
         connection.set_response_timeout(self.longest_wait());
         let reply: RedisResult<Vec<String>> = self
@@ -277,7 +285,8 @@ impl Store {
         self.timeout + if replicas { self.options.replica_timeout } else { Duration::ZERO }
     }
 
-    async fn dataset_id(&self) -> Result<String, StoreError> {
+    /// The id of the dataset that was met.
+    pub async fn dataset_id(&self) -> Result<String, StoreError> {
         self.dataset
             .read()
             .await

@@ -140,6 +140,28 @@ fn a_store_that_was_emptied_meanwhile_is_not_taken_for_a_new_one() {
 }
 
 #[test]
+fn a_store_that_was_emptied_between_two_starts_is_not_taken_for_a_new_one() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let admin = server.admin();
+    let token_file = server.data("admin.token");
+    let dataset = std::fs::read_to_string(server.data("dataset")).unwrap();
+    server.stop();
+    redis::cmd("FLUSHALL").exec(&mut redis.connection()).unwrap();
+    let start = || machine.serve().option("--store", redis.url());
+    let refused = start().ends().expect(2);
+    assert!(refused.err.contains("the store is empty") && refused.err.contains(dataset.trim()), "{refused:?}");
+    assert_eq!(redis.size(), 0);
+
+    machine.serve_in("other").option("--store", redis.url()).ready().stop();
+    let other = std::fs::read_to_string(machine.path("other/dataset")).unwrap();
+    let refused = start().ends().expect(2);
+    assert!(refused.err.contains(dataset.trim()) && refused.err.contains(other.trim()), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(token_file).unwrap().trim_end(), admin);
+}
+
+#[test]
 fn a_store_with_another_password_is_refused() {
     let machine = Machine::new();
     let redis = Redis::start(&machine, &[("--requirepass", "open-sesame")]);
