@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, RedisResult, ScriptInvocation};
-use tokio::sync::{Mutex, MutexGuard, RwLock};
+use tokio::sync::{Mutex, MutexGuard, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
@@ -42,6 +42,9 @@ use crate::epoch::Epoch;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// How many may read events at once.
+const READERS: usize = 4;
 
 /// Lengths and ages of what the store keeps.
 #[derive(Debug, Clone)]
@@ -129,6 +132,9 @@ pub struct Store {
     reserved: Mutex<()>,
     /// Batches of events, which may be large.
     audit: Arc<Link>,
+    /// Lists and logs, whose replies may be.
+    reads: Arc<Link>,
+    readers: Semaphore,
     /// Blocking reads.
     blocking: Arc<Link>,
     dataset: RwLock<Option<Dataset>>,
@@ -168,6 +174,8 @@ impl Store {
             changes: link("changes", wait),
             reserved: Mutex::new(()),
             audit: link("audit", Duration::ZERO),
+            reads: link("reads", Duration::ZERO),
+            readers: Semaphore::new(READERS),
             blocking: link("blocking", filler::BLOCK),
             dataset: RwLock::new(None),
             expected: OnceLock::new(),
@@ -181,6 +189,7 @@ impl Store {
     pub async fn connected(&self) {
         self.shared.connected().await;
         self.changes.connected().await;
+        self.reads.connected().await;
     }
 
     /// The dataset of this id is the only one to be met. To be said before the first meeting.

@@ -111,6 +111,35 @@ async fn a_damaged_record_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_left_out_of_lists() {
+    let app = App::start().await;
+    let (admin, ci) = (app.admin(), app.account("ci", &[]).await);
+    let lists = ["/accounts", "/nodes", "/audit", "/accounts/admin/activity"];
+    app.redis.run::<()>(&["SET", &app.key(&format!("p:{}", ci.id)), "{"]).await;
+    for entry in ["[]", "x", "{}"] {
+        app.redis.run::<()>(&["HSET", &app.key("nodes"), entry, entry]).await;
+    }
+    app.redis.run::<()>(&["XADD", &app.key("acts"), "*", "v", "1-1", "e", "x"]).await;
+    app.redis.run::<()>(&["XADD", &app.key(&format!("acts:{}", admin.id)), "*", "v", "1-1", "e", "{}"]).await;
+    for list in lists {
+        let items = admin.get(list, 200).await["items"].as_array().unwrap().len();
+        assert_eq!(items == 0, list == "/nodes", "{list}");
+    }
+    let introduction = countermark::store::Introduction {
+        name: "node-1".into(),
+        version: "0",
+        address: String::new(),
+        lease_ms: 0,
+        applied_epoch: Default::default(),
+    };
+    app.store.announce("n", &introduction).await.unwrap();
+    app.store.announce("n", &introduction).await.unwrap();
+    let nodes: std::collections::BTreeMap<String, String> = app.redis.run(&["HGETALL", &app.key("nodes")]).await;
+    assert_eq!(nodes.keys().collect::<Vec<_>>(), ["n"]);
+    assert!(nodes["n"].contains("\"renewals\":2"), "{nodes:?}");
+}
+
+#[tokio::test]
 async fn readiness_tells_what_is_missing() {
     let app = alone().await;
     let ready = app.nobody().door("GET", "/readyz", 200).await;
