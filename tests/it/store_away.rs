@@ -140,6 +140,36 @@ async fn what_cannot_be_read_is_left_out_of_lists() {
 }
 
 #[tokio::test]
+async fn one_damaged_shard_does_not_keep_the_others_from_the_activity_logs() {
+    let app = alone().await;
+    let ci = app.account("ci", &[]).await;
+    let other = (countermark::store::schema::shard_of("node-1") + 1) % countermark::store::schema::SHARDS;
+    app.redis.run::<()>(&["SET", &format!("{{{}:a{other}}}:log", app.prefix), "damaged"]).await;
+    ci.verdict().await;
+    eventually("it is in the log", || async {
+        let admin = app.admin();
+        let log = admin.get("/accounts/ci/activity", 200).await;
+        log["items"].as_array().unwrap().iter().any(|event| event["kind"] == "call")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idle_service_writes_little() {
+    let app = alone().await;
+    app.settled().await;
+    let changes = || async {
+        let info: String = app.redis.run(&["INFO", "persistence"]).await;
+        let line = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:")).unwrap().to_owned();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let before = changes().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let writes = changes().await - before;
+    assert!(writes <= 4, "{writes} writes within a second");
+}
+
+#[tokio::test]
 async fn readiness_tells_what_is_missing() {
     let app = alone().await;
     let ready = app.nobody().door("GET", "/readyz", 200).await;
