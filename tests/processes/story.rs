@@ -227,10 +227,15 @@ fn a_lost_admin_comes_back_by_the_master_key_whether_the_server_runs_or_not() {
     let not_admin = machine.run(&["recover", "--data-dir", "data", "--account", "ci", "--out", "x"]).expect(2);
     assert!(not_admin.err.contains("does not have the role admin"), "{not_admin:?}");
     server.verify(&other).expect(200);
+    // A place that can't be written to is found out before the token dies.
+    let nowhere = machine.run(&["recover", "--data-dir", "data", "--out", "no/such/place"]).expect(2);
+    assert!(nowhere.err.contains("nothing was changed"), "{nowhere:?}");
+    server.verify(&second).expect(200);
     server.stop();
 
     machine.run(&["recover", "--data-dir", "data", "--out", "third", "--months", "6"]).expect(0);
     let third = text_of(&machine, "third");
+    assert!(!machine.path("third.new").exists());
     let mut server = machine.serve().ready();
     assert_eq!(server.verify(&second).expect(401).reason(), "superseded");
     server.verify(&third).expect(200);
