@@ -99,10 +99,21 @@ async fn run(config: Config) -> Result<(), ServeError> {
     }
     let operations_listener = Listener::bind(&config.operations_listen).await.map_err(ServeError::of)?;
 
-    let (private, target) = setup::store(&config, &data_dir).await?;
-    if let Err(error) = Store::probe(&target).await {
+    // A private Redis may have much to read before it answers; dropped meanwhile, it is told to end.
+    let (private, target) = tokio::select! {
+        store = setup::store(&config, &data_dir) => store?,
+        () = signals.received() => {
+            tracing::info!("stopped before the store was there");
+            return Ok(());
+        }
+    };
+    let probed = tokio::select! {
+        probed = Store::probe(&target) => probed.map(|_| true),
+        () = signals.received() => Ok(false),
+    };
+    if !matches!(probed, Ok(true)) {
         stop_private(private).await;
-        return Err(ServeError::of(error));
+        return probed.map(|_| ()).map_err(ServeError::of);
     }
     let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
     let metrics = Arc::new(Metrics::new());
