@@ -279,6 +279,19 @@ impl Store {
         Ok(held)
     }
 
+    /// Asks the store whether the dataset that was met is still there: for those whose scripts can't look at it.
+    async fn still_met(&self) -> Result<(), StoreError> {
+        self.met().await?;
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.meta()).arg("dataset");
+        let found: Option<String> = self.query(&self.shared, command).await?;
+        if found == Some(self.dataset_id().await?) {
+            return Ok(());
+        }
+        self.lost_dataset();
+        Err(StoreError::Unavailable("the store holds another dataset than it did".into()))
+    }
+
     /// Another dataset was seen: nothing is written until the one that was met is there again.
     fn lost_dataset(&self) {
         if self.met.swap(0, Ordering::SeqCst) != 0 {

@@ -58,7 +58,7 @@ pub struct Introduction {
 impl Store {
     /// Says that the node is there.
     pub async fn announce(&self, id: &str, node: &Introduction) -> Result<(), StoreError> {
-        self.met().await?;
+        self.still_met().await?;
         let said = serde_json::to_string(node).map_err(|_| StoreError::Corrupt("a node".into()))?;
         self.run::<u64>(&self.shared, self.scripts.heartbeat.key(self.schema.nodes()).arg(id).arg(said).arg(""))
             .await?;
