@@ -4,7 +4,7 @@
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
 --       17 keyring  18 state of the author (or 13 again)  19… live tokens of a key, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
--- plan {dataset, author = {record, roles} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
+-- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
 --       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, sequence}
 -- reply {'ok', epoch} or {what is wrong, which}
@@ -17,9 +17,21 @@ end
 -- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
 if plan.author then
   local author = redis.call('GET', KEYS[18]) or ''
-  if string.sub(author, 1, (string.find(author, ' ', 1, true) or 1) - 1) ~= plan.author.record
-    or (redis.call('HGET', KEYS[1], 'roles') or '0-0') ~= plan.author.roles then
+  local space = string.find(author, ' ', 1, true)
+  if not space or string.sub(author, 1, space - 1) ~= plan.author.record then
     return { 'author' }
+  end
+  local record = cjson.decode(string.sub(author, space + 1))
+  local names = { record.r }
+  for _, role in pairs(record.m or {}) do
+    names[#names + 1] = role
+  end
+  for _, role in ipairs(names) do
+    local definition = redis.call('HGET', KEYS[7], role)
+    local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1)
+    if version ~= plan.author.roles[role] then
+      return { 'author' }
+    end
   end
 end
 -- A token must not be signed by a key that was revoked or retired meanwhile.
