@@ -63,6 +63,8 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
         let basic = |problem: Problem| if claimed.is_some() { problem.for_basic() } else { problem };
         let actor = authority.verify(&call, token, &demand).await.map_err(|refused| basic(refused.into()))?;
         if claimed.is_some_and(|id| actor.account().to_string() != id.as_str()) {
+            // A good token under somebody else's name is no credential.
+            call.record().refusal = Some(crate::verify::Reason::Malformed);
             return Err(Problem::from(crate::verify::Reason::Malformed).for_basic());
         }
         Ok(Self { act: Act { actor, call }, permission: PhantomData })
@@ -180,7 +182,7 @@ pub fn pairs(text: &[u8]) -> Result<Map<String, Value>, Problem> {
 /// Reads an object into a type, and names the field that does not fit.
 pub fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Problem> {
     serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
-        let path = error.path().to_string();
+        let path = error.path().to_string().replace('[', ".").replace(']', "");
         let message = error.into_inner().to_string();
         let quoted = message.split('`').nth(1).unwrap_or_default();
         let inside = if path == "." { String::new() } else { format!("{path}.") };
