@@ -148,11 +148,7 @@ impl Edge {
         match (peer.transport, peer.address) {
             _ if trusted && said.is_some() => said == Some(true),
             (Transport::Tls | Transport::Unix, _) => true,
-            // On the loopback a trusted proxy that forwards from elsewhere must say how it came.
-            (Transport::Plain, Some(address)) => {
-                address.is_loopback() && !(trusted && headers.contains_key("x-forwarded-for"))
-            }
-            (Transport::Plain, None) => false,
+            (Transport::Plain, address) => address.is_some_and(|address| address.is_loopback()),
         }
     }
 }

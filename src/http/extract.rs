@@ -182,7 +182,7 @@ pub fn pairs(text: &[u8]) -> Result<Map<String, Value>, Problem> {
 /// Reads an object into a type, and names the field that does not fit.
 pub fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Problem> {
     serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
-        let path = error.path().to_string().replace('[', ".").replace(']', "");
+        let path = error.path().to_string();
         let message = error.into_inner().to_string();
         let quoted = message.split('`').nth(1).unwrap_or_default();
         let inside = if path == "." { String::new() } else { format!("{path}.") };
