@@ -135,23 +135,20 @@ impl Edge {
         Some(address)
     }
 
-    /// Whether nobody on the way could read along: TLS, a Unix socket, the loopback, or a trusted proxy that says that it was
-    /// HTTPS on its other side.
+    /// Whether nobody on the way could read along: TLS, a Unix socket, the loopback; and, where a trusted proxy is in between and
+    /// says what was on its other side, HTTPS there.
     pub fn is_private(&self, peer: &Peer, headers: &HeaderMap) -> bool {
-        match (peer.transport, peer.address) {
-            (Transport::Tls | Transport::Unix, _) => true,
-            (Transport::Plain, Some(address)) if self.trusts(address) => {
-                let mut protocols = headers.get_all("x-forwarded-proto").iter();
-                let said = (protocols.next().map(|value| value.as_bytes()), protocols.next());
-                match said {
-                    (Some(protocol), None) => protocol.eq_ignore_ascii_case(b"https"),
-                    // A proxy on this machine that says nothing forwards nothing from elsewhere.
-                    (None, _) => address.is_loopback(),
-                    _ => false,
-                }
-            }
-            (Transport::Plain, Some(address)) => address.is_loopback(),
-            (Transport::Plain, None) => false,
+        let Some(address) = peer.address else { return peer.transport != Transport::Plain };
+        // A proxy on this machine that says nothing forwards nothing from elsewhere.
+        let hop = peer.transport != Transport::Plain || address.is_loopback();
+        if !self.trusts(address) {
+            return hop;
+        }
+        let mut protocols = headers.get_all("x-forwarded-proto").iter();
+        match (protocols.next().map(|value| value.as_bytes()), protocols.next()) {
+            (Some(protocol), None) => protocol.eq_ignore_ascii_case(b"https"),
+            (None, _) => hop,
+            _ => false,
         }
     }
 }
