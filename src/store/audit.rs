@@ -98,6 +98,9 @@ const CHUNK: usize = 100;
 const EARLY_MS: i64 = 60_000;
 const LATE_MS: i64 = 3_600_000;
 
+/// Where nothing is left to read. No entry has this id.
+const BEFORE_ALL: &str = "0-0";
+
 struct Reader {
     key: String,
     /// The next entry to read is this one (with so many unread lines), or one before it.
@@ -106,6 +109,14 @@ struct Reader {
     newest: String,
     ready: VecDeque<(String, usize, Event)>,
     exhausted: bool,
+}
+
+impl Reader {
+    /// A stream that gave nothing to this page is held where it stands, too: what arrives there meanwhile is newer than the page.
+    fn goes_on_at(self) -> Option<(String, usize)> {
+        let next = || self.ready.front().map(|(id, index, _)| (id.clone(), index + 1));
+        self.position.clone().or_else(next).or_else(|| Some((BEFORE_ALL.to_owned(), 0)))
+    }
 }
 
 impl Store {
@@ -192,7 +203,7 @@ impl Store {
                 found.push(event);
             }
         };
-        let next = more.then(|| AuditCursor(readers.into_iter().map(|reader| reader.position).collect()));
+        let next = more.then(|| AuditCursor(readers.into_iter().map(Reader::goes_on_at).collect()));
         Ok((found, next))
     }
 
@@ -200,6 +211,10 @@ impl Store {
     async fn fill(&self, reader: &mut Reader) -> Result<(), StoreError> {
         // Where the reader stands in the last entry that was read, independently of what was handed out.
         let mut end = match &reader.position {
+            Some((id, _)) if id == BEFORE_ALL => {
+                reader.exhausted = true;
+                return Ok(());
+            }
             Some((id, 0)) => format!("({id}"),
             Some((id, _)) => id.clone(),
             None => reader.newest.clone(),

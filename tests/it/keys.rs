@@ -9,7 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countermark::authority::{BootstrapError, Metrics};
 use countermark::clock::SystemClock;
-use countermark::token::Algorithm;
+use countermark::keyring::KeyEntry;
+use countermark::token::{Algorithm, SigningKey};
+use countermark::verify::KeyState;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -177,4 +179,66 @@ async fn k5_two_issuers_on_an_empty_store_end_with_one_key() {
         assert_eq!(accounts, 1);
         stop.cancel();
     }
+}
+
+#[tokio::test]
+async fn a_key_that_another_issuer_put_in_is_used_at_once() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let old = app.account("ci", &[]).await;
+    let keys = app.authority.keys();
+    let new = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let new_id = new.public().key_id().to_owned();
+    let (version, mut document) = keys.document().await.unwrap();
+    document.keys[0].state = KeyState::Retiring;
+    document.keys.push(KeyEntry::active(&new, countermark::clock::Clock::now(app.clock.as_ref())));
+    keys.replace(version, &document).await.unwrap();
+
+    let issued = admin.post("/accounts/ci/token", json!({ "valid_for_months": 6, "overlap_seconds": 60 }), 201).await;
+    assert_eq!(issued["account"]["token"]["key_id"], new_id);
+    assert_ne!(issued["account"]["previous_token"]["key_id"], new_id);
+    assert_eq!(old.verdict().await, "allowed");
+    assert_eq!(old.holding(&issued.text_of("token")).verdict().await, "allowed");
+    let set = app.nobody().door("GET", "/.well-known/jwks.json", 200).await;
+    assert_eq!(set["keys"].as_array().unwrap().len(), 2);
+    let algorithms = app.nobody().door("GET", "/.well-known/oauth-authorization-server", 200).await;
+    assert_eq!(algorithms["id_token_signing_alg_values_supported"], json!(["ES256", "EdDSA"]));
+    // Counted where each belongs: the admin's and the overlapping one, and the new one.
+    let counts = async || {
+        let keys = admin.get("/keys", 200).await["items"].clone();
+        [0, 1].map(|place| keys[place]["live_tokens"].as_u64().unwrap())
+    };
+    assert_eq!(counts().await, [2, 1]);
+    admin.regenerate("ci").await;
+    assert_eq!(counts().await, [1, 1]);
+    let retiring = admin.get("/keys", 200).await["items"][0].clone();
+    assert_eq!(retiring["next_step"]["action"], "retire");
+    assert_eq!(retiring["next_step"]["possible_at"], retiring["last_expiry"]);
+    // Retired: gone from the set, and what it signed is not believed.
+    let (version, mut document) = keys.document().await.unwrap();
+    document.keys[0].state = KeyState::Retired;
+    keys.replace(version, &document).await.unwrap();
+    assert_eq!(admin.verdict().await, "revoked_key");
+}
+
+#[tokio::test]
+async fn k6_made_up_key_ids_make_nobody_read_the_keys_over_and_over() {
+    let app = App::with(Setup { redis: crate::redis_server::RedisServer::start(), ..Setup::default() }).await;
+    let admin = app.admin();
+    let reads = async || {
+        let stats: String = app.redis.run(&["INFO", "commandstats"]).await;
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_hmget:")).unwrap_or_default().to_owned();
+        line.split(['=', ',']).nth(1).and_then(|count| count.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let (header, rest) = admin.token().split_once('.').unwrap();
+    let mut header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    let before = reads().await;
+    for number in 0..50 {
+        header["kid"] = json!(format!("{number:A>43}"));
+        let token = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()));
+        assert_eq!(app.bearer(&token).verdict().await, "invalid_token");
+    }
+    let read = reads().await - before;
+    assert!(read <= 1, "{read} times");
+    assert_eq!(admin.verdict().await, "allowed");
 }

@@ -5,10 +5,15 @@ mod app;
 mod redis_server;
 
 mod accounts;
+mod audit;
+mod bad_input;
 mod doors;
+mod histories;
 mod keys;
 mod oauth;
+mod paging;
 mod permissions;
+mod problems;
 mod races;
 mod roles;
 mod store_away;

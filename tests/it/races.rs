@@ -179,3 +179,79 @@ async fn a_role_is_not_deleted_from_under_an_account() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_role_is_not_changed_by_whoever_saw_an_older_one() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let mut lost = 0;
+    for round in 0..40 {
+        for kind in ["roles", "teams"] {
+            let call = |text: &str| {
+                let body = match kind {
+                    "roles" => json!({ "description": text, "permissions": [] }),
+                    _ => json!({ "description": text }),
+                };
+                (admin.clone(), "PUT", format!("/{kind}/r{round}"), Some(body), None)
+            };
+            let answers = at_once(vec![call("a"), call("b"), call("c")]).await;
+            let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+            assert_eq!(count(201), 1, "it comes to be once: {:?}", statuses(&answers));
+            assert_eq!(count(201) + count(200) + count(409), 3);
+            lost += count(409);
+        }
+    }
+    assert!(lost > 0, "there was no race");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_writes_over_power_that_a_role_was_just_given() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let lead = app.account("lead", &["roles:write", "a:*"]).await;
+    for round in 0..30 {
+        let name = format!("r{round}");
+        app.role(&name, &["a:b"]).await;
+        let path = format!("/roles/{name}");
+        let answers = at_once(vec![
+            (admin.clone(), "PUT", path.clone(), Some(json!({ "permissions": ["a:b", "strong:x"] })), None),
+            (lead.clone(), "PUT", path.clone(), Some(json!({ "permissions": ["a:c"] })), None),
+        ])
+        .await;
+        let now = admin.get(&path, 200).await["permissions"].clone();
+        match (answers[0].status.as_u16(), answers[1].status.as_u16()) {
+            (200, 200 | 403 | 409) => assert_eq!(now, json!(["a:b", "strong:x"])),
+            (409, 200) => assert_eq!(now, json!(["a:c"])),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_token_survives_a_revocation_that_was_acknowledged_after_it() {
+    let app = App::start().await;
+    let admin = app.admin();
+    app.account("ci", &[]).await;
+    for _ in 0..40 {
+        let answers = at_once(vec![
+            (admin.clone(), "POST", "/accounts/ci/token".to_owned(), Some(json!({ "valid_for_months": 6 })), None),
+            (admin.clone(), "DELETE", "/accounts/ci/token".to_owned(), None, None),
+        ])
+        .await;
+        let account = app.look("ci").await;
+        let issued = (answers[0].status == 201).then(|| app.bearer(&answers[0].text_of("token")));
+        match (issued, answers[1].status.as_u16()) {
+            (Some(issued), 200) => {
+                // Whichever came last.
+                let good = issued.verdict().await == "allowed";
+                assert_eq!(good, account["token"].is_object(), "{account}");
+                let (revoked, made) = (&answers[1]["receipt"]["epoch"], &answers[0]["receipt"]["epoch"]);
+                let number = |epoch: &Value| epoch.as_str().unwrap().split_once('-').unwrap().1.parse::<u64>().unwrap();
+                assert_eq!(good, number(made) > number(revoked));
+            }
+            (Some(issued), 409) => assert_eq!(issued.verdict().await, "allowed"),
+            (None, 200) => assert!(account["token"].is_null()),
+            other => panic!("{:?}", other.1),
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! F3: what can't be known within the staleness bound is refused, never guessed.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::app::{Actor, App, Setup, eventually};
@@ -7,6 +9,11 @@ use crate::redis_server::RedisServer;
 
 async fn alone() -> App {
     App::with(Setup { redis: RedisServer::start(), ..Setup::default() }).await
+}
+
+/// F4: without a bound, the same fence.
+async fn alone_without_a_bound() -> App {
+    App::with(Setup { redis: RedisServer::start(), max_staleness: Duration::ZERO, ..Setup::default() }).await
 }
 
 async fn all_doors_are_closed(app: &App, actor: &Actor) {
@@ -24,7 +31,15 @@ async fn all_doors_are_closed(app: &App, actor: &Actor) {
 
 #[tokio::test]
 async fn f3_a_replica_answers_no_look_up() {
-    let app = alone().await;
+    a_replica_answers_no_look_up(alone().await).await;
+}
+
+#[tokio::test]
+async fn f4_a_replica_answers_no_look_up_where_everything_is_looked_up() {
+    a_replica_answers_no_look_up(alone_without_a_bound().await).await;
+}
+
+async fn a_replica_answers_no_look_up(app: App) {
     let (admin, old) = (app.admin(), app.account("ci", &[]).await);
     admin.regenerate("ci").await;
     // It still holds every record and would answer a plain GET.

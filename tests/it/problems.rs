@@ -1,0 +1,116 @@
+//! What every answer carries, and what an error says.
+
+use axum::body::Body;
+use serde_json::json;
+
+use crate::app::App;
+
+#[tokio::test]
+async fn every_answer_carries_what_protects_it() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for (method, path, status) in [
+        ("GET", "/api/v1/self", 200),
+        ("HEAD", "/api/v1/self", 200),
+        ("GET", "/verify", 200),
+        ("GET", "/.well-known/jwks.json", 200),
+        ("GET", "/healthz", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/nowhere", 404),
+        ("PUT", "/api/v1/self", 405),
+        ("GET", "/api/v1/accounts?limit=x", 422),
+    ] {
+        let answer = admin.door(method, path, status).await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert!(answer.header("strict-transport-security").starts_with("max-age="), "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert!(!answer.header("x-request-id").is_empty(), "{path}");
+        assert!(!answer.header("cache-control").is_empty() || path == "/docs", "{path}");
+    }
+    for path in ["/api/v1/self", "/api/v1/accounts", "/api/v1/keys", "/api/v1/audit", "/api/v1/roles", "/verify"] {
+        assert_eq!(admin.door("GET", path, 200).await.header("cache-control"), "no-store", "{path}");
+    }
+    let page = admin.door("GET", "/docs", 200).await;
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+}
+
+#[tokio::test]
+async fn an_error_is_a_problem_of_a_kind_that_programs_can_tell() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for (method, path, body, status, reason) in [
+        ("GET", "/accounts/none", None, 404, "not_found"),
+        ("DELETE", "/accounts/admin", None, 409, "last_admin"),
+        ("DELETE", "/roles/admin", None, 409, "built_in"),
+        ("POST", "/accounts", Some(json!({})), 422, "invalid_field"),
+        ("PATCH", "/self", None, 405, "method_not_allowed"),
+    ] {
+        let answer = admin.send(method, path, body).await.expect(status);
+        assert_eq!(answer.reason(), reason);
+        assert_eq!(answer["type"], format!("urn:countermark:problem:{reason}"));
+        assert_eq!(answer.json.get("errors").is_some(), status == 422, "{answer:?}");
+        // An OAuth error code only where an OAuth client looks for it.
+        assert!(answer.json.get("error").is_none(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_went_wrong_inside_is_not_told_outside() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let ci = app.account("ci", &[]).await;
+    app.redis.run::<()>(&["SET", &app.key(&format!("p:{}", ci.id)), "{\"hidden-detail\":1}"]).await;
+    for (method, path) in [("GET", "/accounts/ci"), ("GET", "/accounts"), ("DELETE", "/accounts/ci")] {
+        let answer = admin.send(method, path, None).await.expect(500);
+        assert_eq!(answer.reason(), "internal_error");
+        for word in ["hidden", "profile", "unreadable", ci.id.as_str(), "redis"] {
+            assert!(!answer.text.contains(word), "{word}: {}", answer.text);
+        }
+    }
+    // Verifications don't need what is damaged.
+    assert_eq!(ci.verdict().await, "allowed");
+}
+
+#[tokio::test]
+async fn whoever_asks_before_there_is_a_store_is_told_to_wait() {
+    let app = App::start().await;
+    let edge = countermark::http::Edge::new(
+        app.metrics.clone(),
+        app.clock.clone(),
+        Vec::new(),
+        Default::default(),
+        1024,
+        std::time::Duration::from_secs(1),
+    );
+    let mut client = app.client.clone();
+    client.router = countermark::http::router(edge);
+    for path in ["/verify", "/api/v1/self", "/.well-known/jwks.json"] {
+        let request = app.admin().request("GET", path).body(Body::empty()).unwrap();
+        let answer = client.answer(request).await.expect(503);
+        assert_eq!((answer.reason(), answer.header("retry-after")), ("store_unavailable", "1"), "{path}");
+    }
+    let ready = client.answer(app.nobody().request("GET", "/readyz").body(Body::empty()).unwrap()).await.expect(503);
+    assert_eq!(ready["ready"], false);
+    client.answer(app.nobody().request("GET", "/healthz").body(Body::empty()).unwrap()).await.expect(200);
+}
+
+#[tokio::test]
+async fn nodes_say_that_they_are_there_and_goodbye() {
+    let app = App::start().await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let upkeep = countermark::authority::Upkeep::new(app.authority.clone(), "id-1".into(), "https://127.0.0.1".into());
+    let upkeep = tokio::spawn(upkeep.run(stop.clone()));
+    let nodes = async || app.admin().get("/nodes", 200).await["items"].clone();
+    crate::app::eventually("the node is in the table", || async { nodes().await[0].is_object() }).await;
+    let node = nodes().await[0].clone();
+    assert_eq!(
+        (&node["id"], &node["name"], &node["address"]),
+        (&json!("id-1"), &json!("node-1"), &json!("https://127.0.0.1"))
+    );
+    for member in ["version", "lease_ms", "applied_epoch", "renewals", "seen_at"] {
+        assert!(!node[member].is_null(), "{member}: {node}");
+    }
+    stop.cancel();
+    upkeep.await.unwrap();
+    assert_eq!(nodes().await, json!([]));
+}
