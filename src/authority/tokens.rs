@@ -98,6 +98,14 @@ pub enum RevokeError {
     Failed(#[from] Error),
 }
 
+fn ended(account: &StoredAccount) -> AccountState {
+    AccountState { token_id: None, previous: None, ..account.state.clone() }
+}
+
+fn overlap_ended(account: &StoredAccount) -> AccountState {
+    AccountState { previous: None, ..account.state.clone() }
+}
+
 /// A token that is signed and not yet anybody's: it counts once its record is written (S2).
 pub(super) struct Signed {
     token: String,
@@ -127,9 +135,12 @@ impl Authority {
             .await
     }
 
-    /// A new generation for myself.
+    /// A new generation for myself. One in its overlap can't: its successor would die of it.
     pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
         act.call.record().kind = Some(kinds::TOKEN_RENEW);
+        if !act.actor.is_current() {
+            return Err(Error::NotCurrent);
+        }
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_RENEW, before, valid_for_months, overlap_seconds).await
     }
@@ -167,7 +178,8 @@ impl Authority {
             id: before.id,
             before: Some(&before),
             after: Some((&state, &profile)),
-            admin_until: self.admin_until(&state, &profile),
+            admin: self.admin(&state, &profile),
+            author: by.author(),
             reuse: None,
             keys_version: Some(signed.keys_version),
             now,
@@ -180,32 +192,53 @@ impl Authority {
     /// Ends every token of an account; none follows.
     pub async fn revoke_token(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
         let before = self.account_to_change(act, kinds::TOKEN_REVOKE, wanted).await?;
-        let state = AccountState { token_id: None, previous: None, ..before.state.clone() };
-        self.end_tokens(act, &before, state).await
+        self.end_tokens(By::Somebody(act), &before, ended(&before)).await
     }
 
     /// RFC 7009: the holder ends his own token. The current one takes all with it, one in its overlap only itself.
     /// `None`: it was no longer good, so that it is as revoked as its holder wants it.
     pub async fn revoke_presented(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
-        let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
-        let actor = match self.verify(call, token, &demand).await {
-            Ok(verified) => verified,
-            Err(refused) if matches!(refused.refusal.reason, Reason::StoreUnavailable | Reason::RateLimited) => {
-                return Err(RevokeError::Refused(refused));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_to_revoke(call, token).await {
+                // What was true of the token when it was looked at may no longer be: look again.
+                Err(RevokeError::Failed(Error::AuthorChanged | Error::Conflict | Error::NotFound(_))) if tries < 5 => {}
+                other => return other,
             }
-            Err(_) => return Ok(None),
-        };
-        let before = self.account(&AccountRef::Id(actor.account())).await?;
-        let state = if actor.is_current() {
-            AccountState { token_id: None, previous: None, ..before.state.clone() }
-        } else {
-            AccountState { previous: None, ..before.state.clone() }
-        };
-        let act = Act { actor, call: call.clone() };
-        Ok(Some(self.end_tokens(&act, &before, state).await?))
+        }
     }
 
-    async fn end_tokens(&self, act: &Act, before: &StoredAccount, state: AccountState) -> Result<Receipt, Error> {
+    async fn try_to_revoke(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
+        let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
+        match self.verify(call, token, &demand).await {
+            Ok(actor) => {
+                let before = self.account(&AccountRef::Id(actor.account())).await?;
+                let state = if actor.is_current() { ended(&before) } else { overlap_ended(&before) };
+                let act = Act { actor, call: call.clone() };
+                Ok(Some(self.end_tokens(By::Somebody(&act), &before, state).await?))
+            }
+            Err(refused) => match (refused.refusal.reason, &refused.refusal.holder) {
+                (Reason::StoreUnavailable | Reason::RateLimited, _) => Err(RevokeError::Refused(refused)),
+                // It would be good again as soon as somebody enables the account.
+                (Reason::Disabled, Some(holder)) => {
+                    let before = self.account(&AccountRef::Id(holder.account)).await?;
+                    let is = |generation, id| generation == holder.generation && id == holder.token_id;
+                    let state = if before.state.token_id.is_some_and(|id| is(before.state.generation, id)) {
+                        ended(&before)
+                    } else if before.state.previous.as_ref().is_some_and(|old| is(old.generation, old.token_id)) {
+                        overlap_ended(&before)
+                    } else {
+                        return Ok(None);
+                    };
+                    Ok(Some(self.end_tokens(By::Holder(call), &before, state).await?))
+                }
+                _ => Ok(None),
+            },
+        }
+    }
+
+    async fn end_tokens(&self, by: By<'_>, before: &StoredAccount, state: AccountState) -> Result<Receipt, Error> {
         let now = self.clock.now();
         let mut profile = before.profile.clone();
         if state.token_id.is_none() {
@@ -215,18 +248,19 @@ impl Authority {
             profile.previous = None;
         }
         profile.updated_at = now;
-        let event = self.act_event(By::Somebody(act), kinds::TOKEN_REVOKE, before.id, &before.state, &before.profile);
+        let event = self.act_event(by, kinds::TOKEN_REVOKE, before.id, &before.state, &before.profile);
         let change = AccountChange {
             id: before.id,
             before: Some(before),
             after: Some((&state, &profile)),
-            admin_until: self.admin_until(&state, &profile),
+            admin: self.admin(&state, &profile),
+            author: by.author(),
             reuse: None,
             keys_version: None,
             now,
             event: &event,
         };
-        let committed = self.commit(By::Somebody(act), &change).await?;
+        let committed = self.commit(by, &change).await?;
         Ok(self.receipt(committed, None))
     }
 

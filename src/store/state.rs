@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Store, StoreError, roles};
 use crate::account::{AccountId, Versioned};
 use crate::name::RoleName;
-use crate::verify::Snapshot;
+use crate::verify::{AsOf, Snapshot};
 
 impl Store {
     /// Whether a verification could be decided now.
@@ -27,16 +27,20 @@ impl Store {
             )
             .await?;
         let corrupt = |what: &str| StoreError::Corrupt(what.to_owned());
-        let [dataset, keys_version, state, roles @ ..] = reply.as_slice() else {
+        let [dataset, keys_version, roles_version, state, roles @ ..] = reply.as_slice() else {
             return Err(corrupt("a look-up's reply"));
         };
         // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
         if *dataset != self.dataset_id().await? {
             return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
         }
-        let record = match state.as_str() {
+        let found = match state.as_str() {
             "" => None,
-            text => Some(Versioned::parse(text).map_err(|error| StoreError::Corrupt(error.0))?.record),
+            text => Some(Versioned::parse(text).map_err(|error| StoreError::Corrupt(error.0))?),
+        };
+        let as_of = AsOf {
+            record: found.as_ref().map(|found| found.version).unwrap_or_default(),
+            roles: roles_version.parse().map_err(|_| corrupt("the roles' epoch"))?,
         };
         let mut definitions = BTreeMap::new();
         for pair in roles.chunks_exact(2) {
@@ -45,7 +49,8 @@ impl Store {
             definitions.insert(name, roles::grants(text).ok_or_else(|| corrupt("a role"))?);
         }
         Ok(Snapshot {
-            record,
+            record: found.map(|found| found.record),
+            as_of,
             roles: definitions,
             keys_version: keys_version.parse().map_err(|_| corrupt("the keyring's version"))?,
         })
