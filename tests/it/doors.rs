@@ -410,6 +410,7 @@ async fn a_sane_request_id_is_kept_and_an_insane_one_replaced() {
         ("a\"b", false),
         ("ä", false),
         (long.as_str(), false),
+        ("of.the-form.of-a-token", false),
         (token.as_str(), false),
     ] {
         for path in ["/verify", "/api/v1/self", "/nowhere", "/healthz"] {

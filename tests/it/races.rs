@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use countermark::keyring::KeyEntry;
+use countermark::token::{Algorithm, SigningKey};
+use countermark::verify::KeyState;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
@@ -254,4 +257,44 @@ async fn no_token_survives_a_revocation_that_was_acknowledged_after_it() {
             other => panic!("{:?}", other.1),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_key_signs_after_it_was_replaced() {
+    let app = App::start().await;
+    let admin = app.admin();
+    app.account("ci", &[]).await;
+    let mut lost = 0;
+    for _ in 0..60 {
+        let keys = Arc::clone(app.authority.keys());
+        let (version, mut document) = keys.document().await.unwrap();
+        let new = SigningKey::generate(Algorithm::ES256).unwrap();
+        for key in &mut document.keys {
+            key.state = KeyState::Retiring;
+        }
+        document.keys.push(KeyEntry::active(&new, countermark::clock::Clock::now(app.clock.as_ref())));
+        let replacing = tokio::spawn(async move { keys.replace(version, &document).await.unwrap() });
+        let call =
+            || (admin.clone(), "POST", "/accounts/ci/token".to_owned(), Some(json!({ "valid_for_months": 6 })), None);
+        let answers = at_once(vec![call(), call()]).await;
+        replacing.await.unwrap();
+        let words = ["XREVRANGE", &app.key("feed"), "+", "-", "COUNT", "10"];
+        let feed: redis::streams::StreamRangeReply = app.redis.run(&words).await;
+        let replaced = feed.ids.iter().find(|entry| entry.get::<String>("t").unwrap() == "keys").unwrap();
+        let number = |epoch: &str| epoch.split_once('-').unwrap().1.parse::<u64>().unwrap();
+        for answer in &answers {
+            if answer.status != 201 {
+                assert_eq!(answer.reason(), "conflict");
+                lost += 1;
+            } else if answer["account"]["token"]["key_id"] != new.public().key_id() {
+                let epoch = answer["receipt"]["epoch"].as_str().unwrap();
+                assert!(
+                    number(epoch) < number(&replaced.id),
+                    "{epoch} is signed by the key replaced at {}",
+                    replaced.id
+                );
+            }
+        }
+    }
+    assert!(lost > 0, "there was no race");
 }
