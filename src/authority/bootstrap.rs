@@ -98,7 +98,11 @@ impl Startup {
         let met = match met {
             // A dataset keeps the issuer that it was given by its first start, whatever port the next one has.
             Ok(dataset) if dataset.issuer.is_empty() => {
-                self.store.meet(&new_id, Some(&self.default_issuer), former).await
+                match self.store.meet(&new_id, Some(&self.default_issuer), former).await {
+                    // Another process was faster; nobody asked for ours.
+                    Err(Ok(_)) => self.store.meet(&new_id, None, former).await,
+                    met => met,
+                }
             }
             other => other,
         };

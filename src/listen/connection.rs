@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -133,11 +133,19 @@ where
     let io = TokioIo::new(Watched { io, progress: Arc::clone(&progress) });
     let service = {
         let (service, progress) = (shared.service.clone(), Arc::clone(&progress));
+        let head_bytes = limits.head_bytes;
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let guard = progress.request();
             request.extensions_mut().insert(peer.clone());
-            let answer = service.clone().oneshot(request);
-            async move { answer.await.map(|answer| answer.map(|body| CountedBody { body, _guard: guard })) }
+            let fits = head_length(&request) <= head_bytes;
+            let answer = fits.then(|| service.clone().oneshot(request));
+            async move {
+                let answer = match answer {
+                    Some(answer) => answer.await?,
+                    None => head_too_long(),
+                };
+                Ok::<_, Infallible>(answer.map(|body| CountedBody { body, _guard: guard }))
+            }
         })
     };
     if http2 {
@@ -163,6 +171,19 @@ where
         let head = Some(limits.head_timeout);
         drive(connection, http1::Connection::graceful_shutdown, shared, &progress, head).await;
     }
+}
+
+/// hyper's own limit is about its buffer: what comes in one piece may be twice as long.
+fn head_length(request: &Request<Incoming>) -> usize {
+    let uri = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    request.method().as_str().len() + uri + fields.sum::<usize>()
+}
+
+fn head_too_long() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
 }
 
 /// Runs a connection until it ends, stalls, or is told to finish.

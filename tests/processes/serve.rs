@@ -57,6 +57,20 @@ fn a_second_start_goes_on_with_what_the_first_one_made() {
 }
 
 #[test]
+fn a_first_admins_token_that_was_taken_away_is_not_made_again() {
+    let machine = Machine::new();
+    let server = machine.serve().ready();
+    let path = server.data("admin.token");
+    let admin = server.admin();
+    server.stop();
+    std::fs::remove_file(&path).unwrap();
+    let server = machine.serve().ready();
+    assert!(!path.exists());
+    server.verify(&admin).expect(200);
+    server.stop();
+}
+
+#[test]
 fn a_second_serve_on_the_same_directory_says_so_and_ends() {
     let machine = Machine::new();
     let server = machine.serve().ready();
@@ -133,6 +147,7 @@ fn two_processes_that_start_together_on_an_empty_store_make_one_admin() {
     });
     let with_token: Vec<_> = [&one, &two].into_iter().filter(|server| server.data("admin.token").exists()).collect();
     assert_eq!(with_token.len(), 1);
+    assert_eq!(one.issuer(), two.issuer());
     for server in [&one, &two] {
         server.verify(&with_token[0].admin()).expect(200);
     }

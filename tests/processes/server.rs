@@ -239,13 +239,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            // Whatever answers on the socket now is a later server's.
+            return;
+        }
         let redis = self.redis_pid();
-        if let Ok(None) = self.child.try_wait() {
-            self.signal(Signal::TERM);
-            if ended(&mut self.child, STOPS_WITHIN).is_none() {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-            }
+        self.signal(Signal::TERM);
+        if ended(&mut self.child, STOPS_WITHIN).is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
         if let Some(redis) = redis.filter(|redis| lives(*redis)) {
             signal(redis, Signal::KILL);

@@ -142,14 +142,18 @@ fn a_store_that_was_emptied_meanwhile_is_not_taken_for_a_new_one() {
 #[test]
 fn a_store_with_another_password_is_refused() {
     let machine = Machine::new();
-    let redis = Redis::start(&machine, &[("--requirepass", "right")]);
+    let redis = Redis::start(&machine, &[("--requirepass", "open-sesame")]);
     let address = format!("127.0.0.1:{}", redis.port);
     for url in [format!("redis://{address}"), format!("redis://:wrong@{address}")] {
         let refused = machine.serve().option("--store", &url).ends().expect(2);
         assert!(refused.err.contains("the store refuses the user or the password"), "{refused:?}");
         assert!(!refused.err.contains("wrong@"), "{refused:?}");
     }
-    machine.serve().option("--store", format!("redis://:right@{address}")).ready().stop();
+    let server = machine.serve().option("--store", format!("redis://:open-sesame@{address}"));
+    let server = server.config("[log]\nlevel = \"trace\"\n").ready();
+    assert!(!server.log().contains("open-sesame"));
+    assert!(!server.document().to_string().contains("open-sesame"));
+    server.stop();
 }
 
 /// A server on a port of its own that answers each thing it reads; it lasts as long as the process of the test.
@@ -287,11 +291,22 @@ impl Replicated {
         let of = format!("127.0.0.1 {}", primary.port);
         let replica = Redis::start(machine, &[("--replicaof", &of)]);
         let both = Self { primary, replica };
-        soon("a replica that follows", || {
-            let info: String = redis::cmd("INFO").arg("replication").query(&mut both.primary.connection()).unwrap();
-            info.contains("state=online")
-        });
+        soon("a replica that follows", || both.info().contains("state=online"));
         both
+    }
+
+    fn info(&self) -> String {
+        redis::cmd("INFO").arg("replication").query(&mut self.primary.connection()).unwrap()
+    }
+
+    /// Stops the replica at a moment when it has said that it has everything: what is missing afterwards is the next change.
+    fn stop_replica(&self) {
+        soon("a replica that has everything", || {
+            let info = self.info();
+            let offset = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).unwrap();
+            info.contains(&format!(",offset={},", offset.trim()))
+        });
+        self.replica.signal(Signal::STOP);
     }
 
     fn serve(&self, machine: &Machine, settings: &str) -> Server {
@@ -311,7 +326,7 @@ fn a_change_counts_when_the_demanded_replicas_have_it() {
     assert_eq!(fresh["receipt"]["replicas"], 1);
     server.verify(&token).expect(401);
 
-    redis.replica.signal(Signal::STOP);
+    redis.stop_replica();
     let late = server.regenerate(&admin, &id);
     assert!(late.json()["detail"].as_str().unwrap().contains("may or may not"), "{late:?}");
     unavailable(late);
@@ -326,7 +341,7 @@ fn a_long_wait_for_a_replica_does_not_cost_the_connection() {
     let redis = Replicated::start(&machine);
     let server = redis.serve(&machine, "replica_timeout = \"3s\"\n");
     let (id, _) = server.create("ci", "auditor");
-    redis.replica.signal(Signal::STOP);
+    redis.stop_replica();
     unavailable(server.regenerate(&server.admin(), &id));
     redis.replica.signal(Signal::CONT);
     assert!(!server.log().contains("lost the connection"), "{}", server.log());
@@ -344,6 +359,103 @@ fn a_killed_server_leaves_no_redis_behind_and_the_next_one_goes_on() {
     let server = machine.serve().ready();
     server.verify(&token).expect(200);
     server.stop();
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_sudden_end_of_everything() {
+    let machine = Machine::new();
+    let mut server = machine.serve().ready();
+    let admin = server.admin();
+    let (id, mut token) = server.create("ci", "auditor");
+    for _ in 0..3 {
+        let fresh = server.regenerate(&admin, &id).expect(201).json();
+        let redis = server.redis_pid().unwrap();
+        signal(redis, Signal::KILL);
+        server.signal(Signal::KILL);
+        server.end();
+        server = machine.serve().ready();
+        assert_eq!(server.verify(&token).expect(401).reason(), "superseded");
+        token = fresh["token"].as_str().unwrap().to_owned();
+        server.verify(&token).expect(200);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_store_that_became_a_replica_decides_nothing() {
+    let machine = Machine::new();
+    let (redis, other) = (Redis::start(&machine, &[]), Redis::start(&machine, &[]));
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let (_, token) = server.create("ci", "auditor");
+    let replica_of = |host: &str, port: &str| {
+        redis::cmd("REPLICAOF").arg(host).arg(port).exec(&mut redis.connection()).unwrap();
+    };
+    // Stopped, so that the data stays what it is: only the role has changed.
+    other.signal(Signal::STOP);
+    replica_of("127.0.0.1", &other.port.to_string());
+    unavailable(server.verify(&token));
+    unavailable(server.try_create("other", "auditor"));
+    soon("not ready", || !server.is_ready());
+    replica_of("NO", "ONE");
+    server.becomes_ready();
+    soon("good again", || server.verify(&token).status == 200);
+    server.stop();
+}
+
+#[test]
+fn a_primary_that_is_cut_off_from_its_replicas_decides_nothing() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let (_, token) = server.create("ci", "auditor");
+    let demand = |replicas: &str| {
+        let words = ["SET", "min-replicas-to-write", replicas];
+        redis::cmd("CONFIG").arg(&words).exec(&mut redis.connection()).unwrap();
+    };
+    demand("1");
+    unavailable(server.verify(&token));
+    unavailable(server.try_create("other", "auditor"));
+    demand("0");
+    soon("good again", || server.verify(&token).status == 200);
+    server.stop();
+}
+
+#[test]
+fn a_store_that_is_full_still_decides_and_changes_nothing() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let (id, token) = server.create("ci", "auditor");
+    let limit = |bytes: &str| {
+        redis::cmd("CONFIG").arg(&["SET", "maxmemory", bytes]).exec(&mut redis.connection()).unwrap();
+    };
+    limit("1");
+    server.verify(&token).expect(200);
+    unavailable(server.regenerate(&server.admin(), &id));
+    unavailable(server.try_create("other", "auditor"));
+    server.verify(&token).expect(200);
+    limit("0");
+    server.regenerate(&server.admin(), &id).expect(201);
+    server.verify(&token).expect(401);
+    server.call("GET", "/api/v1/accounts/other").bearer(&server.admin()).send().expect(404);
+    server.stop();
+}
+
+#[test]
+fn a_process_with_another_master_key_does_not_join() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let keys = server.call("GET", "/.well-known/jwks.json").send().expect(200).json();
+    let other = machine.write("other.key", &"A".repeat(43));
+    let join = || machine.serve_in("other").option("--store", redis.url());
+    let wrong = join().option("--master-key-file", &other).ends().expect(2);
+    assert!(wrong.err.contains("master key"), "{wrong:?}");
+    let without = join().ends().expect(2);
+    assert!(without.err.contains("is missing"), "{without:?}");
+    assert!(!machine.path("other/keys/master.key").exists());
+    assert_eq!(server.call("GET", "/.well-known/jwks.json").send().expect(200).json(), keys);
+    server.verify(&server.admin()).expect(200);
 }
 
 #[test]

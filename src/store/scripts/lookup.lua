@@ -1,6 +1,7 @@
-#!lua
+#!lua flags=allow-oom
 -- All that one verification consults, of one moment.
 -- F3: it writes nothing, and yet is not declared no-writes: so replicas and cut-off primaries refuse it (READONLY, NOREPLICAS).
+-- A store that is full refuses scripts that might write; this one does not, and decisions go on.
 -- KEYS  1 meta  2 state  3 roles  4 keyring
 -- reply {dataset, version of the key set, state or '', role, definition, role, definition …}
 local reply = { redis.call('HGET', KEYS[1], 'dataset') or '', redis.call('HGET', KEYS[4], 'version') or '0', '' }
