@@ -10,8 +10,11 @@ use tokio::sync::Barrier;
 
 use crate::app::{Actor, Answer, App, DAY};
 
+/// Who, method, path, body, `If-Match`.
+type Call = (Actor, &'static str, String, Option<Value>, Option<String>);
+
 /// All of them at the same moment, on threads of their own.
-async fn at_once(calls: Vec<(Actor, &'static str, String, Option<Value>, Option<String>)>) -> Vec<Answer> {
+async fn at_once(calls: Vec<Call>) -> Vec<Answer> {
     let barrier = Arc::new(Barrier::new(calls.len()));
     let tasks: Vec<_> = calls
         .into_iter()
