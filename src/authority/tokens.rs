@@ -15,10 +15,13 @@ use crate::epoch::Epoch;
 use crate::permission::{Grant, Permission};
 use crate::store::{AccountChange, Committed, IssuedToken, Profile, StoredAccount};
 use crate::token::{Claims, Confirmation, Jti, MAX_TOKEN_LENGTH, TokenId, encode, encoded_length};
-use crate::verify::{Demand, Presenter, Reason, Verified};
+use crate::verify::{Demand, Holder, Presenter, Reason, Verified};
 
 /// The longest overlap, in seconds (protocols, section 4).
 pub const MAX_OVERLAP: u64 = 7 * 24 * 3600;
+
+/// How often a holder's revocation is tried when other changes come first.
+const ATTEMPTS: usize = 10;
 
 /// From when on a change holds everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -111,6 +114,20 @@ impl Signed {
     }
 }
 
+/// Which of an account's tokens it is.
+enum Place {
+    Current,
+    Previous,
+}
+
+fn place_of(holder: &Holder, state: &AccountState) -> Option<Place> {
+    if state.generation == holder.generation && state.token_id == Some(holder.token_id) {
+        return Some(Place::Current);
+    }
+    let previous = state.previous.as_ref()?;
+    (previous.generation == holder.generation && previous.token_id == holder.token_id).then_some(Place::Previous)
+}
+
 impl Authority {
     /// A new generation for an account; the older token is dead when this returns, or when the overlap ends.
     pub async fn regenerate_token(
@@ -131,6 +148,10 @@ impl Authority {
     pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
         act.call.record().kind = Some(kinds::TOKEN_RENEW);
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
+        // Superseded since it was verified: a dead token must not overtake its successor.
+        if place_of(act.actor.holder(), &before.state).is_none() {
+            return Err(Error::Conflict);
+        }
         self.next_generation(By::Somebody(act), kinds::TOKEN_RENEW, before, valid_for_months, overlap_seconds).await
     }
 
@@ -187,6 +208,17 @@ impl Authority {
     /// RFC 7009: the holder ends his own token. The current one takes all with it, one in its overlap only itself.
     /// `None`: it was no longer good, so that it is as revoked as its holder wants it.
     pub async fn revoke_presented(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
+        // Another change that comes first is none of the holder's business: his token is looked at again.
+        for _ in 1..ATTEMPTS {
+            match self.try_to_revoke_presented(call, token).await {
+                Err(RevokeError::Failed(Error::Conflict)) => {}
+                done => return done,
+            }
+        }
+        self.try_to_revoke_presented(call, token).await
+    }
+
+    async fn try_to_revoke_presented(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
         let actor = match self.verify(call, token, &demand).await {
             Ok(verified) => verified,
@@ -195,14 +227,24 @@ impl Authority {
             }
             Err(_) => return Ok(None),
         };
-        let before = self.account(&AccountRef::Id(actor.account())).await?;
-        let state = if actor.is_current() {
-            AccountState { token_id: None, previous: None, ..before.state.clone() }
-        } else {
-            AccountState { previous: None, ..before.state.clone() }
+        let before = match self.account(&AccountRef::Id(actor.account())).await {
+            Ok(before) => before,
+            // Deleted meanwhile.
+            Err(Error::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // What was verified may have been superseded since: a dead token must not end its successor.
+        let state = match place_of(actor.holder(), &before.state) {
+            Some(Place::Current) => AccountState { token_id: None, previous: None, ..before.state.clone() },
+            Some(Place::Previous) => AccountState { previous: None, ..before.state.clone() },
+            None => return Ok(None),
         };
         let act = Act { actor, call: call.clone() };
-        Ok(Some(self.end_tokens(&act, &before, state).await?))
+        match self.end_tokens(&act, &before, state).await {
+            Ok(receipt) => Ok(Some(receipt)),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn end_tokens(&self, act: &Act, before: &StoredAccount, state: AccountState) -> Result<Receipt, Error> {

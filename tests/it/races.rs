@@ -301,3 +301,58 @@ async fn no_key_signs_after_it_was_replaced() {
     }
     assert!(lost > 0, "there was no race");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_holder_who_ends_his_token_is_answered_200_whatever_happens_meanwhile() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for round in 0..90 {
+        let ci = app.account(&format!("ci-{round}"), &[]).await;
+        let path = format!("/accounts/ci-{round}");
+        let form = format!("token={}", ci.token());
+        let revoking: Vec<_> = (0..3)
+            .map(|_| {
+                let (nobody, form) = (app.nobody(), form.clone());
+                tokio::spawn(async move { nobody.form("/oauth2/revoke", &form, 200).await })
+            })
+            .collect();
+        let other = match round % 3 {
+            0 => (admin.clone(), "PATCH", path, Some(json!({ "description": "changed" })), None),
+            1 => (admin.clone(), "DELETE", path, None, None),
+            _ => (admin.clone(), "POST", format!("{path}/token"), Some(json!({ "valid_for_months": 6 })), None),
+        };
+        let other = at_once(vec![other]).await.remove(0);
+        for revoking in revoking {
+            revoking.await.unwrap();
+        }
+        assert_ne!(ci.verdict().await, "allowed");
+        // A successor that was issued meanwhile is nobody's to end by the older token.
+        if let Some(token) = other["token"].as_str() {
+            assert_eq!(ci.holding(token).verdict().await, "allowed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_that_is_superseded_meanwhile_does_not_renew_itself() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let mut ci = app.account("ci", &["tokens:renew"]).await;
+    for _ in 0..90 {
+        let body = Some(json!({ "valid_for_months": 6 }));
+        let answers = at_once(vec![
+            (ci.clone(), "POST", "/self/token".to_owned(), body.clone(), None),
+            (admin.clone(), "POST", "/accounts/ci/token".to_owned(), body, None),
+        ])
+        .await;
+        let (renewed, regenerated) = (&answers[0], &answers[1]);
+        if renewed.status == 201 && regenerated.status == 201 {
+            let generation = |answer: &Answer| answer["account"]["generation"].as_u64().unwrap();
+            assert!(generation(renewed) < generation(regenerated), "the older token overtook its successor");
+        }
+        let last = answers.iter().filter(|answer| answer.status == 201);
+        let last = last.max_by_key(|answer| answer["account"]["generation"].as_u64()).unwrap();
+        ci = ci.holding(&last.text_of("token"));
+        assert_eq!(ci.verdict().await, "allowed");
+    }
+}
