@@ -12,7 +12,7 @@ use crate::audit::{Event, Outcome, kinds};
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::{ADMIN, Grant, Powers, Role};
-use crate::store::{AccountChange, Committed, Named, Profile, StoredAccount};
+use crate::store::{AccountChange, Admin, Committed, Named, Profile, StoredAccount};
 
 /// A new account.
 #[derive(Debug, Clone)]
@@ -123,6 +123,7 @@ impl Authority {
             updated_at: now,
             token: None,
             previous: None,
+            networks_proven: act.call.client_address().is_some_and(|address| state.admits(address)),
         };
         let signed = self.sign_next(id, &mut state, &mut profile, new.valid_for_months, 0)?;
         let event = self
@@ -132,7 +133,8 @@ impl Authority {
             id,
             before: None,
             after: Some((&state, &profile)),
-            admin_until: self.admin_until(&state, &profile),
+            admin: self.admin(&state, &profile),
+            author: By::Somebody(act).author(),
             reuse,
             keys_version: Some(signed.keys_version),
             now,
@@ -206,9 +208,9 @@ impl Authority {
             state.audiences = audiences;
             changed.push("audiences");
         }
-        let new_networks = patch.allowed_networks.is_some();
         if let Some(networks) = patch.allowed_networks {
             state.allowed_networks = networks;
+            profile.networks_proven = act.call.client_address().is_some_and(|address| state.admits(address));
             changed.push("allowed_networks");
         }
         if let Some(status) = patch.status {
@@ -231,24 +233,14 @@ impl Authority {
             may_grant(act.actor.powers(), &powers_of(&state, &roles))?;
         }
         profile.updated_at = now;
-        let mut admin_until = self.admin_until(&state, &profile);
-        if new_networks && !act.call.client_address().is_some_and(|address| state.admits(address)) {
-            // A restriction that already shuts out whoever makes it could shut out everybody.
-            admin_until = admin_until.filter(|_| state.allowed_networks.is_empty());
-        }
-        let event = self
-            .act_event(By::Somebody(act), kinds::ACCOUNT_UPDATE, before.id, &state, &profile)
-            .detail("changed", changed);
-        let event = match patch.status {
-            Some(Status::Active) => event.detail("status", "active"),
-            Some(Status::Disabled) => event.detail("status", "disabled"),
-            None => event,
-        };
+        let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_UPDATE, before.id, &state, &profile);
+        let event = with_what_is_new(event.detail("changed", changed), &before.state, &state);
         let change = AccountChange {
             id: before.id,
             before: Some(&before),
             after: Some((&state, &profile)),
-            admin_until,
+            admin: self.admin(&state, &profile),
+            author: By::Somebody(act).author(),
             reuse: None,
             keys_version: None,
             now,
@@ -270,7 +262,8 @@ impl Authority {
             id: before.id,
             before: Some(&before),
             after: None,
-            admin_until: None,
+            admin: Admin::No,
+            author: By::Somebody(act).author(),
             reuse: None,
             keys_version: None,
             now: self.clock.now(),
@@ -286,8 +279,8 @@ impl Authority {
             Ok(committed) => committed,
             Err(error) => return Err(self.not_committed(change.event, Error::of_account(error))),
         };
-        if let By::Somebody(act) = by {
-            act.call.record().committed = true;
+        if let Some(call) = by.call() {
+            call.record().committed = true;
         }
         self.metrics.acts.inc();
         Ok(committed)
@@ -310,15 +303,15 @@ impl Authority {
         state: &AccountState,
         profile: &Profile,
     ) -> Event {
-        let mut event = match by {
-            By::Somebody(act) => {
-                let mut record = act.call.record();
+        let mut event = match by.call() {
+            Some(call) => {
+                let mut record = call.record();
                 record.kind = Some(kind);
                 record.target = Some((id, state.username.to_string()));
                 drop(record);
-                act.call.event(kind, Outcome::Done, self.clock.as_ref())
+                call.event(kind, Outcome::Done, self.clock.as_ref())
             }
-            By::Machine => Event::new(self.clock.now(), kind, Outcome::Done),
+            None => Event::new(self.clock.now(), kind, Outcome::Done),
         };
         event.account_id = Some(id);
         event.username = Some(state.username.to_string());
@@ -354,6 +347,9 @@ impl Authority {
                 format!("{network} has bits beyond its prefix; the network is {}", network.trunc()),
             );
         }
+        if let Some(network) = networks.iter().find(|network| network.addr().to_canonical() != network.addr()) {
+            wrong("allowed_networks", format!("{network} is an IPv4 network in IPv6 form; write it as IPv4"));
+        }
         if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
     }
 
@@ -388,15 +384,42 @@ impl Authority {
         }
     }
 
-    /// Until when the account is an active admin that can use Countermark's own API.
-    pub(super) fn admin_until(&self, state: &AccountState, profile: &Profile) -> Option<DateTime<Utc>> {
-        let token = state.token_id.and(profile.token.as_ref())?;
+    /// Whether the account is an active admin that can use Countermark's own API, and until when its token lives.
+    pub(super) fn admin(&self, state: &AccountState, profile: &Profile) -> Admin {
+        let ours = |audience: &Audience| {
+            *audience == self.own_audience
+                || self.settings.also_accept_issuers.iter().any(|issuer| issuer == audience.as_str())
+        };
         let able = state.role.as_str() == ADMIN
             && state.status == Status::Active
-            && token.for_own_api
-            && (state.audiences.is_empty() || state.audiences.contains(&self.own_audience));
-        able.then_some(token.expires_at)
+            && profile.is_reachable(state)
+            && (state.audiences.is_empty() || state.audiences.iter().any(ours));
+        let token = state.token_id.and(profile.token.as_ref()).filter(|token| token.for_own_api);
+        if able { Admin::Able(token.map(|token| token.expires_at)) } else { Admin::No }
     }
+}
+
+/// What an act has changed: without it nobody could see in the audit who was made what.
+fn with_what_is_new(mut event: Event, before: &AccountState, after: &AccountState) -> Event {
+    if after.status != before.status {
+        event = event.detail("status", if after.status == Status::Active { "active" } else { "disabled" });
+    }
+    if after.role != before.role {
+        event = event.detail("role", after.role.as_str()).detail("role_before", before.role.as_str());
+    }
+    if after.teams != before.teams {
+        let teams: serde_json::Map<_, _> =
+            after.teams.iter().map(|(team, role)| (team.to_string(), role.as_str().into())).collect();
+        event = event.detail("teams", teams);
+    }
+    if after.audiences != before.audiences {
+        event = event.detail("audiences", after.audiences.iter().map(ToString::to_string).collect::<Vec<_>>());
+    }
+    if after.allowed_networks != before.allowed_networks {
+        let networks: Vec<_> = after.allowed_networks.iter().map(ToString::to_string).collect();
+        event = event.detail("allowed_networks", networks);
+    }
+    event
 }
 
 /// What an account may do by these definitions.

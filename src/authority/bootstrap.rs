@@ -206,6 +206,7 @@ impl Authority {
             updated_at: now,
             token: None,
             previous: None,
+            networks_proven: false,
         };
         let signed = self.sign_next(id, &mut state, &mut profile, self.default_lifetime(), 0)?;
         keep(signed.token())
@@ -215,7 +216,8 @@ impl Authority {
             id,
             before: None,
             after: Some((&state, &profile)),
-            admin_until: self.admin_until(&state, &profile),
+            admin: self.admin(&state, &profile),
+            author: None,
             reuse: None,
             keys_version: Some(signed.keys_version),
             now,

@@ -7,6 +7,7 @@ use crate::audit::{Event, Outcome, kinds, printable};
 use crate::clock::Clock;
 use crate::name::TeamName;
 use crate::permission::Permission;
+use crate::store::Author;
 use crate::verify::{Holder, Reason, Verified};
 
 /// One request, as the audit will tell of it. Cheap to clone; all clones are the same call.
@@ -144,11 +145,30 @@ pub struct Act {
     pub call: Call,
 }
 
+impl By<'_> {
+    pub(super) fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Somebody(act) => Some(&act.call),
+            Self::Holder(call) => Some(call),
+            Self::Machine => None,
+        }
+    }
+
+    pub(super) fn author(&self) -> Option<Author> {
+        match self {
+            Self::Somebody(act) => Some(Author { id: act.actor.account(), as_of: act.actor.as_of().clone() }),
+            Self::Holder(_) | Self::Machine => None,
+        }
+    }
+}
+
 /// On whose behalf something is changed.
 #[derive(Clone, Copy)]
 pub(super) enum By<'a> {
     /// Somebody who was let in.
     Somebody(&'a Act),
+    /// The holder of a token that can do nothing any more but end.
+    Holder(&'a Call),
     /// Countermark itself: the first start, the end of an overlap, whoever holds the master key.
     Machine,
 }

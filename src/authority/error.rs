@@ -34,6 +34,12 @@ pub enum Error {
     /// Another change came first.
     #[error("another change came first; read again and repeat")]
     Conflict,
+    /// The caller's own account, or a role, changed while he was acting.
+    #[error("your own account or a role changed while this was under way, so it was not done; repeat it")]
+    AuthorChanged,
+    /// Only the newest token renews itself.
+    #[error("a newer token of this account exists, and only that one can be renewed")]
+    NotCurrent,
     /// The name belongs to another account.
     #[error("the username is taken, or belonged to an account whose activity is still kept")]
     UsernameTaken,
@@ -84,6 +90,7 @@ impl From<StoreError> for Error {
             StoreError::Uncertain(cause) => Self::Uncertain(cause),
             StoreError::Unconfirmed { .. } => Self::Uncertain(error.to_string()),
             StoreError::Conflict | StoreError::KeysChanged => Self::Conflict,
+            StoreError::AuthorChanged => Self::AuthorChanged,
             StoreError::NotFound => Self::NotFound("such thing"),
             StoreError::UsernameTaken => Self::UsernameTaken,
             StoreError::LastAdmin => Self::LastAdmin,

@@ -7,7 +7,7 @@ use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::name::{RoleName, TeamName};
 use crate::permission::{PERMISSIONS_PER_ROLE, Powers, Role, Team, is_built_in};
-use crate::store::{NamedChange, NamedKind, StoreError};
+use crate::store::{Author, NamedChange, NamedKind, StoreError};
 
 /// Something that was set: new or changed.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Authority {
             name: role.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::role_definition(&role)),
-            actor: act.actor.account(),
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         let receipt = self.commit_named(act, &change).await?;
@@ -73,7 +73,7 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            actor: act.actor.account(),
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         self.commit_named(act, &change).await
@@ -99,7 +99,7 @@ impl Authority {
             name: team.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::team_definition(&team)),
-            actor: act.actor.account(),
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         let receipt = self.commit_named(act, &change).await?;
@@ -116,7 +116,7 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            actor: act.actor.account(),
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         self.commit_named(act, &change).await

@@ -15,13 +15,10 @@ use crate::epoch::Epoch;
 use crate::permission::{Grant, Permission};
 use crate::store::{AccountChange, Committed, IssuedToken, Profile, StoredAccount};
 use crate::token::{Claims, Confirmation, Jti, MAX_TOKEN_LENGTH, TokenId, encode, encoded_length};
-use crate::verify::{Demand, Holder, Presenter, Reason, Verified};
+use crate::verify::{Demand, Presenter, Reason, Verified};
 
 /// The longest overlap, in seconds (protocols, section 4).
 pub const MAX_OVERLAP: u64 = 7 * 24 * 3600;
-
-/// How often a holder's revocation is tried when other changes come first.
-const ATTEMPTS: usize = 10;
 
 /// From when on a change holds everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -101,6 +98,14 @@ pub enum RevokeError {
     Failed(#[from] Error),
 }
 
+fn ended(account: &StoredAccount) -> AccountState {
+    AccountState { token_id: None, previous: None, ..account.state.clone() }
+}
+
+fn overlap_ended(account: &StoredAccount) -> AccountState {
+    AccountState { previous: None, ..account.state.clone() }
+}
+
 /// A token that is signed and not yet anybody's: it counts once its record is written (S2).
 pub(super) struct Signed {
     token: String,
@@ -112,20 +117,6 @@ impl Signed {
     pub(super) fn token(&self) -> &str {
         &self.token
     }
-}
-
-/// Which of an account's tokens it is.
-enum Place {
-    Current,
-    Previous,
-}
-
-fn place_of(holder: &Holder, state: &AccountState) -> Option<Place> {
-    if state.generation == holder.generation && state.token_id == Some(holder.token_id) {
-        return Some(Place::Current);
-    }
-    let previous = state.previous.as_ref()?;
-    (previous.generation == holder.generation && previous.token_id == holder.token_id).then_some(Place::Previous)
 }
 
 impl Authority {
@@ -144,14 +135,13 @@ impl Authority {
             .await
     }
 
-    /// A new generation for myself.
+    /// A new generation for myself. One in its overlap can't: its successor would die of it.
     pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
         act.call.record().kind = Some(kinds::TOKEN_RENEW);
-        let before = self.account(&AccountRef::Id(act.actor.account())).await?;
-        // Superseded since it was verified: a dead token must not overtake its successor.
-        if place_of(act.actor.holder(), &before.state).is_none() {
-            return Err(Error::Conflict);
+        if !act.actor.is_current() {
+            return Err(Error::NotCurrent);
         }
+        let before = self.account(&AccountRef::Id(act.actor.account())).await?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_RENEW, before, valid_for_months, overlap_seconds).await
     }
 
@@ -188,7 +178,8 @@ impl Authority {
             id: before.id,
             before: Some(&before),
             after: Some((&state, &profile)),
-            admin_until: self.admin_until(&state, &profile),
+            admin: self.admin(&state, &profile),
+            author: by.author(),
             reuse: None,
             keys_version: Some(signed.keys_version),
             now,
@@ -201,53 +192,53 @@ impl Authority {
     /// Ends every token of an account; none follows.
     pub async fn revoke_token(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
         let before = self.account_to_change(act, kinds::TOKEN_REVOKE, wanted).await?;
-        let state = AccountState { token_id: None, previous: None, ..before.state.clone() };
-        self.end_tokens(act, &before, state).await
+        self.end_tokens(By::Somebody(act), &before, ended(&before)).await
     }
 
     /// RFC 7009: the holder ends his own token. The current one takes all with it, one in its overlap only itself.
     /// `None`: it was no longer good, so that it is as revoked as its holder wants it.
     pub async fn revoke_presented(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
-        // Another change that comes first is none of the holder's business: his token is looked at again.
-        for _ in 1..ATTEMPTS {
-            match self.try_to_revoke_presented(call, token).await {
-                Err(RevokeError::Failed(Error::Conflict)) => {}
-                done => return done,
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_to_revoke(call, token).await {
+                // What was true of the token when it was looked at may no longer be: look again.
+                Err(RevokeError::Failed(Error::AuthorChanged | Error::Conflict | Error::NotFound(_))) if tries < 5 => {}
+                other => return other,
             }
         }
-        self.try_to_revoke_presented(call, token).await
     }
 
-    async fn try_to_revoke_presented(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
+    async fn try_to_revoke(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
-        let actor = match self.verify(call, token, &demand).await {
-            Ok(verified) => verified,
-            Err(refused) if matches!(refused.refusal.reason, Reason::StoreUnavailable | Reason::RateLimited) => {
-                return Err(RevokeError::Refused(refused));
+        match self.verify(call, token, &demand).await {
+            Ok(actor) => {
+                let before = self.account(&AccountRef::Id(actor.account())).await?;
+                let state = if actor.is_current() { ended(&before) } else { overlap_ended(&before) };
+                let act = Act { actor, call: call.clone() };
+                Ok(Some(self.end_tokens(By::Somebody(&act), &before, state).await?))
             }
-            Err(_) => return Ok(None),
-        };
-        let before = match self.account(&AccountRef::Id(actor.account())).await {
-            Ok(before) => before,
-            // Deleted meanwhile.
-            Err(Error::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        // What was verified may have been superseded since: a dead token must not end its successor.
-        let state = match place_of(actor.holder(), &before.state) {
-            Some(Place::Current) => AccountState { token_id: None, previous: None, ..before.state.clone() },
-            Some(Place::Previous) => AccountState { previous: None, ..before.state.clone() },
-            None => return Ok(None),
-        };
-        let act = Act { actor, call: call.clone() };
-        match self.end_tokens(&act, &before, state).await {
-            Ok(receipt) => Ok(Some(receipt)),
-            Err(Error::NotFound(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(refused) => match (refused.refusal.reason, &refused.refusal.holder) {
+                (Reason::StoreUnavailable | Reason::RateLimited, _) => Err(RevokeError::Refused(refused)),
+                // It would be good again as soon as somebody enables the account.
+                (Reason::Disabled, Some(holder)) => {
+                    let before = self.account(&AccountRef::Id(holder.account)).await?;
+                    let is = |generation, id| generation == holder.generation && id == holder.token_id;
+                    let state = if before.state.token_id.is_some_and(|id| is(before.state.generation, id)) {
+                        ended(&before)
+                    } else if before.state.previous.as_ref().is_some_and(|old| is(old.generation, old.token_id)) {
+                        overlap_ended(&before)
+                    } else {
+                        return Ok(None);
+                    };
+                    Ok(Some(self.end_tokens(By::Holder(call), &before, state).await?))
+                }
+                _ => Ok(None),
+            },
         }
     }
 
-    async fn end_tokens(&self, act: &Act, before: &StoredAccount, state: AccountState) -> Result<Receipt, Error> {
+    async fn end_tokens(&self, by: By<'_>, before: &StoredAccount, state: AccountState) -> Result<Receipt, Error> {
         let now = self.clock.now();
         let mut profile = before.profile.clone();
         if state.token_id.is_none() {
@@ -257,18 +248,19 @@ impl Authority {
             profile.previous = None;
         }
         profile.updated_at = now;
-        let event = self.act_event(By::Somebody(act), kinds::TOKEN_REVOKE, before.id, &before.state, &before.profile);
+        let event = self.act_event(by, kinds::TOKEN_REVOKE, before.id, &before.state, &before.profile);
         let change = AccountChange {
             id: before.id,
             before: Some(before),
             after: Some((&state, &profile)),
-            admin_until: self.admin_until(&state, &profile),
+            admin: self.admin(&state, &profile),
+            author: by.author(),
             reuse: None,
             keys_version: None,
             now,
             event: &event,
         };
-        let committed = self.commit(By::Somebody(act), &change).await?;
+        let committed = self.commit(by, &change).await?;
         Ok(self.receipt(committed, None))
     }
 

@@ -382,7 +382,7 @@ impl From<Error> for Problem {
             }
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             Error::PreconditionFailed => Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail),
-            Error::Conflict => conflict("conflict"),
+            Error::Conflict | Error::AuthorChanged | Error::NotCurrent => conflict("conflict"),
             Error::UsernameTaken => conflict("username_taken"),
             Error::LastAdmin => conflict("last_admin"),
             Error::RoleInUse(_) => conflict("role_in_use"),

@@ -15,6 +15,7 @@ use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::name::{Description, Username};
 use crate::token::TokenId;
+use crate::verify::AsOf;
 
 /// What no verification needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Profile {
     pub token: Option<IssuedToken>,
     /// Of the previous token, while it overlaps.
     pub previous: Option<IssuedToken>,
+    /// Whether whoever set the allowed networks was in them.
+    #[serde(default)]
+    pub networks_proven: bool,
 }
 
 /// What is remembered of a token.
@@ -48,6 +52,14 @@ pub struct IssuedToken {
     pub expires_at: DateTime<Utc>,
     /// Whether Countermark's own API is among its audiences.
     pub for_own_api: bool,
+}
+
+impl Profile {
+    /// Whether somebody within the allowed networks set them, or there are none: networks from which nobody was ever seen may
+    /// shut everybody out.
+    pub fn is_reachable(&self, state: &AccountState) -> bool {
+        state.allowed_networks.is_empty() || self.networks_proven
+    }
 }
 
 /// An account as it lies in the store.
@@ -139,6 +151,30 @@ fn live_tokens(id: AccountId, state: &AccountState, profile: &Profile) -> Vec<Li
         .collect()
 }
 
+/// Whoever changes something, as he was when he was let in.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// His account.
+    pub id: AccountId,
+    /// The moment that his rights are about.
+    pub as_of: AsOf,
+}
+
+impl Author {
+    pub(super) fn plan(&self) -> serde_json::Value {
+        json!({"record": self.as_of.record, "roles": self.as_of.roles})
+    }
+}
+
+/// Whether an account is one of those of whom the last must stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admin {
+    /// It can't administer.
+    No,
+    /// It could, with a token; its token lives until then, if it has one.
+    Able(Option<DateTime<Utc>>),
+}
+
 /// One change of one account.
 #[derive(Debug)]
 pub struct AccountChange<'a> {
@@ -148,8 +184,10 @@ pub struct AccountChange<'a> {
     pub before: Option<&'a StoredAccount>,
     /// As it shall be. `None`: deleted.
     pub after: Option<(&'a AccountState, &'a Profile)>,
-    /// When it is an active admin after the change: until when.
-    pub admin_until: Option<DateTime<Utc>>,
+    /// Whether it is an active admin after the change, and until when its token lives.
+    pub admin: Admin,
+    /// Who does it. `None`: Countermark itself.
+    pub author: Option<Author>,
     /// The id of the tombstone whose name it takes over.
     pub reuse: Option<AccountId>,
     /// The version of the key set that signed its new token.
@@ -222,7 +260,12 @@ impl Store {
             "expect": change.before.map(|before| before.version.to_string()).unwrap_or_default(),
             "reuse": change.reuse.map(|id| id.to_string()).unwrap_or_default(),
             "now": change.now.timestamp(),
-            "admin": change.admin_until.map_or(0, |until| until.timestamp()),
+            "able": change.admin != Admin::No,
+            "admin": match change.admin {
+                Admin::Able(Some(until)) => until.timestamp(),
+                Admin::Able(None) | Admin::No => 0,
+            },
+            "author": change.author.as_ref().map_or(serde_json::Value::Bool(false), Author::plan),
             "overlap": overlap,
             "roles": roles,
             "teams": teams,
@@ -257,7 +300,8 @@ impl Store {
             .key(schema.profile(change.id))
             .key(schema.acts_of(change.id))
             .key(schema.acts_of(change.event.actor_id.unwrap_or(change.id)))
-            .key(schema.keyring());
+            .key(schema.keyring())
+            .key(schema.state(change.author.as_ref().map_or(change.id, |author| author.id)));
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }

@@ -37,6 +37,9 @@ pub enum StoreError {
     /// No such team.
     #[error("there is no team {0}")]
     UnknownTeam(String),
+    /// Whoever changes something is no longer what he was when he was let in.
+    #[error("the author's account or a role changed")]
+    AuthorChanged,
     /// The key set changed while a token was being signed.
     #[error("the signing keys changed")]
     KeysChanged,

@@ -23,7 +23,7 @@ use redis::{FromRedisValue, RedisResult, ScriptInvocation};
 use tokio::sync::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
-pub use accounts::{AccountChange, IssuedToken, LiveToken, Page, Profile, StoredAccount};
+pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
 pub use audit::{AuditCursor, AuditFilter, Batch, Trail};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
@@ -272,6 +272,7 @@ fn refused(reply: &[String]) -> StoreError {
         Some("unknown_role") => StoreError::UnknownRole(second()),
         Some("unknown_team") => StoreError::UnknownTeam(second()),
         Some("keys") => StoreError::KeysChanged,
+        Some("author") => StoreError::AuthorChanged,
         Some("dataset") => StoreError::Unavailable("the store holds another dataset than it did".into()),
         _ => StoreError::Corrupt("a script's reply".into()),
     }

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Committed, Store, StoreError, refused};
-use crate::account::AccountId;
+use super::{Author, Committed, Store, StoreError, refused};
 use crate::audit::Event;
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName};
@@ -42,7 +41,7 @@ pub struct NamedChange<'a> {
     /// The new definition. `None`: deleted.
     pub after: Option<String>,
     /// Who does it.
-    pub actor: AccountId,
+    pub author: Author,
     /// The act.
     pub event: &'a Event,
 }
@@ -76,6 +75,11 @@ fn split(text: &str) -> Option<(Epoch, &str)> {
     Some((version.parse().ok()?, body))
 }
 
+/// The epoch of a stored definition.
+pub(super) fn version(text: &str) -> Option<Epoch> {
+    Some(split(text)?.0)
+}
+
 /// The grants of a stored definition.
 pub(super) fn grants(text: &str) -> Option<BTreeSet<Grant>> {
     Some(serde_json::from_str::<RoleDefinition>(split(text)?.1).ok()?.permissions)
@@ -104,6 +108,7 @@ impl Store {
         };
         let plan = json!({
             "dataset": self.dataset_id().await?,
+            "author": change.author.plan(),
             "kind": kind,
             "name": change.name,
             "expect": change.before.map(|version| version.to_string()).unwrap_or_default(),
@@ -118,7 +123,9 @@ impl Store {
             .key(self.schema.act_heads())
             .key(definitions)
             .key(references)
-            .key(self.schema.acts_of(change.actor))
+            .key(self.schema.acts_of(change.author.id))
+            .key(self.schema.state(change.author.id))
+            .key(self.schema.roles())
             .arg(plan.to_string())
             .arg(change.after.as_deref().unwrap_or_default())
             .arg(change.event.to_line())

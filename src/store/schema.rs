@@ -13,7 +13,7 @@
 //! | `{P}:list` | sorted set | usernames, in their order | until deletion |
 //! | `{P}:roles`, `{P}:teams` | hash | name → `EPOCH {definition}` | until deletion |
 //! | `{P}:role_refs`, `{P}:team_refs` | hash | name → how many accounts name it | until deletion |
-//! | `{P}:admins` | sorted set | account id → when its token expires, of active admins | until it is none |
+//! | `{P}:admins` | sorted set | account id → when its token expires (0: it has none), of active admins | until it is none |
 //! | `{P}:overlaps` | sorted set | account id → end of its previous token | until the end |
 //! | `{P}:live:KID` | sorted set | `ACCOUNT:GENERATION` → expiry, of living tokens that the key signed | until dead |
 //! | `{P}:keyring` | hash | `version`, `document`: sealed, see [`crate::keyring`] | for ever |

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Store, StoreError, roles};
 use crate::account::{AccountId, Versioned};
 use crate::name::RoleName;
-use crate::verify::Snapshot;
+use crate::verify::{AsOf, Snapshot};
 
 impl Store {
     /// Whether a verification could be decided now.
@@ -34,18 +34,22 @@ impl Store {
         if *dataset != self.dataset_id().await? {
             return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
         }
-        let record = match state.as_str() {
+        let found = match state.as_str() {
             "" => None,
-            text => Some(Versioned::parse(text).map_err(|error| StoreError::Corrupt(error.0))?.record),
+            text => Some(Versioned::parse(text).map_err(|error| StoreError::Corrupt(error.0))?),
         };
+        let mut as_of =
+            AsOf { record: found.as_ref().map(|found| found.version).unwrap_or_default(), ..AsOf::default() };
         let mut definitions = BTreeMap::new();
         for pair in roles.chunks_exact(2) {
             let [name, text] = pair else { continue };
             let name: RoleName = name.parse().map_err(|_| corrupt("a role's name"))?;
+            as_of.roles.insert(name.clone(), roles::version(text).ok_or_else(|| corrupt("a role"))?);
             definitions.insert(name, roles::grants(text).ok_or_else(|| corrupt("a role"))?);
         }
         Ok(Snapshot {
-            record,
+            record: found.map(|found| found.record),
+            as_of,
             roles: definitions,
             keys_version: keys_version.parse().map_err(|_| corrupt("the keyring's version"))?,
         })

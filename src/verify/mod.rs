@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use demand::{Demand, Presenter, Proof};
 pub use keyset::{KeySet, KeyState, KnownKey};
 pub use reason::{Reason, Refusal};
-pub use source::{Snapshot, Source, Unavailable};
+pub use source::{AsOf, Snapshot, Source, Unavailable};
 pub use verified::{Holder, Verified};
 
 use crate::account::{AccountState, Audience, Binding, StateRecord};
@@ -96,7 +96,7 @@ impl<C: Clock + ?Sized> Verifier<C> {
         }
         let powers = snapshot.powers();
         let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
-        let verified = Verified::new(holder, &claims, state.clone(), powers);
+        let verified = Verified::new(holder, &claims, state.clone(), powers, snapshot.as_of.clone());
         if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
     }
 
@@ -144,6 +144,15 @@ impl<C: Clock + ?Sized> Verifier<C> {
             // A generation above the newest can only come of a store that lost changes: then nothing newer exists.
             let newer = state.token_id.is_some() && claims.generation <= state.generation;
             return Some(if newer { Reason::Superseded } else { Reason::Revoked });
+        }
+        // The account may have been narrowed since the token was issued.
+        let default = self.issuers.first();
+        let named = |wanted: &Audience| match state.audiences.as_slice() {
+            [] => default.is_some_and(|own| own == wanted.as_str()),
+            some => some.contains(wanted),
+        };
+        if demand.audience.as_ref().is_some_and(|wanted| !named(wanted)) {
+            return Some(Reason::WrongAudience);
         }
         if !bound_as_presented(claims.confirmation.as_ref(), state.binding.as_ref(), &demand.presenter) {
             return Some(Reason::BindingMismatch);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::KeySet;
 use crate::account::{AccountId, StateRecord};
+use crate::epoch::Epoch;
 use crate::name::RoleName;
 use crate::permission::{Grant, Powers};
 
@@ -11,6 +12,15 @@ use crate::permission::{Grant, Powers};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the state can't be known right now")]
 pub struct Unavailable;
+
+/// Which moment a decision was about: acts that rest on it are carried out only while nothing of it has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AsOf {
+    /// The epoch of the account's last change.
+    pub record: Epoch,
+    /// The epochs of the last changes of the roles that it has.
+    pub roles: BTreeMap<RoleName, Epoch>,
+}
 
 /// All that one decision consults, of one moment.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +31,8 @@ pub struct Snapshot {
     pub roles: BTreeMap<RoleName, std::collections::BTreeSet<Grant>>,
     /// The version of the key set at that moment.
     pub keys_version: u64,
+    /// That moment.
+    pub as_of: AsOf,
 }
 
 impl Snapshot {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::AsOf;
 use crate::account::{AccountId, AccountState, Audience};
 use crate::name::{RoleName, TeamName, Username};
 use crate::permission::Powers;
@@ -42,6 +43,7 @@ pub struct Verified {
     holder: Holder,
     state: AccountState,
     powers: Powers,
+    as_of: AsOf,
     issuer: String,
     audiences: Vec<Audience>,
     issued_at: i64,
@@ -49,11 +51,12 @@ pub struct Verified {
 }
 
 impl Verified {
-    pub(super) fn new(holder: Holder, claims: &Claims, state: AccountState, powers: Powers) -> Self {
+    pub(super) fn new(holder: Holder, claims: &Claims, state: AccountState, powers: Powers, as_of: AsOf) -> Self {
         Self {
             holder,
             state,
             powers,
+            as_of,
             issuer: claims.issuer.clone(),
             audiences: claims.audiences.clone(),
             issued_at: claims.issued_at,
@@ -89,6 +92,11 @@ impl Verified {
     /// What it may do now.
     pub fn powers(&self) -> &Powers {
         &self.powers
+    }
+
+    /// The moment that all this is about.
+    pub fn as_of(&self) -> &AsOf {
+        &self.as_of
     }
 
     /// `iss`.

@@ -77,10 +77,11 @@ async fn play(steps: Vec<Step>, deleted_at_the_end: bool) {
             Step::RevokeByHolder(index) => {
                 let token = index.index(tokens.len());
                 app.nobody().form("/oauth2/revoke", &format!("token={}", tokens[token]), 200).await;
-                if model.verdict(token) == "allowed" {
-                    if model.current == Some(token) {
-                        model.current = None;
-                    }
+                // A disabled account's token would be good again once it is enabled: it ends all the same.
+                let overlapping = model.previous.is_some_and(|(previous, end)| previous == token && model.now < end);
+                if model.current == Some(token) {
+                    (model.current, model.previous) = (None, None);
+                } else if overlapping {
                     model.previous = None;
                 }
             }

@@ -2,10 +2,10 @@
 -- One change of one account: all of it or nothing. Everything is checked before anything is written.
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 names  6 list  7 roles  8 teams  9 role references  10 team references
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
---       17 keyring  18… live tokens of a key, as named in the plan by their place
+--       17 keyring  18 state of the author (or 13 again)  19… live tokens of a key, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
--- plan {dataset, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
---       admin = expiry or 0, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
+-- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
+--       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
 --       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, sequence}
 -- reply {'ok', epoch} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
@@ -13,6 +13,26 @@ local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
 
 if redis.call('HGET', meta, 'dataset') ~= plan.dataset then
   return { 'dataset' }
+end
+-- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
+if plan.author then
+  local author = redis.call('GET', KEYS[18]) or ''
+  local space = string.find(author, ' ', 1, true)
+  if not space or string.sub(author, 1, space - 1) ~= plan.author.record then
+    return { 'author' }
+  end
+  local record = cjson.decode(string.sub(author, space + 1))
+  local names = { record.r }
+  for _, role in pairs(record.m or {}) do
+    names[#names + 1] = role
+  end
+  for _, role in ipairs(names) do
+    local definition = redis.call('HGET', KEYS[7], role)
+    local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1)
+    if version ~= plan.author.roles[role] then
+      return { 'author' }
+    end
+  end
 end
 -- A token must not be signed by a key that was revoked or retired meanwhile.
 if plan.keys_version ~= false and tonumber(redis.call('HGET', KEYS[17], 'version') or '0') ~= plan.keys_version then
@@ -46,8 +66,11 @@ for _, team in ipairs(plan.need_teams) do
     return { 'unknown_team', team }
   end
 end
--- The last active admin stays: whoever is one now, and would not be one after this, must not be the only one.
-local admin_until = tonumber(redis.call('ZSCORE', KEYS[11], plan.id) or '0')
+-- The last active admin stays: whoever is one, or is one with a living token, must not be the only one who then is not.
+local admin_until = tonumber(redis.call('ZSCORE', KEYS[11], plan.id) or '-1')
+if admin_until >= 0 and not plan.able and redis.call('ZCARD', KEYS[11]) <= 1 then
+  return { 'last_admin' }
+end
 if admin_until > plan.now and plan.admin <= plan.now
   and redis.call('ZCOUNT', KEYS[11], '(' .. plan.now, '+inf') <= 1 then
   return { 'last_admin' }
@@ -69,7 +92,7 @@ elseif plan.deleted then
   -- The name stays taken for as long as the activity is kept.
   redis.call('ZREM', KEYS[6], plan.username)
 end
-if plan.admin > 0 then
+if plan.able then
   redis.call('ZADD', KEYS[11], plan.admin, plan.id)
 else
   redis.call('ZREM', KEYS[11], plan.id)
@@ -86,10 +109,10 @@ for team, by in pairs(plan.teams) do
   redis.call('HINCRBY', KEYS[10], team, by)
 end
 for _, token in ipairs(plan.remove) do
-  redis.call('ZREM', KEYS[17 + token[1]], token[2])
+  redis.call('ZREM', KEYS[18 + token[1]], token[2])
 end
 for _, token in ipairs(plan.add) do
-  redis.call('ZADD', KEYS[17 + token[1]], token[3], token[2])
+  redis.call('ZADD', KEYS[18 + token[1]], token[3], token[2])
 end
 -- A1: the act and its entry.
 redis.call('XADD', acts, 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[4])

@@ -1,12 +1,32 @@
 #!lua
 -- One change of one role or team.
--- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the actor
+-- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
--- plan {dataset, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
+-- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
 -- reply {'ok', epoch} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 if redis.call('HGET', KEYS[1], 'dataset') ~= plan.dataset then
   return { 'dataset' }
+end
+-- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
+if plan.author then
+  local author = redis.call('GET', KEYS[8]) or ''
+  local space = string.find(author, ' ', 1, true)
+  if not space or string.sub(author, 1, space - 1) ~= plan.author.record then
+    return { 'author' }
+  end
+  local record = cjson.decode(string.sub(author, space + 1))
+  local names = { record.r }
+  for _, role in pairs(record.m or {}) do
+    names[#names + 1] = role
+  end
+  for _, role in ipairs(names) do
+    local definition = redis.call('HGET', KEYS[9], role)
+    local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1)
+    if version ~= plan.author.roles[role] then
+      return { 'author' }
+    end
+  end
 end
 local definition = redis.call('HGET', KEYS[5], plan.name)
 local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1) or ''

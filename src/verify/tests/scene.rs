@@ -102,7 +102,7 @@ impl Scene {
             status: Status::Active,
             role: "deployer".parse().unwrap(),
             teams: BTreeMap::from([("payments".parse().unwrap(), "releaser".parse().unwrap())]),
-            audiences: vec![],
+            audiences: claims.audiences.clone(),
             allowed_networks: vec![],
             binding: None,
             previous: None,
@@ -112,6 +112,7 @@ impl Scene {
             record: Some(StateRecord::Live(state)),
             roles: roles.map(|(role, grant)| (role.parse().unwrap(), [grant.parse().unwrap()].into())).into(),
             keys_version: 1,
+            ..Snapshot::default()
         };
         let mut scene = Self {
             clock: Arc::new(ManualClock::at(start)),
