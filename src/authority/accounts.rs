@@ -1,6 +1,7 @@
 //! Accounts: create, read, change, delete.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
@@ -282,8 +283,21 @@ impl Authority {
         if let Some(call) = by.call() {
             call.record().committed = true;
         }
+        self.used_by(by);
         self.metrics.acts.inc();
         Ok(committed)
+    }
+
+    /// An act is a use of the token that it was done with. The answer does not wait for that being noted.
+    pub(super) fn used_by(&self, by: By<'_>) {
+        let By::Somebody(act) = by else { return };
+        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        let (account, token) = (act.actor.account(), act.actor.holder().token_id);
+        tokio::spawn(async move {
+            if let Err(error) = store.note_use(account, token, now).await {
+                tracing::debug!(%error, "the use of a token was not noted");
+            }
+        });
     }
 
     /// The number of an event that was not committed goes to another one.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::call::By;
 use super::{Act, Authority, Error, Receipt};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
@@ -131,6 +132,7 @@ impl Authority {
             (Err(error), _) => return Err(self.not_committed(change.event, error.into())),
         };
         act.call.record().committed = true;
+        self.used_by(By::Somebody(act));
         self.metrics.acts.inc();
         Ok(self.receipt(committed, None))
     }
