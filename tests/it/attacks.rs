@@ -157,3 +157,56 @@ async fn the_description_is_one_that_generators_take() {
     }
     assert!(ids.len() >= 20);
 }
+
+#[tokio::test]
+async fn whoever_is_stopped_while_his_request_is_under_way_does_nothing_any_more() {
+    let app = App::start().await;
+    let body = json!({ "username": "mallory", "role": "admin", "valid_for_months": 12 });
+    let mallory = app.create(body).await;
+    for (round, stop) in ["delete", "disable", "revoke", "demote"].into_iter().enumerate() {
+        let mallory = if round == 0 {
+            mallory.clone()
+        } else {
+            app.create(json!({ "username": format!("mallory-{round}"), "role": "admin", "valid_for_months": 12 })).await
+        };
+        let (begun, wait) = tokio::sync::oneshot::channel();
+        let (go_on, held) = tokio::sync::oneshot::channel::<()>();
+        let new =
+            json!({ "username": format!("backdoor-{round}"), "role": "admin", "valid_for_months": 12 }).to_string();
+        // The body is asked for once its sender was let in.
+        let rest = futures_util::stream::once(async move {
+            begun.send(()).unwrap();
+            held.await.unwrap();
+            Ok::<_, std::convert::Infallible>(new)
+        });
+        let request = mallory
+            .request("POST", "/api/v1/accounts")
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from_stream(rest))
+            .unwrap();
+        let client = app.client.clone();
+        let under_way = tokio::spawn(async move { client.answer(request).await });
+        wait.await.unwrap();
+        let path = format!("/accounts/{}", mallory.id);
+        let admin = app.admin();
+        match stop {
+            "delete" => admin.delete(&path, 200).await,
+            "disable" => admin.patch(&path, json!({ "status": "disabled" }), 200).await,
+            "revoke" => admin.delete(&format!("{path}/token"), 200).await,
+            _ => admin.patch(&path, json!({ "role": "auditor" }), 200).await,
+        };
+        go_on.send(()).unwrap();
+        assert_eq!(under_way.await.unwrap().expect(409).reason(), "conflict", "{stop}");
+        admin.get(&format!("/accounts/backdoor-{round}"), 404).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_only_acts_uses_his_token_too() {
+    let app = App::start().await;
+    let ci = app.account("ci", &["roles:write"]).await;
+    assert!(app.look("ci").await["token"]["last_used_at"].is_null());
+    ci.put("/teams/payments", json!({}), 201).await;
+    crate::app::eventually("the use is noted", || async { !app.look("ci").await["token"]["last_used_at"].is_null() })
+        .await;
+}
