@@ -4,6 +4,7 @@ mod accounts;
 mod activity;
 mod bootstrap;
 mod call;
+mod checks;
 mod error;
 mod guessing;
 mod keys;

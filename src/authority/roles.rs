@@ -145,5 +145,5 @@ impl Authority {
 }
 
 fn may_dispose(act: &Act, of: &Powers) -> Result<(), Error> {
-    super::accounts::may_grant(act.actor.powers(), of)
+    super::checks::may_grant(act.actor.powers(), of)
 }
