@@ -12,9 +12,9 @@ use crate::config::{SecretSource, read_private};
 use crate::keyring::{KeyringError, Keys, MasterKey};
 use crate::name::Username;
 use crate::permission::ADMIN;
-use crate::store::{AccountChange, Dataset, Profile, Store, StoreError};
+use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
 use crate::token::Algorithm;
-use crate::verify::{Demand, Presenter, Verifier};
+use crate::verify::{Demand, Presenter, Reason, Verifier};
 
 /// Why an authority does not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -94,26 +94,24 @@ impl Startup {
     async fn meet(&self) -> Result<Dataset, BootstrapError> {
         let new_id = uuid_v7(self.clock.now()).to_string();
         let former = &self.settings.also_accept_issuers;
-        let met = self.store.meet(&new_id, self.issuer.as_deref(), former).await;
-        let met = match met {
-            // A dataset keeps the issuer that it was given by its first start, whatever port the next one has.
-            Ok(dataset) if dataset.issuer.is_empty() => {
-                match self.store.meet(&new_id, Some(&self.default_issuer), former).await {
-                    // Another process was faster; nobody asked for ours.
-                    Err(Ok(_)) => self.store.meet(&new_id, None, former).await,
-                    met => met,
-                }
-            }
-            other => other,
-        };
+        // A dataset keeps the issuer that it was given by its first start, whatever port the next one has.
+        let met = self.store.meet(&new_id, self.issuer.as_deref(), &self.default_issuer, former).await;
         met.map_err(|error| match error {
-            Ok(other) => BootstrapError::Refused(format!(
+            MeetError::Issuer(other) => BootstrapError::Refused(format!(
                 "this dataset's issuer is {other}, and every token says so. To go on with it, leave --issuer out. \
                  To move to {}, add also_accept_issuers = [\"{other}\"] to the configuration: tokens of both are then accepted, \
                  and new ones come from the new issuer",
                 self.issuer.as_deref().unwrap_or(&self.default_issuer)
             )),
-            Err(error) => BootstrapError::Store(error),
+            MeetError::Dataset { expected, found: None } => BootstrapError::Refused(format!(
+                "the store is empty, but this data directory belongs to dataset {expected}: restore the store, or start with \
+                 a fresh --data-dir. Nothing was written"
+            )),
+            MeetError::Dataset { expected, found: Some(found) } => BootstrapError::Refused(format!(
+                "the store holds dataset {found}, but this data directory belongs to dataset {expected}: give the store that \
+                 it belongs to, or start with a fresh --data-dir. Nothing was written"
+            )),
+            MeetError::Store(error) => BootstrapError::Store(error),
         })
     }
 
@@ -133,8 +131,17 @@ impl Startup {
             let master = MasterKey::generate().map_err(|error| refused(error.to_string()))?;
             return match master.write_new(path) {
                 Ok(()) => Ok(master),
-                // Another process on this machine was faster.
-                Err(_) if path.exists() => read_master_key(path),
+                // Another process on this machine was faster; where files can't be linked, it may still be writing.
+                Err(_) if path.exists() => {
+                    let mut tries = 0;
+                    loop {
+                        match read_master_key(path) {
+                            Err(_) if tries < 20 => tries += 1,
+                            read => return read,
+                        }
+                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    }
+                }
                 Err(error) => Err(refused(error.to_string())),
             };
         }
@@ -159,6 +166,34 @@ impl Startup {
     }
 }
 
+/// What has become of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is somebody's.
+    Good,
+    /// It is nobody's, and never will be again.
+    Dead,
+    /// The store can't say now.
+    Unknown,
+    /// It is not good now, and may become so: after a change of the clock, of the configuration, of its account.
+    Dormant(Reason),
+}
+
+impl Fate {
+    fn of(refusal: Reason) -> Self {
+        match refusal {
+            Reason::UnknownAccount
+            | Reason::Superseded
+            | Reason::Revoked
+            | Reason::BadSignature
+            | Reason::UnknownKey
+            | Reason::Malformed => Self::Dead,
+            Reason::StoreUnavailable => Self::Unknown,
+            other => Self::Dormant(other),
+        }
+    }
+}
+
 fn read_master_key(path: &Path) -> Result<MasterKey, BootstrapError> {
     let bytes = read_private(path).map_err(|error| BootstrapError::Refused(error.to_string()))?;
     let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
@@ -172,10 +207,13 @@ impl Authority {
         if allowed.contains(&12) { 12 } else { allowed.last().copied().unwrap_or(12) }
     }
 
-    /// Whether this is the current token of somebody, for whatever audience.
-    pub async fn is_current_token(&self, token: &str) -> bool {
+    /// What has become of a token, for whatever audience.
+    pub async fn fate_of(&self, token: &str) -> Fate {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
-        self.verifier.verify(self, token, &demand).await.is_ok()
+        match self.verifier.verify(self, token, &demand).await {
+            Ok(_) => Fate::Good,
+            Err(refusal) => Fate::of(refusal.reason),
+        }
     }
 
     /// Makes the first admin of an empty dataset and hands its token over to `keep`, before anything is committed: a token

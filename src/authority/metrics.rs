@@ -38,6 +38,8 @@ pub struct Metrics {
     pub audit_waiting: Gauge,
     /// Events written.
     pub audit_written: Counter,
+    /// Tries to write events that failed.
+    pub audit_failures: Counter,
     /// Calls refused because events could not be taken.
     pub audit_refused: Counter,
     /// Open connections.
@@ -59,6 +61,7 @@ impl Metrics {
             acts: Counter::default(),
             audit_waiting: Gauge::default(),
             audit_written: Counter::default(),
+            audit_failures: Counter::default(),
             audit_refused: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
@@ -71,6 +74,11 @@ impl Metrics {
         registry.register("acts", "Administrative acts committed", metrics.acts.clone());
         registry.register("audit_waiting_events", "Events not yet written to the store", metrics.audit_waiting.clone());
         registry.register("audit_written_events", "Events written to the store", metrics.audit_written.clone());
+        registry.register(
+            "audit_write_failures",
+            "Failed tries to write events to the store",
+            metrics.audit_failures.clone(),
+        );
         registry.register(
             "audit_refused_calls",
             "Calls refused because their event could not be taken",

@@ -17,6 +17,9 @@ const BATCH: usize = 256;
 /// How long a batch waits for more.
 const GATHER: Duration = Duration::from_millis(10);
 
+/// How often it is said that events wait.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// The queue is full: the store has been away for long. A call that can't be recorded is not answered.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the audit can't take further events")]
@@ -123,6 +126,7 @@ impl Writer {
             }
             let batch = self.batch(events);
             let mut pause = Duration::from_millis(20);
+            let mut told: Option<Instant> = None;
             while let Err(error) = store.append(&batch).await {
                 let over = last_moment.is_some_and(|moment| Instant::now() >= moment);
                 if over {
@@ -130,7 +134,12 @@ impl Writer {
                     tracing::error!(left, %error, "events of the audit could not be written before the end");
                     return left;
                 }
-                tracing::debug!(%error, "a batch of the audit waits for the store");
+                self.recorder.metrics.audit_failures.inc();
+                if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                    told = Some(Instant::now());
+                    let waiting = batch.count + self.events.len();
+                    tracing::warn!(waiting, %error, "events of the audit wait for the store");
+                }
                 tokio::select! {
                     () = stop.cancelled(), if last_moment.is_none() => {
                         last_moment = Some(Instant::now() + grace);

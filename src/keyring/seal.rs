@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
@@ -56,21 +56,31 @@ impl MasterKey {
         Ok(Self(Zeroizing::new(key)))
     }
 
-    /// Writes it to a new file that only its owner can read; never over another.
+    /// Writes it to a new file that only its owner can read; never over another. The file is there whole or not at all.
     pub fn write_new(&self, path: &Path) -> Result<(), MasterKeyError> {
-        let failed = |error| MasterKeyError::Write(path.display().to_string(), error);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
-            fs::set_permissions(parent, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+        self.try_write_new(path).map_err(|error| MasterKeyError::Write(path.display().to_string(), error))
+    }
+
+    fn try_write_new(&self, path: &Path) -> std::io::Result<()> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !directory.is_dir() {
+            // What is there already is somebody's, with the mode that he gave it.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
-        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice()));
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        writeln!(file, "{}", text.as_str()).and_then(|()| file.sync_all()).map_err(failed)?;
-        if let Some(parent) = path.parent() {
-            // The key must be on disk before anything is sealed under it.
-            fs::File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        }
-        Ok(())
+        let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
+        let random = random::<8>().map_err(std::io::Error::other)?;
+        let beside = directory.join(format!(".{name}.{:016x}", u64::from_be_bytes(random)));
+        let text = Zeroizing::new(format!("{}\n", Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice())).as_str()));
+        // Unlike a renaming, linking replaces nothing.
+        let written = create(&beside, &text).and_then(|()| match fs::hard_link(&beside, path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists && !path.exists() => create(path, &text),
+            linked => linked,
+        });
+        // What failed is reported; a file that can't be removed either changes nothing about that.
+        let _ = fs::remove_file(&beside);
+        written?;
+        // The key must be on disk before anything is sealed under it.
+        fs::File::open(directory)?.sync_all()
     }
 
     fn key(&self) -> Result<RandomizedNonceKey, SealError> {
@@ -103,12 +113,20 @@ impl MasterKey {
     }
 }
 
+fn create(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 fn associated(dataset: &str, version: u64) -> Vec<u8> {
     format!("countermark keyring 1\n{dataset}\n{version}").into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -144,5 +162,32 @@ mod tests {
         for bad in ["", "abc", &"A".repeat(44), &"*".repeat(43)] {
             assert!(MasterKey::parse(bad).is_err());
         }
+    }
+
+    #[test]
+    fn k7_a_directory_that_is_there_keeps_its_mode_and_nothing_is_left_beside_the_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let key = MasterKey::generate().unwrap();
+        key.write_new(&directory.path().join("master.key")).unwrap();
+        assert!(key.write_new(&directory.path().join("master.key")).is_err());
+        key.write_new(&directory.path().join("a/b/master.key")).unwrap();
+        assert_eq!(mode(directory.path()), 0o755);
+        assert_eq!((mode(&directory.path().join("a")), mode(&directory.path().join("a/b"))), (0o700, 0o700));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn k7_of_those_who_make_a_master_key_at_once_one_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("master.key");
+        let made = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| MasterKey::generate().unwrap().write_new(&path).is_ok())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).filter(|made| *made).count()
+        });
+        assert_eq!(made, 1);
+        MasterKey::parse(&fs::read_to_string(&path).unwrap()).unwrap();
     }
 }

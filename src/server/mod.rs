@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use recover::recover;
 
-use crate::authority::{Authority, BootstrapError, Error, Metrics, Upkeep, Writer};
+use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
 use crate::config::{Config, Overrides};
 use crate::http::Edge;
@@ -99,10 +99,21 @@ async fn run(config: Config) -> Result<(), ServeError> {
     }
     let operations_listener = Listener::bind(&config.operations_listen).await.map_err(ServeError::of)?;
 
-    let (private, target) = setup::store(&config, &data_dir).await?;
-    if let Err(error) = Store::probe(&target).await {
+    // A private Redis may have much to read before it answers; dropped meanwhile, it is told to end.
+    let (private, target) = tokio::select! {
+        store = setup::store(&config, &data_dir) => store?,
+        () = signals.received() => {
+            tracing::info!("stopped before the store was there");
+            return Ok(());
+        }
+    };
+    let probed = tokio::select! {
+        probed = Store::probe(&target) => probed.map(|_| true),
+        () = signals.received() => Ok(false),
+    };
+    if !matches!(probed, Ok(true)) {
         stop_private(private).await;
-        return Err(ServeError::of(error));
+        return probed.map(|_| ()).map_err(ServeError::of);
     }
     let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
     let metrics = Arc::new(Metrics::new());
@@ -219,7 +230,6 @@ impl Running {
         let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
         let upkeep = Upkeep::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
         let upkeep = tokio::spawn(upkeep.run(self.retire.clone()));
-        self.meet_again(&authority).await;
         let _ = upkeep.await;
         let _ = filling.await;
         flushed.cancel();
@@ -229,13 +239,30 @@ impl Running {
 
     /// `None`: it retired before the store came.
     async fn begin(&self) -> Result<Option<(Authority, Writer)>, ServeError> {
+        // A store that has lost its data must not be taken for a new one: its tokens and the admin's are out there.
+        let path = self.data_dir.path().join("dataset");
+        let failed = |error: std::io::Error| ServeError(format!("{}: {error}", path.display()));
+        let belongs_to = match std::fs::read_to_string(&path) {
+            Ok(id) => Some(id.trim_end().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(id) = &belongs_to {
+            self.store.expect_dataset(id);
+        }
         loop {
             tokio::select! {
                 () = self.retire.cancelled() => return Ok(None),
                 () = self.store.connected() => {}
             }
             match setup::startup(self).run().await {
-                Ok(begun) => return Ok(Some(begun)),
+                Ok(begun) => {
+                    if belongs_to.is_none() {
+                        let id = self.store.dataset_id().await.map_err(ServeError::of)?;
+                        crate::durable::write(&path, format!("{id}\n").as_bytes(), 0o644).map_err(failed)?;
+                    }
+                    return Ok(Some(begun));
+                }
                 Err(BootstrapError::Refused(why)) => return Err(ServeError(why)),
                 Err(BootstrapError::Store(error)) => {
                     tracing::warn!(%error, "the store could not be met; trying again");
@@ -278,31 +305,22 @@ impl Running {
             std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
         } else if fresh.exists() {
             // Another process was faster, or this one died in between: then it is nobody's token, or it is his.
-            if authority.is_current_token(token_in(&fresh).as_str()).await {
-                std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
-                return Ok(Ok(true));
+            match authority.fate_of(token_in(&fresh)?.as_str()).await {
+                Fate::Good => {
+                    std::fs::rename(&fresh, &path)
+                        .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
+                    return Ok(Ok(true));
+                }
+                Fate::Dead => drop(std::fs::remove_file(&fresh)),
+                Fate::Unknown => return Ok(Err(Error::Unavailable("a token could not be looked up".into()))),
+                Fate::Dormant(reason) => tracing::warn!(
+                    file = %fresh.display(),
+                    reason = reason.as_str(),
+                    "the token in this file is not good now; it may be the only copy of the first admin's, and is kept"
+                ),
             }
-            let _ = std::fs::remove_file(&fresh);
         }
         Ok(Ok(created))
-    }
-
-    /// F6: whoever answers after a reconnect may be another server, whose epochs are another term's.
-    async fn meet_again(&self, authority: &Authority) {
-        let mut connections = self.store.connections();
-        connections.mark_unchanged();
-        loop {
-            tokio::select! {
-                () = self.retire.cancelled() => return,
-                changed = connections.changed() => if changed.is_err() { return self.retire.cancelled().await },
-            }
-            let met = self.store.meet("", Some(authority.issuer()), &self.config.also_accept_issuers).await;
-            match met {
-                Ok(dataset) => tracing::info!(epoch = %dataset.epoch, "met the store again"),
-                Err(Ok(issuer)) => tracing::error!(issuer, "the dataset has another issuer now"),
-                Err(Err(error)) => tracing::error!(%error, "the store could not be met again"),
-            }
-        }
     }
 
     fn write_serve_json(&self, issuer: &str) -> Result<(), ServeError> {
@@ -319,8 +337,11 @@ impl Running {
     }
 }
 
-fn token_in(path: &std::path::Path) -> zeroize::Zeroizing<String> {
-    zeroize::Zeroizing::new(std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned())
+fn token_in(path: &std::path::Path) -> Result<zeroize::Zeroizing<String>, ServeError> {
+    let text = zeroize::Zeroizing::new(
+        std::fs::read_to_string(path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?,
+    );
+    Ok(zeroize::Zeroizing::new(text.trim_end().to_owned()))
 }
 
 async fn count_connections(connections: Arc<Connections>, metrics: Arc<Metrics>, stop: CancellationToken) {

@@ -103,16 +103,44 @@ async fn issue(
         BootstrapError::Refused(why) => ServeError(why),
         BootstrapError::Store(error) => ServeError::of(error),
     })?;
-    let fresh = out.with_extension("new");
-    // A place that can't be written to must be found out before the old token dies.
-    crate::durable::write(&fresh, b"", 0o600).map_err(|error| ServeError(format!("{}: {error}", fresh.display())))?;
-    let issued = crate::authority::recover(&authority, username, months).await.map_err(|error| match error {
-        crate::authority::Error::Invalid(errors) => {
-            ServeError(errors.iter().map(|error| error.message.clone()).collect::<Vec<_>>().join("; "))
-        }
-        other => ServeError::of(other),
-    });
-    let _ = std::fs::remove_file(&fresh);
-    crate::durable::write(out, format!("{}\n", issued?.token).as_bytes(), 0o600)
-        .map_err(|error| ServeError(format!("{}: {error}", out.display())))
+    let fresh = beside(out);
+    let mut unwritten = None;
+    let issued = crate::authority::recover(&authority, username, months, |token| {
+        crate::durable::write(&fresh, format!("{token}\n").as_bytes(), 0o600).inspect_err(|error| {
+            unwritten = Some(ServeError(format!("{}: {error}; nothing was changed", fresh.display())));
+        })
+    })
+    .await;
+    match issued {
+        Ok(_) => std::fs::rename(&fresh, out).map_err(|error| {
+            ServeError(format!(
+                "the new token lies in {}; it could not be moved to {}: {error}",
+                fresh.display(),
+                out.display()
+            ))
+        }),
+        Err(error) => Err(match (unwritten, error) {
+            (Some(unwritten), _) => unwritten,
+            (None, error @ crate::authority::Error::Uncertain(_)) => {
+                ServeError(format!("{error}. If it was made, the new token is the one in {}", fresh.display()))
+            }
+            (None, error) => {
+                // Nobody's token, and it may not even have been written.
+                let _ = std::fs::remove_file(&fresh);
+                match error {
+                    crate::authority::Error::Invalid(errors) => {
+                        ServeError(errors.iter().map(|error| error.message.clone()).collect::<Vec<_>>().join("; "))
+                    }
+                    other => ServeError::of(other),
+                }
+            }
+        }),
+    }
+}
+
+/// `NAME.new`, whatever the name: another ending of it may be somebody else's file.
+fn beside(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::link::Link;
 use super::{Committed, Store, StoreError, refused};
 use crate::account::{
     Account, AccountId, AccountState, Kind, PreviousToken, StateRecord, TokenFacts, Tombstone, Versioned,
@@ -338,6 +339,15 @@ impl Store {
 
     /// The accounts of these ids, in their order; those that aren't there, or no longer, are `None`.
     pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<StoredAccount>>, StoreError> {
+        self.accounts_by(&self.shared, ids).await?.into_iter().collect()
+    }
+
+    /// The same over this link, and each with what is wrong with it alone.
+    async fn accounts_by(
+        &self,
+        link: &Link,
+        ids: &[AccountId],
+    ) -> Result<Vec<Result<Option<StoredAccount>, StoreError>>, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -346,20 +356,22 @@ impl Store {
         pipeline
             .cmd("MGET")
             .arg(ids.iter().flat_map(|id| [self.schema.state(*id), self.schema.profile(*id)]).collect::<Vec<_>>());
-        let (texts,): (Vec<Option<String>>,) = self.pipeline(&self.shared, &pipeline).await?;
+        let (texts,): (Vec<Option<String>>,) = self.pipeline(link, &pipeline).await?;
         let mut pipeline = redis::pipe();
         for id in ids {
             pipeline.cmd("HGETALL").arg(self.schema.usage(*id));
         }
-        let uses: Vec<HashMap<String, String>> = self.pipeline(&self.shared, &pipeline).await?;
-        ids.iter()
+        let uses: Vec<HashMap<String, String>> = self.pipeline(link, &pipeline).await?;
+        let accounts = ids
+            .iter()
             .zip(texts.chunks_exact(2))
             .zip(uses)
             .map(|((id, texts), used)| match texts {
                 [Some(state), Some(profile)] => stored(*id, state, profile, &used).map(Some),
                 _ => Ok(None),
             })
-            .collect()
+            .collect();
+        Ok(accounts)
     }
 
     /// Accounts after a username, in the order of usernames: those that pass, up to the limit. Looks at 10,000 at the
@@ -384,15 +396,23 @@ impl Store {
                 .arg("LIMIT")
                 .arg(0)
                 .arg(CHUNK);
-            let names: Vec<String> = self.query(&self.shared, command).await?;
+            let names: Vec<String> = self.query(&self.reads, command).await?;
             if names.is_empty() {
                 return Ok(page);
             }
             let mut command = redis::cmd("HMGET");
             command.arg(self.schema.names()).arg(&names);
-            let ids: Vec<Option<String>> = self.query(&self.shared, command).await?;
+            let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
             let ids: Vec<AccountId> = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
-            for account in self.accounts(&ids).await?.into_iter().flatten() {
+            for account in self.accounts_by(&self.reads, &ids).await? {
+                let account = match account {
+                    Ok(Some(account)) => account,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::error!(%error, "an unreadable account is left out of a list");
+                        continue;
+                    }
+                };
                 if page.accounts.len() == limit {
                     page.next = page.accounts.last().map(|last| last.state.username.to_string());
                     return Ok(page);

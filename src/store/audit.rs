@@ -84,17 +84,23 @@ impl AuditCursor {
     /// Reads what [`AuditCursor::encode`] wrote.
     pub fn decode(text: &str) -> Option<Self> {
         let cursor: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        // Exactly as Redis writes them: it refuses some of what only looks like one.
         let of_an_entry = |id: &str| {
-            id.split_once('-').is_some_and(|(ms, number)| ms.parse::<u64>().is_ok() && number.parse::<u64>().is_ok())
+            let parts = id.split_once('-').and_then(|(ms, number)| Some((ms.parse().ok()?, number.parse().ok()?)));
+            parts.is_some_and(|(ms, number): (u64, u64)| format!("{ms}-{number}") == id)
         };
-        (cursor.0.len() <= 64 && cursor.0.iter().flatten().all(|(id, _)| of_an_entry(id))).then_some(cursor)
+        // What is exhausted is written so, and nothing else is.
+        let sound = |(id, unread): &(String, usize)| of_an_entry(id) && (id != BEFORE_ALL || *unread == 0);
+        (cursor.0.len() <= 64 && cursor.0.iter().flatten().all(sound)).then_some(cursor)
     }
 }
 
 /// How many events one request may look at.
 const LOOK_AT: usize = 5_000;
-/// Entries read at once from one stream.
+/// Entries read at once from a stream of one event each.
 const CHUNK: usize = 100;
+/// Entries read at once from a shard of the firehose, whose entries are batches.
+const BATCHES: usize = 2;
 /// An entry may be older or younger than its event: clocks differ, and events wait for a store that is away.
 const EARLY_MS: i64 = 60_000;
 const LATE_MS: i64 = 3_600_000;
@@ -104,6 +110,8 @@ const BEFORE_ALL: &str = "0-0";
 
 struct Reader {
     key: String,
+    /// How many entries are read at once.
+    chunk: usize,
     /// The next entry to read is this one (with so many unread lines), or one before it.
     position: Option<(String, usize)>,
     oldest: String,
@@ -123,6 +131,7 @@ impl Reader {
 impl Store {
     /// Writes a batch, once, however often it is repeated.
     pub async fn append(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.met().await?;
         let shard = shard_of(&batch.node);
         let mut script = self.scripts.append.prepare_invoke();
         script
@@ -159,13 +168,15 @@ impl Store {
         cursor: Option<&AuditCursor>,
         limit: usize,
     ) -> Result<(Vec<Event>, Option<AuditCursor>), StoreError> {
+        // Events are many and large: those who read them wait for one another, and nobody else for them.
+        let _turn = self.readers.acquire().await.map_err(|_| StoreError::Unavailable("it is closed".into()))?;
         let keys = match trail {
             Trail::Firehose => {
-                let mut keys = vec![self.schema.acts()];
-                keys.extend((0..SHARDS).map(|shard| self.schema.shard_log(shard)));
+                let mut keys = vec![(self.schema.acts(), CHUNK)];
+                keys.extend((0..SHARDS).map(|shard| (self.schema.shard_log(shard), BATCHES)));
                 keys
             }
-            Trail::Account(id) => vec![self.schema.acts_of(id), self.schema.activity(id)],
+            Trail::Account(id) => vec![(self.schema.acts_of(id), CHUNK), (self.schema.activity(id), CHUNK)],
         };
         let oldest =
             filter.from.map_or_else(|| "-".to_owned(), |from| (from.timestamp_millis() - EARLY_MS).max(0).to_string());
@@ -174,8 +185,9 @@ impl Store {
         let mut readers: Vec<Reader> = keys
             .into_iter()
             .enumerate()
-            .map(|(place, key)| Reader {
+            .map(|(place, (key, chunk))| Reader {
                 key,
+                chunk,
                 position: cursor.and_then(|cursor| cursor.0.get(place)).cloned().flatten(),
                 oldest: oldest.clone(),
                 newest: newest.clone(),
@@ -222,8 +234,8 @@ impl Store {
         };
         while reader.ready.is_empty() {
             let mut command = redis::cmd("XREVRANGE");
-            command.arg(&reader.key).arg(&end).arg(&reader.oldest).arg("COUNT").arg(CHUNK);
-            let reply: StreamRangeReply = self.query(&self.shared, command).await?;
+            command.arg(&reader.key).arg(&end).arg(&reader.oldest).arg("COUNT").arg(reader.chunk);
+            let reply: StreamRangeReply = self.query(&self.reads, command).await?;
             let Some(last) = reply.ids.last() else {
                 reader.exhausted = true;
                 return Ok(());
@@ -237,9 +249,15 @@ impl Store {
                     _ => lines.len(),
                 };
                 for (index, line) in lines.iter().enumerate().take(unread).rev() {
-                    let event = Event::from_line(line).ok_or_else(|| {
-                        StoreError::Corrupt(format!("the audit entry {} of {}", entry.id, reader.key))
-                    })?;
+                    let Some(event) = Event::from_line(line) else {
+                        tracing::error!(
+                            entry = entry.id,
+                            stream = reader.key,
+                            line = index,
+                            "an unreadable event is left out"
+                        );
+                        continue;
+                    };
                     reader.ready.push_back((entry.id.clone(), index, event));
                 }
             }
@@ -254,5 +272,24 @@ impl Store {
         pipeline.hset(&key, format!("used:{token}"), now.timestamp_millis()).ignore();
         pipeline.expire(&key, i64::try_from(self.options.retention.age.as_secs()).unwrap_or(i64::MAX)).ignore();
         self.pipeline(&self.audit, &pipeline).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_back_and_nothing_else_is() {
+        let cursor = |id: &str, unread| AuditCursor(vec![None, Some((id.to_owned(), unread))]);
+        for good in [cursor("1-0", 3), cursor("1700000000000-18446744073709551615", 0), cursor(BEFORE_ALL, 0)] {
+            assert_eq!(AuditCursor::decode(&good.encode()), Some(good));
+        }
+        for bad in ["", "1", "-", "1-", "-1", "+1-1", "1-+1", "01-1", "00-0", "0-00", "1-18446744073709551616", "(1-1"]
+        {
+            assert_eq!(AuditCursor::decode(&cursor(bad, 0).encode()), None, "{bad}");
+        }
+        assert_eq!(AuditCursor::decode(&cursor(BEFORE_ALL, 1).encode()), None);
+        assert_eq!(AuditCursor::decode("x"), None);
     }
 }

@@ -63,17 +63,69 @@ pub(super) fn describe(error: &redis::RedisError) -> String {
     }
 }
 
+/// What a server says instead of beginning to carry anything out.
+const REFUSALS: [&str; 14] = [
+    "READONLY",
+    "NOREPLICAS",
+    "OOM",
+    "MISCONF",
+    "LOADING",
+    "MASTERDOWN",
+    "BUSY",
+    "NOSCRIPT",
+    "NOAUTH",
+    "NOPERM",
+    "MOVED",
+    "ASK",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+];
+
 /// Whether the change may have been made although the call failed.
 pub(super) fn of_change(error: redis::RedisError) -> StoreError {
-    use redis::ErrorKind::{AuthenticationFailed, InvalidClientConfig, Server};
-    match error.kind() {
-        // An error out of the script itself: what came before it was done.
-        Server(redis::ServerErrorKind::ResponseError) => StoreError::Uncertain(describe(&error)),
-        // The server itself refused, before the script ran.
-        Server(_) | redis::ErrorKind::Extension | AuthenticationFailed | InvalidClientConfig => {
-            StoreError::Unavailable(describe(&error))
+    use redis::ErrorKind::{AuthenticationFailed, InvalidClientConfig};
+    // An error out of a script itself bears the code of the command that failed: what came before that was done.
+    let out_of_a_script = error.detail().is_some_and(|detail| detail.contains("@user_script"));
+    let refused = error.code().is_some_and(|code| REFUSALS.contains(&code)) && !out_of_a_script;
+    let never_sent =
+        matches!(error.kind(), AuthenticationFailed | InvalidClientConfig) || error.is_connection_refusal();
+    if refused || never_sent {
+        StoreError::Unavailable(describe(&error))
+    } else {
+        StoreError::Uncertain(describe(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> StoreError {
+        let reply = redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap();
+        of_change(reply.extract_error().unwrap_err())
+    }
+
+    #[test]
+    fn only_what_a_server_refuses_before_it_begins_is_certainly_not_done() {
+        for refused in [
+            "READONLY You can't write against a read only replica.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MISCONF Redis is configured to save RDB snapshots, but it can't persist on disk.",
+            "LOADING Redis is loading the dataset in memory",
+            "BUSY Redis is busy running a script.",
+            "NOPERM this user has no permissions to run the 'evalsha' command",
+        ] {
+            assert!(matches!(of(refused), StoreError::Unavailable(_)), "{refused}");
         }
-        _ if error.is_connection_refusal() => StoreError::Unavailable(describe(&error)),
-        _ => StoreError::Uncertain(describe(&error)),
+        for uncertain in [
+            "WRONGTYPE Operation against a key holding the wrong kind of value script: f, on @user_script:65.",
+            "ERR user_script:65: attempt to index a nil value script: f, on @user_script:65.",
+            "NOPERM ACL failure in script: f, on @user_script:65.",
+            "EXECABORT Transaction discarded",
+            "SOMETHING new",
+        ] {
+            assert!(matches!(of(uncertain), StoreError::Uncertain(_)), "{uncertain}");
+        }
     }
 }

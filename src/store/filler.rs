@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamReadReply};
 use tokio_util::sync::CancellationToken;
 
+use super::link::Numbered;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
@@ -28,12 +29,16 @@ pub struct Filler {
     store: Arc<Store>,
     consumer: String,
     mine: BTreeSet<u16>,
+    /// When the locks were last taken or kept, or tried to be.
+    kept: Option<Instant>,
+    /// Could not be taken over since; the others needn't wait for them.
+    bad: BTreeSet<u16>,
 }
 
 impl Filler {
     /// A filler that calls itself `consumer`; the name must be this process' alone.
     pub fn new(store: Arc<Store>, consumer: String) -> Self {
-        Self { store, consumer, mine: BTreeSet::new() }
+        Self { store, consumer, mine: BTreeSet::new(), kept: None, bad: BTreeSet::new() }
     }
 
     /// Works until it is stopped, then hands its shards over.
@@ -41,7 +46,7 @@ impl Filler {
         while !stop.is_cancelled() {
             if let Err(error) = self.turn().await {
                 tracing::debug!(%error, "activity logs wait for the store");
-                self.mine.clear();
+                (self.mine, self.kept) = (BTreeSet::new(), None);
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(BLOCK) => {}
@@ -55,14 +60,26 @@ impl Filler {
 
     /// Everything that has been written is in the logs when this returns `false` (nothing was left to do).
     async fn turn(&mut self) -> Result<bool, StoreError> {
-        for shard in 0..SHARDS {
-            if self.lock(shard, LOCK).await? {
-                if !self.mine.contains(&shard) {
-                    self.take_over(shard).await?;
-                    self.mine.insert(shard);
-                }
-            } else {
+        self.store.met().await?;
+        // Locks are kept long before they end, and not in each turn: each time is a write to disk.
+        let keep = self.kept.is_none_or(|kept| kept.elapsed() >= LOCK / 3);
+        if keep {
+            (self.bad, self.kept) = (BTreeSet::new(), Some(Instant::now()));
+        }
+        for shard in (0..SHARDS)
+            .filter(|shard| keep || !(self.mine.contains(shard) || self.bad.contains(shard)))
+            .collect::<Vec<_>>()
+        {
+            if !self.lock(shard, LOCK).await? {
                 self.mine.remove(&shard);
+            } else if !self.mine.contains(&shard) {
+                match self.take_over(shard).await {
+                    Ok(()) => self.mine.insert(shard),
+                    Err(error) => {
+                        tracing::warn!(shard, %error, "a shard of the firehose can't be read; trying again");
+                        self.bad.insert(shard)
+                    }
+                };
             }
         }
         if self.mine.is_empty() {
@@ -111,12 +128,12 @@ impl Filler {
         let log = self.store.schema.shard_log(shard);
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(&log).arg(GROUP).arg("0").arg("MKSTREAM");
-        let mut connection = self.store.shared.now()?;
+        let Numbered { mut connection, number } = self.store.shared.now()?;
         let created: redis::RedisResult<()> = command.query_async(&mut connection).await;
         if let Err(error) = created
             && error.code() != Some("BUSYGROUP")
         {
-            self.store.shared.failed(&error);
+            self.store.shared.failed(&error, number);
             return Err(error.into());
         }
         let mut from = "0-0".to_owned();
@@ -126,10 +143,27 @@ impl Filler {
             let reply: StreamAutoClaimReply = self.store.query(&self.store.shared, command).await?;
             self.write(shard, &reply.claimed).await?;
             if reply.next_stream_id == "0-0" {
-                return Ok(());
+                break;
             }
             from = reply.next_stream_id;
         }
+        self.forget_the_dead(&log).await
+    }
+
+    /// Each process is another consumer; those that have nothing left to finish, for long, are of no use any more.
+    async fn forget_the_dead(&self, log: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("XINFO");
+        command.arg("CONSUMERS").arg(log).arg(GROUP);
+        let reply: StreamInfoConsumersReply = self.store.query(&self.store.shared, command).await?;
+        let dead = |idle| Duration::from_millis(u64::try_from(idle).unwrap_or(u64::MAX)) >= LOCK;
+        for consumer in
+            reply.consumers.iter().filter(|other| other.name != self.consumer && other.pending == 0 && dead(other.idle))
+        {
+            let mut command = redis::cmd("XGROUP");
+            command.arg("DELCONSUMER").arg(log).arg(GROUP).arg(&consumer.name);
+            self.store.query::<u64>(&self.store.shared, command).await?;
+        }
+        Ok(())
     }
 
     async fn write(&self, shard: u16, entries: &[StreamId]) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -91,6 +91,11 @@ impl Target {
         Ok(Self { client, timeout: address.timeout, connect_timeout: address.connect_timeout })
     }
 
+    /// How long a command may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// One connection, checked to lead to a Redis that will do.
     pub(super) async fn connect(&self) -> Result<MultiplexedConnection, ConnectError> {
         let config = AsyncConnectionConfig::new()
@@ -170,12 +175,21 @@ impl ConnectError {
     }
 }
 
+/// A connection, and its number among those of its link.
+#[derive(Clone)]
+pub(super) struct Numbered {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) number: u64,
+}
+
 /// A connection under supervision.
 pub(super) struct Link {
     name: &'static str,
-    current: ArcSwapOption<MultiplexedConnection>,
-    lost: Notify,
-    came: tokio::sync::watch::Sender<u64>,
+    current: ArcSwapOption<Numbered>,
+    /// The number of the last connection that an error ended.
+    lost: watch::Sender<u64>,
+    /// The number of the last connection that was made.
+    came: watch::Sender<u64>,
 }
 
 impl Link {
@@ -185,8 +199,8 @@ impl Link {
         let link = Arc::new(Self {
             name,
             current: ArcSwapOption::empty(),
-            lost: Notify::new(),
-            came: tokio::sync::watch::Sender::new(0),
+            lost: watch::Sender::new(0),
+            came: watch::Sender::new(0),
         });
         tokio::spawn({
             let link = Arc::clone(&link);
@@ -203,14 +217,16 @@ impl Link {
     async fn keep(&self, target: Target, busy: Duration) {
         let mut pause = Duration::from_millis(20);
         let mut told = false;
+        let mut number = 0;
         loop {
-            match target.connect().await {
+            match connect_to_primary(&target).await {
                 Ok(connection) => {
-                    self.current.store(Some(Arc::new(connection.clone())));
-                    self.came.send_modify(|number| *number += 1);
+                    number += 1;
+                    self.current.store(Some(Arc::new(Numbered { connection: connection.clone(), number })));
+                    self.came.send_replace(number);
                     tracing::info!(link = self.name, "connected to the store");
                     (pause, told) = (Duration::from_millis(20), false);
-                    self.watch(connection, target.timeout + busy).await;
+                    self.watch(connection, number, target.timeout + busy).await;
                     self.current.store(None);
                     tracing::warn!(link = self.name, "lost the connection to the store");
                 }
@@ -227,54 +243,77 @@ impl Link {
         }
     }
 
-    /// Returns when the connection is lost.
-    async fn watch(&self, mut connection: MultiplexedConnection, patience: Duration) {
+    /// Returns when the connection is lost, or leads to a server that may no longer write.
+    async fn watch(&self, mut connection: MultiplexedConnection, number: u64, patience: Duration) {
         connection.set_response_timeout(patience);
+        let mut lost = self.lost.subscribe();
         loop {
+            let look = async {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                fence(&mut connection).await
+            };
             tokio::select! {
-                () = self.lost.notified() => return,
-                () = tokio::time::sleep(Duration::from_millis(500)) => {
-                    let pong: redis::RedisResult<()> = redis::cmd("PING").query_async(&mut connection).await;
-                    if pong.is_err_and(|error| error.kind() == redis::ErrorKind::Io) {
-                        return;
-                    }
-                }
+                _ = lost.wait_for(|lost| *lost >= number) => return,
+                looked = look => if looked.is_err_and(|error| is_broken(&error) || may_not_write(&error)) { return },
             }
         }
     }
 
     /// The connection, if there is one now.
-    pub(super) fn now(&self) -> Result<MultiplexedConnection, StoreError> {
-        self.current
-            .load_full()
-            .map(|connection| MultiplexedConnection::clone(&connection))
-            .ok_or_else(|| StoreError::Unavailable("no connection".into()))
-    }
-
-    /// Counts the connections that were made.
-    pub(super) fn connections(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.came.subscribe()
+    pub(super) fn now(&self) -> Result<Numbered, StoreError> {
+        let current = self.current.load_full();
+        current.map(|current| Numbered::clone(&current)).ok_or_else(|| StoreError::Unavailable("no connection".into()))
     }
 
     /// Waits until there is a connection.
-    pub(super) async fn connected(&self) -> MultiplexedConnection {
+    pub(super) async fn connected(&self) {
         let mut came = self.came.subscribe();
-        loop {
-            if let Ok(connection) = self.now() {
-                return connection;
-            }
+        while self.now().is_err() {
             if came.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Told of an error: one that speaks of the connection ends it.
-    pub(super) fn failed(&self, error: &redis::RedisError) {
-        // A reply that is late is as bad as none: the connection may be a black hole.
-        if error.kind() == redis::ErrorKind::Io || error.is_unrecoverable_error() {
-            self.current.store(None);
-            self.lost.notify_one();
+    /// Told of an error of the connection with this number: one that speaks of the connection, or of a server that is no
+    /// longer the primary, ends it, unless it has been replaced already.
+    pub(super) fn failed(&self, error: &redis::RedisError, number: u64) {
+        // NOREPLICAS is left to the watch: a command is refused by it, and the server may still be the right one.
+        let not_the_primary = may_not_write(error) && error.code() != Some("NOREPLICAS");
+        if !is_broken(error) && !not_the_primary {
+            return;
         }
+        let current = self.current.load();
+        if current.as_ref().is_some_and(|current| current.number == number) {
+            self.current.compare_and_swap(&current, None);
+        }
+        self.lost.send_if_modified(|lost| {
+            let later = *lost < number;
+            *lost = number.max(*lost);
+            later
+        });
     }
+}
+
+/// A connection to a server that may write: behind one address there may be a replica now and the primary a moment later.
+async fn connect_to_primary(target: &Target) -> Result<MultiplexedConnection, ConnectError> {
+    let mut connection = target.connect().await?;
+    match fence(&mut connection).await {
+        Err(error) if is_broken(&error) || may_not_write(&error) => Err(ConnectError::Away(describe(&error))),
+        _ => Ok(connection),
+    }
+}
+
+/// A script that may write, as far as Redis knows: replicas and cut-off primaries, which would answer a PING, refuse it.
+async fn fence(connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+    redis::cmd("EVAL").arg("#!lua flags=allow-oom\nreturn 1").arg(0).query_async(connection).await
+}
+
+fn is_broken(error: &redis::RedisError) -> bool {
+    // A reply that is late is as bad as none: the connection may be a black hole.
+    error.kind() == redis::ErrorKind::Io || error.is_unrecoverable_error()
+}
+
+fn may_not_write(error: &redis::RedisError) -> bool {
+    matches!(error.code(), Some("READONLY" | "MASTERDOWN" | "LOADING" | "NOREPLICAS"))
 }

@@ -15,12 +15,12 @@ pub mod schema;
 mod scripts;
 mod state;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisResult, ScriptInvocation};
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, MutexGuard, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
@@ -29,7 +29,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
 pub use filler::Filler;
 pub use link::{Address, Place, Target};
-use link::{ConnectError, Link};
+use link::{ConnectError, Link, Numbered};
 pub use nodes::{Introduction, Node};
 pub use private::{PrivateRedis, PrivateRedisError, private_socket};
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
@@ -42,6 +42,9 @@ use crate::epoch::Epoch;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// How many may read events at once.
+const READERS: usize = 4;
 
 /// Lengths and ages of what the store keeps.
 #[derive(Debug, Clone)]
@@ -78,6 +81,34 @@ pub struct Dataset {
     pub epoch: Epoch,
 }
 
+/// Why a store was not met.
+#[derive(Debug, thiserror::Error)]
+pub enum MeetError {
+    /// The dataset belongs to this other issuer.
+    #[error("the dataset belongs to the issuer {0}")]
+    Issuer(String),
+    /// It is not the dataset that was expected: another one, or none at all.
+    #[error("the store holds another dataset than it did, or none")]
+    Dataset {
+        /// What was expected.
+        expected: String,
+        /// What is there.
+        found: Option<String>,
+    },
+    /// The store is away, or holds something unreadable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<MeetError> for StoreError {
+    fn from(error: MeetError) -> Self {
+        match error {
+            MeetError::Store(error) => error,
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
 /// What the confirmation of a change says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
@@ -101,9 +132,19 @@ pub struct Store {
     reserved: Mutex<()>,
     /// Batches of events, which may be large.
     audit: Arc<Link>,
+    /// Lists and logs, whose replies may be.
+    reads: Arc<Link>,
+    readers: Semaphore,
     /// Blocking reads.
     blocking: Arc<Link>,
     dataset: RwLock<Option<Dataset>>,
+    /// The id of the dataset that it must be.
+    expected: OnceLock<String>,
+    /// The number of the connection for changes on which the dataset was met; 0: on none.
+    met: AtomicU64,
+    meeting: Mutex<()>,
+    /// How long a command may take.
+    timeout: Duration,
 }
 
 impl Store {
@@ -133,8 +174,14 @@ impl Store {
             changes: link("changes", wait),
             reserved: Mutex::new(()),
             audit: link("audit", Duration::ZERO),
+            reads: link("reads", Duration::ZERO),
+            readers: Semaphore::new(READERS),
             blocking: link("blocking", filler::BLOCK),
             dataset: RwLock::new(None),
+            expected: OnceLock::new(),
+            met: AtomicU64::new(0),
+            meeting: Mutex::new(()),
+            timeout: target.timeout(),
         }
     }
 
@@ -142,61 +189,113 @@ impl Store {
     pub async fn connected(&self) {
         self.shared.connected().await;
         self.changes.connected().await;
+        self.reads.connected().await;
+    }
+
+    /// The dataset of this id is the only one to be met. To be said before the first meeting.
+    pub fn expect_dataset(&self, id: &str) {
+        let _ = self.expected.set(id.to_owned());
     }
 
     /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one. A store that was
     /// met before is only recognised: one that has been emptied meanwhile must not be taken for a new one.
     ///
-    /// `Err(Ok(issuer))`: the dataset belongs to this other issuer.
+    /// A dataset that has no issuer yet gets the `issuer`, or else the `default_issuer`.
     pub async fn meet(
         &self,
         new_id: &str,
         issuer: Option<&str>,
+        default_issuer: &str,
         former_issuers: &[String],
-    ) -> Result<Dataset, Result<String, StoreError>> {
+    ) -> Result<Dataset, MeetError> {
+        let _one = self.meeting.lock().await;
+        let connection = self.changes.now()?;
+        self.meet_on(connection, new_id, issuer, default_issuer, former_issuers).await
+    }
+
+    async fn meet_on(
+        &self,
+        Numbered { mut connection, number }: Numbered,
+        new_id: &str,
+        issuer: Option<&str>,
+        default_issuer: &str,
+        former_issuers: &[String],
+    ) -> Result<Dataset, MeetError> {
         let roles: serde_json::Map<String, serde_json::Value> = crate::permission::built_in_roles()
             .into_iter()
             .map(|role| (role.name.to_string(), roles::role_definition(&role).into()))
             .collect();
         let known = self.dataset.read().await.as_ref().map(|dataset| dataset.id.clone());
-        let new_id = if known.is_some() { "" } else { new_id };
-        let reply: Vec<String> = self
-            .run(
-                &self.shared,
-                self.scripts
-                    .start
-                    .key(self.schema.meta())
-                    .key(self.schema.roles())
-                    .arg(new_id)
-                    .arg(issuer.unwrap_or_default())
-                    .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
-                    .arg(serde_json::Value::Object(roles).to_string()),
-            )
-            .await
-            .map_err(Err)?;
+        let known = known.or_else(|| self.expected.get().cloned());
+        // A change before it may still be waiting for its replicas.
+        connection.set_response_timeout(self.longest_wait());
+        let reply: RedisResult<Vec<String>> = self
+            .scripts
+            .start
+            .key(self.schema.meta())
+            .key(self.schema.roles())
+            .arg(known.as_deref().unwrap_or_default())
+            .arg(new_id)
+            .arg(issuer.unwrap_or_default())
+            .arg(default_issuer)
+            .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
+            .arg(serde_json::Value::Object(roles).to_string())
+            .invoke_async(&mut connection)
+            .await;
+        let reply = noting(&self.changes, number, reply)?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["ok", id, issuer, term, counter] => {
-                let epoch =
-                    format!("{term}-{counter}").parse().map_err(|_| Err(StoreError::Corrupt("the epoch".into())))?;
+                let epoch = format!("{term}-{counter}").parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
                 let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
-                if known.is_some_and(|known| known != dataset.id) {
-                    return Err(Err(StoreError::Unavailable("the store holds another dataset than it did".into())));
-                }
                 *self.dataset.write().await = Some(dataset.clone());
+                self.met.store(number, Ordering::SeqCst);
                 Ok(dataset)
             }
-            ["issuer", other] => Err(Ok((*other).to_owned())),
-            ["empty"] => Err(Err(StoreError::Unavailable("the store has lost its dataset".into()))),
-            _ => Err(Err(StoreError::Corrupt("the dataset".into()))),
+            ["issuer", other] => Err(MeetError::Issuer((*other).to_owned())),
+            ["dataset", found] => Err(MeetError::Dataset {
+                expected: known.unwrap_or_default(),
+                found: Some((*found).to_owned()).filter(|found| !found.is_empty()),
+            }),
+            _ => Err(StoreError::Corrupt("the dataset".into()).into()),
         }
     }
 
-    /// Counts the connections that were made; changes whenever there is a new one.
-    pub fn connections(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.shared.connections()
+    /// The connection for changes, known to lead to the dataset that was met. F6: whoever answers on a new one may be another
+    /// server, whose epochs are another term's, so that it is met again before anything is changed on it.
+    async fn met(&self) -> Result<Numbered, StoreError> {
+        let is_met = |held: &Numbered| self.met.load(Ordering::SeqCst) == held.number;
+        let held = self.changes.now()?;
+        if is_met(&held) {
+            return Ok(held);
+        }
+        let _one = self.meeting.lock().await;
+        let held = self.changes.now()?;
+        if !is_met(&held) {
+            // Not before it was met for the first time.
+            self.dataset_id().await?;
+            let dataset = self.meet_on(held.clone(), "", None, "", &[]).await?;
+            tracing::info!(epoch = %dataset.epoch, "met the store again");
+        }
+        Ok(held)
     }
 
-    async fn dataset_id(&self) -> Result<String, StoreError> {
+    /// Another dataset was seen: nothing is written until the one that was met is there again.
+    fn lost_dataset(&self) {
+        if self.met.swap(0, Ordering::SeqCst) != 0 {
+            tracing::error!(
+                "the store holds another dataset than it did, or none: nothing is written until it is back"
+            );
+        }
+    }
+
+    /// How long a command on the connection for changes may take.
+    fn longest_wait(&self) -> Duration {
+        let replicas = self.options.replicas_required > 0;
+        self.timeout + if replicas { self.options.replica_timeout } else { Duration::ZERO }
+    }
+
+    /// The id of the dataset that was met.
+    pub async fn dataset_id(&self) -> Result<String, StoreError> {
         self.dataset
             .read()
             .await
@@ -206,37 +305,43 @@ impl Store {
     }
 
     async fn query<T: FromRedisValue>(&self, link: &Link, command: redis::Cmd) -> Result<T, StoreError> {
-        let mut connection = link.now()?;
-        noting(link, command.query_async(&mut connection).await)
+        let Numbered { mut connection, number } = link.now()?;
+        noting(link, number, command.query_async(&mut connection).await)
     }
 
     async fn pipeline<T: FromRedisValue>(&self, link: &Link, pipeline: &redis::Pipeline) -> Result<T, StoreError> {
-        let mut connection = link.now()?;
-        noting(link, pipeline.query_async(&mut connection).await)
+        let Numbered { mut connection, number } = link.now()?;
+        noting(link, number, pipeline.query_async(&mut connection).await)
     }
 
     async fn run<T: FromRedisValue>(&self, link: &Link, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let mut connection = link.now()?;
-        noting(link, script.invoke_async(&mut connection).await)
+        let Numbered { mut connection, number } = link.now()?;
+        noting(link, number, script.invoke_async(&mut connection).await)
     }
 
     /// Runs a script that changes something and waits for the replicas, on one connection that is ours meanwhile.
     async fn change(&self, script: &ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
-        let _ours = if self.options.replicas_required > 0 { Some(self.reserved.lock().await) } else { None };
-        let mut connection: MultiplexedConnection = self.changes.now()?;
-        let reply: Vec<String> = script.invoke_async(&mut connection).await.map_err(|error| {
-            self.changes.failed(&error);
+        let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
+        let mut held = self.met().await?;
+        let reply: Vec<String> = script.invoke_async(&mut held.connection).await.map_err(|error| {
+            self.changes.failed(&error, held.number);
             error::of_change(error)
         })?;
         let epoch = match reply.as_slice() {
             [ok, epoch] if ok == "ok" => epoch.parse().map_err(|_| StoreError::Corrupt("an epoch".into()))?,
             _ => return Ok(Err(reply)),
         };
-        let (replicas, waited) = self.wait(connection).await?;
+        let (replicas, waited) = self.wait(held).await?;
         Ok(Ok(Committed { epoch, replicas, waited }))
     }
 
-    async fn wait(&self, mut connection: MultiplexedConnection) -> Result<(u64, Duration), StoreError> {
+    async fn reserve(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        tokio::time::timeout(self.longest_wait(), self.reserved.lock())
+            .await
+            .map_err(|_| StoreError::Unavailable("other changes still wait for replicas".into()))
+    }
+
+    async fn wait(&self, Numbered { mut connection, number }: Numbered) -> Result<(u64, Duration), StoreError> {
         let required = self.options.replicas_required;
         if required == 0 {
             return Ok((0, Duration::ZERO));
@@ -245,7 +350,7 @@ impl Store {
         connection.set_response_timeout(self.options.replica_timeout + Duration::from_secs(1));
         let timeout = u64::try_from(self.options.replica_timeout.as_millis()).unwrap_or(u64::MAX);
         let reply: RedisResult<u64> = redis::cmd("WAIT").arg(required).arg(timeout).query_async(&mut connection).await;
-        let confirmed = reply.inspect_err(|error| self.changes.failed(error)).unwrap_or(0);
+        let confirmed = reply.inspect_err(|error| self.changes.failed(error, number)).unwrap_or(0);
         if confirmed < required {
             return Err(StoreError::Unconfirmed { confirmed, required });
         }
@@ -253,9 +358,9 @@ impl Store {
     }
 }
 
-fn noting<T>(link: &Link, result: RedisResult<T>) -> Result<T, StoreError> {
+fn noting<T>(link: &Link, number: u64, result: RedisResult<T>) -> Result<T, StoreError> {
     result.map_err(|error| {
-        link.failed(&error);
+        link.failed(&error, number);
         StoreError::from(error)
     })
 }

@@ -58,6 +58,7 @@ pub struct Introduction {
 impl Store {
     /// Says that the node is there.
     pub async fn announce(&self, id: &str, node: &Introduction) -> Result<(), StoreError> {
+        self.met().await?;
         let said = serde_json::to_string(node).map_err(|_| StoreError::Corrupt("a node".into()))?;
         self.run::<u64>(&self.shared, self.scripts.heartbeat.key(self.schema.nodes()).arg(id).arg(said).arg(""))
             .await?;
@@ -75,12 +76,15 @@ impl Store {
     pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.schema.nodes());
-        let all: Vec<(String, String)> = self.query(&self.shared, command).await?;
+        let all: Vec<(String, String)> = self.query(&self.reads, command).await?;
         let mut nodes = all
             .into_iter()
-            .map(|(id, text)| {
-                let node: Stored = serde_json::from_str(&text).map_err(|_| StoreError::Corrupt("a node".into()))?;
-                Ok(Node {
+            .filter_map(|(id, text)| {
+                let Ok(node) = serde_json::from_str::<Stored>(&text) else {
+                    tracing::error!(id, "an unreadable entry is left out of the list of nodes");
+                    return None;
+                };
+                Some(Node {
                     id,
                     name: node.name,
                     version: node.version,
@@ -91,7 +95,7 @@ impl Store {
                     seen_at: DateTime::from_timestamp_millis(node.seen_at_ms).unwrap_or_default(),
                 })
             })
-            .collect::<Result<Vec<_>, StoreError>>()?;
+            .collect::<Vec<_>>();
         nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Ok(nodes)
     }

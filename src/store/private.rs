@@ -235,7 +235,7 @@ async fn end_orphan(socket: &Path) -> Result<(), PrivateRedisError> {
 async fn gone(socket: &Path, pid: Option<Pid>, within: Duration) -> bool {
     let deadline = Instant::now() + within;
     loop {
-        let process = pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+        let process = pid.is_some_and(is_running);
         if !process && UnixStream::connect(socket).await.is_err() {
             return true;
         }
@@ -244,6 +244,15 @@ async fn gone(socket: &Path, pid: Option<Pid>, within: Duration) -> bool {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Whether the process is there and has not ended. One that nobody has reaped yet, as in a container whose first process does
+/// not, is only a name.
+fn is_running(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // "PID (any name) STATE …"
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, Some('Z' | 'X')) && rustix::process::test_kill_process(pid).is_ok()
 }
 
 fn advice(log: &str, place: &Place) -> String {

@@ -32,6 +32,7 @@ impl Store {
         };
         // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
         if *dataset != self.dataset_id().await? {
+            self.lost_dataset();
             return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
         }
         let found = match state.as_str() {

@@ -140,7 +140,8 @@ async fn a_username_is_taken_until_its_accounts_activity_is_gone() {
 
     app.clock.advance(401 * DAY);
     // The first admin's token has expired by then.
-    let issued = countermark::authority::recover(&app.authority, &"admin".parse().unwrap(), None).await.unwrap();
+    let issued =
+        countermark::authority::recover(&app.authority, &"admin".parse().unwrap(), None, |_| Ok(())).await.unwrap();
     let admin = admin.holding(&issued.token);
     let again = admin.post("/accounts", body, 201).await;
     assert_ne!(again["account"]["id"], ci.id.as_str());

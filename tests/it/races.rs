@@ -152,7 +152,8 @@ async fn one_of_those_who_want_a_username_gets_it() {
         admin.delete(&format!("/accounts/ci-{round}"), 200).await;
     }
     app.clock.advance(401 * DAY);
-    let issued = countermark::authority::recover(&app.authority, &"admin".parse().unwrap(), None).await.unwrap();
+    let issued =
+        countermark::authority::recover(&app.authority, &"admin".parse().unwrap(), None, |_| Ok(())).await.unwrap();
     let admin = admin.holding(&issued.token);
     for round in 0..30 {
         let body = json!({ "username": format!("ci-{round}"), "role": "r", "valid_for_months": 12 });

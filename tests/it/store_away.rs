@@ -52,6 +52,20 @@ async fn a_replica_answers_no_look_up(app: App) {
 }
 
 #[tokio::test]
+async fn a_token_that_cannot_be_looked_up_is_not_taken_for_dead() {
+    use countermark::authority::Fate;
+    let app = alone().await;
+    let (admin, old) = (app.admin(), app.account("ci", &[]).await);
+    admin.regenerate("ci").await;
+    assert_eq!(app.authority.fate_of(admin.token()).await, Fate::Good);
+    assert_eq!(app.authority.fate_of(old.token()).await, Fate::Dead);
+    assert_eq!(app.authority.fate_of("").await, Fate::Dead);
+    app.redis.run::<()>(&["REPLICAOF", "192.0.2.1", "1"]).await;
+    assert_eq!(app.authority.fate_of(admin.token()).await, Fate::Unknown);
+    assert_eq!(app.authority.fate_of(old.token()).await, Fate::Unknown);
+}
+
+#[tokio::test]
 async fn f3_a_primary_cut_off_from_its_replicas_answers_no_look_up() {
     let app = alone().await;
     let admin = app.admin();
@@ -94,6 +108,65 @@ async fn a_damaged_record_lets_nobody_in() {
     }
     app.redis.run::<()>(&["SET", &key, &good]).await;
     assert_eq!(ci.verdict().await, "allowed");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_out_of_lists() {
+    let app = App::start().await;
+    let (admin, ci) = (app.admin(), app.account("ci", &[]).await);
+    let lists = ["/accounts", "/nodes", "/audit", "/accounts/admin/activity"];
+    app.redis.run::<()>(&["SET", &app.key(&format!("p:{}", ci.id)), "{"]).await;
+    for entry in ["[]", "x", "{}"] {
+        app.redis.run::<()>(&["HSET", &app.key("nodes"), entry, entry]).await;
+    }
+    app.redis.run::<()>(&["XADD", &app.key("acts"), "*", "v", "1-1", "e", "x"]).await;
+    app.redis.run::<()>(&["XADD", &app.key(&format!("acts:{}", admin.id)), "*", "v", "1-1", "e", "{}"]).await;
+    for list in lists {
+        let items = admin.get(list, 200).await["items"].as_array().unwrap().len();
+        assert_eq!(items == 0, list == "/nodes", "{list}");
+    }
+    let introduction = countermark::store::Introduction {
+        name: "node-1".into(),
+        version: "0",
+        address: String::new(),
+        lease_ms: 0,
+        applied_epoch: Default::default(),
+    };
+    app.store.announce("n", &introduction).await.unwrap();
+    app.store.announce("n", &introduction).await.unwrap();
+    let nodes: std::collections::BTreeMap<String, String> = app.redis.run(&["HGETALL", &app.key("nodes")]).await;
+    assert_eq!(nodes.keys().collect::<Vec<_>>(), ["n"]);
+    assert!(nodes["n"].contains("\"renewals\":2"), "{nodes:?}");
+}
+
+#[tokio::test]
+async fn one_damaged_shard_does_not_keep_the_others_from_the_activity_logs() {
+    let app = alone().await;
+    let ci = app.account("ci", &[]).await;
+    let other = (countermark::store::schema::shard_of("node-1") + 1) % countermark::store::schema::SHARDS;
+    app.redis.run::<()>(&["SET", &format!("{{{}:a{other}}}:log", app.prefix), "damaged"]).await;
+    ci.verdict().await;
+    eventually("it is in the log", || async {
+        let admin = app.admin();
+        let log = admin.get("/accounts/ci/activity", 200).await;
+        log["items"].as_array().unwrap().iter().any(|event| event["kind"] == "call")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idle_service_writes_little() {
+    let app = alone().await;
+    app.settled().await;
+    let changes = || async {
+        let info: String = app.redis.run(&["INFO", "persistence"]).await;
+        let line = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:")).unwrap().to_owned();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let before = changes().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let writes = changes().await - before;
+    assert!(writes <= 4, "{writes} writes within a second");
 }
 
 #[tokio::test]

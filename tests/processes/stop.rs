@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::machine::Machine;
 use crate::server::Server;
-use crate::until::{lives, soon};
+use crate::until::{ended, lives, signal, soon};
 
 /// A request whose last byte is still to come.
 struct Slow {
@@ -135,4 +135,31 @@ fn it_stops_while_it_still_waits_for_its_store() {
     server.signal(Signal::TERM);
     assert_eq!(server.end().code(), Some(0), "{}", server.log());
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_signal_is_answered_while_the_private_redis_does_not() {
+    let machine = Machine::new();
+    // It never opens its socket. Made by another process: one that is forked beside us may still have our file open.
+    let script = machine.path("slow-redis");
+    let body = "#!/bin/sh\n[ \"$1\" = --version ] && exec redis-server --version\nexec sleep 60\n";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(&script).arg(body);
+    assert!(shell.status().unwrap().success());
+    let config = machine.write("slow.toml", &format!("[store]\nredis_server = {script:?}\n"));
+    let mut server = machine
+        .command()
+        .args(["serve", "--listen", "127.0.0.1:0", "--operations-listen", "http://127.0.0.1:0", "--data-dir", "data"])
+        .arg("--config")
+        .arg(config)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    soon("its Redis has begun", || machine.path("data/redis/redis.log").exists());
+    let began = Instant::now();
+    signal(server.id(), Signal::TERM);
+    let status = ended(&mut server, Duration::from_secs(10)).expect("it does not stop");
+    assert_eq!(status.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

@@ -1,5 +1,6 @@
 //! The store goes, hangs, comes back, is full, or asks for more.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -136,6 +137,28 @@ fn a_store_that_was_emptied_meanwhile_is_not_taken_for_a_new_one() {
     unavailable(server.try_create("other", "auditor"));
 }
 
+#[test]
+fn a_store_that_was_emptied_between_two_starts_is_not_taken_for_a_new_one() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let server = machine.serve().option("--store", redis.url()).ready();
+    let admin = server.admin();
+    let token_file = server.data("admin.token");
+    let dataset = std::fs::read_to_string(server.data("dataset")).unwrap();
+    server.stop();
+    redis::cmd("FLUSHALL").exec(&mut redis.connection()).unwrap();
+    let start = || machine.serve().option("--store", redis.url());
+    let refused = start().ends().expect(2);
+    assert!(refused.err.contains("the store is empty") && refused.err.contains(dataset.trim()), "{refused:?}");
+    assert_eq!(redis.size(), 0);
+
+    machine.serve_in("other").option("--store", redis.url()).ready().stop();
+    let other = std::fs::read_to_string(machine.path("other/dataset")).unwrap();
+    let refused = start().ends().expect(2);
+    assert!(refused.err.contains(dataset.trim()) && refused.err.contains(other.trim()), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(token_file).unwrap().trim_end(), admin);
+}
+
 struct Replicated {
     primary: Redis,
     replica: Redis,
@@ -256,6 +279,73 @@ fn a_store_that_became_a_replica_decides_nothing() {
     server.becomes_ready();
     soon("good again", || server.verify(&token).status == 200);
     server.stop();
+}
+
+/// One address in front of a primary and its replica, as a load balancer is: new connections go to whichever is named.
+fn one_address(first: u16) -> (String, std::sync::Arc<std::sync::atomic::AtomicU16>) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let to = Arc::new(AtomicU16::new(first));
+    let chosen = Arc::clone(&to);
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let near = near.unwrap();
+            let Ok(far) = std::net::TcpStream::connect(("127.0.0.1", chosen.load(Ordering::SeqCst))) else { continue };
+            for (mut from, mut to) in
+                [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far.try_clone().unwrap(), near)]
+            {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    (url, to)
+}
+
+#[test]
+fn f6_behind_one_address_the_new_primary_is_found_and_begins_a_new_term() {
+    let machine = Machine::new();
+    let redis = Replicated::start(&machine);
+    let (url, to) = one_address(redis.primary.port);
+    let server = machine.serve().option("--store", url).ready();
+    let admin = server.admin();
+    let (id, token) = server.create("ci", "auditor");
+    let epoch = |redis: &Redis| -> (Option<u64>, Option<u64>) {
+        redis::cmd("HMGET").arg(&["{cm}:meta", "term", "counter"]).query(&mut redis.connection()).unwrap()
+    };
+    let before = epoch(&redis.primary);
+    soon("a replica that has everything", || epoch(&redis.replica) == before);
+    let replica_of = |redis: &Redis, host: &str, port: &str| {
+        redis::cmd("REPLICAOF").arg(host).arg(port).exec(&mut redis.connection()).unwrap();
+    };
+    // The connections of the server live on: it is their other end that may no longer write.
+    replica_of(&redis.replica, "NO", "ONE");
+    replica_of(&redis.primary, "127.0.0.1", &redis.replica.port.to_string());
+    soon("not ready", || !server.is_ready());
+    to.store(redis.replica.port, std::sync::atomic::Ordering::SeqCst);
+    soon("the new primary", || server.verify(&token).status == 200);
+    soon("changes again", || server.regenerate(&admin, &id).status == 201);
+    let state: String = redis::cmd("GET").arg(format!("{{cm}}:s:{id}")).query(&mut redis.replica.connection()).unwrap();
+    assert!(state.starts_with(&format!("{}-", before.0.unwrap() + 1)), "{state}");
+    server.stop();
+}
+
+#[test]
+fn two_servers_that_start_at_once_on_an_empty_store_agree_on_an_issuer() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let key = machine.write("master.key", &"A".repeat(43));
+    let start = |data: &str| machine.serve_in(data).option("--store", redis.url()).option("--master-key-file", &key);
+    let servers: Vec<Server> = ["one", "two", "three"].map(|data| start(data).listening()).into();
+    for server in &servers {
+        server.becomes_ready();
+    }
+    assert_eq!(servers[0].issuer(), servers[1].issuer());
+    assert_eq!(servers[0].issuer(), servers[2].issuer());
 }
 
 #[test]

@@ -231,11 +231,15 @@ fn a_lost_admin_comes_back_by_the_master_key_whether_the_server_runs_or_not() {
     let taken = machine.run(&["recover", "--data-dir", "data", "--out", "precious"]).expect(2);
     assert!(taken.err.contains("exists; nothing was changed"), "{taken:?}");
     assert_eq!(std::fs::read_to_string(precious).unwrap(), "of somebody else");
+    // A place that can't be written to is found out before the token dies.
+    let nowhere = machine.run(&["recover", "--data-dir", "data", "--out", "no/such/place"]).expect(2);
+    assert!(nowhere.err.contains("nothing was changed"), "{nowhere:?}");
     server.verify(&second).expect(200);
     server.stop();
 
     machine.run(&["recover", "--data-dir", "data", "--out", "third", "--months", "6"]).expect(0);
     let third = text_of(&machine, "third");
+    assert!(!machine.path("third.new").exists());
     let mut server = machine.serve().ready();
     assert_eq!(server.verify(&second).expect(401).reason(), "superseded");
     server.verify(&third).expect(200);

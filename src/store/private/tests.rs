@@ -119,6 +119,22 @@ async fn an_orphan_is_ended_before_a_new_one_starts() {
     redis.stop().await;
 }
 
+#[test]
+fn a_process_that_ended_and_was_not_reaped_is_not_running() {
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    assert!(is_running(pid));
+    child.kill().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while is_running(pid) {
+        assert!(Instant::now() < deadline, "it still runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(lives(pid), "its number is still taken");
+    child.wait().unwrap();
+    assert!(!is_running(pid));
+}
+
 #[tokio::test]
 async fn the_kernel_ends_it_when_its_thread_ends() {
     let directory = tempfile::tempdir().unwrap();

@@ -14,25 +14,8 @@ local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', meta, 'dataset') ~= plan.dataset then
   return { 'dataset' }
 end
--- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
-if plan.author then
-  local author = redis.call('GET', KEYS[18]) or ''
-  local space = string.find(author, ' ', 1, true)
-  if not space or string.sub(author, 1, space - 1) ~= plan.author.record then
-    return { 'author' }
-  end
-  local record = cjson.decode(string.sub(author, space + 1))
-  local names = { record.r }
-  for _, role in pairs(record.m or {}) do
-    names[#names + 1] = role
-  end
-  for _, role in ipairs(names) do
-    local definition = redis.call('HGET', KEYS[7], role)
-    local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1)
-    if version ~= plan.author.roles[role] then
-      return { 'author' }
-    end
-  end
+if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7]) then
+  return { 'author' }
 end
 -- A token must not be signed by a key that was revoked or retired meanwhile.
 if plan.keys_version ~= false and tonumber(redis.call('HGET', KEYS[17], 'version') or '0') ~= plan.keys_version then

@@ -34,7 +34,7 @@ if ARGV[5] ~= '' then
   end
 end
 local now = redis.call('TIME')
-redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%d', (tonumber(now[1]) - tonumber(ARGV[4])) * 1000))
+redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%d', math.max(0, tonumber(now[1]) - tonumber(ARGV[4])) * 1000))
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[4])
 return 1

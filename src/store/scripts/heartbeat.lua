@@ -12,10 +12,12 @@ end
 local renewals = 1
 local known = redis.call('HGETALL', KEYS[1])
 for i = 1, #known, 2 do
-  local node = cjson.decode(known[i + 1])
+  local readable, node = pcall(cjson.decode, known[i + 1])
+  readable = readable and type(node) == 'table'
   if known[i] == ARGV[1] then
-    renewals = node.renewals + 1
-  elseif now_ms - node.seen_at_ms > 60000 then
+    renewals = (readable and tonumber(node.renewals) or 0) + 1
+  -- What can't be read will never be, and must not keep the others from saying that they are there.
+  elseif not readable or now_ms - (tonumber(node.seen_at_ms) or 0) > 60000 then
     redis.call('HDEL', KEYS[1], known[i])
   end
 end

@@ -8,25 +8,8 @@ local plan = cjson.decode(ARGV[1])
 if redis.call('HGET', KEYS[1], 'dataset') ~= plan.dataset then
   return { 'dataset' }
 end
--- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
-if plan.author then
-  local author = redis.call('GET', KEYS[8]) or ''
-  local space = string.find(author, ' ', 1, true)
-  if not space or string.sub(author, 1, space - 1) ~= plan.author.record then
-    return { 'author' }
-  end
-  local record = cjson.decode(string.sub(author, space + 1))
-  local names = { record.r }
-  for _, role in pairs(record.m or {}) do
-    names[#names + 1] = role
-  end
-  for _, role in ipairs(names) do
-    local definition = redis.call('HGET', KEYS[9], role)
-    local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1)
-    if version ~= plan.author.roles[role] then
-      return { 'author' }
-    end
-  end
+if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9]) then
+  return { 'author' }
 end
 local definition = redis.call('HGET', KEYS[5], plan.name)
 local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1) or ''

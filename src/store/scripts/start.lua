@@ -1,17 +1,22 @@
 #!lua
 -- An issuer meets the store: the dataset is created or recognised, and a new identity of the server begins a new term.
 -- KEYS  1 meta  2 roles
--- ARGV  1 id for a new dataset, or empty if there must be one  2 issuer, or empty  3 issuers it may move from, JSON array  4 built-in roles, JSON object
--- reply {'ok', dataset, issuer, term, counter} or {'issuer', the dataset's issuer} or {'empty'}
+-- ARGV  1 id that the dataset must have, or empty  2 id for a new dataset, or empty if there must be one  3 issuer, or empty
+--       4 issuer of a dataset that has none yet, or empty  5 issuers it may move from, JSON array  6 built-in roles, JSON object
+-- reply {'ok', dataset, issuer, term, counter} or {'issuer', the dataset's issuer} or {'dataset', its id, or empty: there is none}
 local meta, roles = KEYS[1], KEYS[2]
-local wanted = ARGV[2]
-if ARGV[1] == '' and redis.call('HEXISTS', meta, 'dataset') == 0 then
-  return { 'empty' }
+local wanted = ARGV[3]
+local dataset = redis.call('HGET', meta, 'dataset') or ''
+if (ARGV[1] ~= '' and dataset ~= ARGV[1]) or (dataset == '' and ARGV[2] == '') then
+  return { 'dataset', dataset }
 end
 local issuer = redis.call('HGET', meta, 'issuer')
+if not issuer and wanted == '' then
+  wanted = ARGV[4]
+end
 if issuer and wanted ~= '' and issuer ~= wanted then
   local may_move = false
-  for _, former in ipairs(cjson.decode(ARGV[3])) do
+  for _, former in ipairs(cjson.decode(ARGV[5])) do
     if former == issuer then may_move = true end
   end
   if not may_move then
@@ -21,7 +26,7 @@ if issuer and wanted ~= '' and issuer ~= wanted then
 end
 
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-redis.call('HSETNX', meta, 'dataset', ARGV[1])
+redis.call('HSETNX', meta, 'dataset', ARGV[2])
 redis.call('HSETNX', meta, 'term', 0)
 redis.call('HSETNX', meta, 'counter', 0)
 if issuer or wanted ~= '' then
@@ -33,7 +38,7 @@ if redis.call('HGET', meta, 'run_id') ~= run_id then
   redis.call('HSET', meta, 'run_id', run_id, 'ended:' .. term, redis.call('HGET', meta, 'counter'))
   redis.call('HSET', meta, 'term', term + 1, 'counter', 0)
 end
-for name, definition in pairs(cjson.decode(ARGV[4])) do
+for name, definition in pairs(cjson.decode(ARGV[6])) do
   redis.call('HSETNX', roles, name, '0-0 ' .. definition)
 end
 return { 'ok', redis.call('HGET', meta, 'dataset'), redis.call('HGET', meta, 'issuer') or '',
