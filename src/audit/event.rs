@@ -217,31 +217,60 @@ impl Event {
 
 /// A text from outside as it may stand in an entry: at most `length` characters, control characters replaced.
 ///
-/// A4: what has the form of a token is taken out, wherever a client may have put it.
+/// A4: what has the form of a token, or of its header or payload alone, is taken out, wherever a client may have put it and
+/// however it has written it.
 pub fn printable(text: &str, length: usize) -> String {
+    let kept = match without_tokens(&decoded(text)) {
+        // Only then as it was meant, and not as it was written.
+        Some(redacted) => redacted,
+        None => text.to_owned(),
+    };
+    kept.chars().take(length).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// `None`: there are none.
+fn without_tokens(text: &str) -> Option<String> {
+    /// Shorter than any header or payload of ours.
+    const SHORT: usize = 32;
     let of_a_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut kept = String::new();
+    let (mut kept, mut found) = (String::new(), false);
     let mut rest = text;
     while !rest.is_empty() {
         let word = rest.split(|c| !of_a_token(c)).next().unwrap_or_default();
         let (word, after) = rest.split_at(word.len());
-        // Every header of a JWS begins with {" and so with eyJ.
-        let token = word
-            .find("eyJ")
-            .filter(|start| word.get(*start..).is_some_and(|tail| tail.contains('.') && tail.len() > 40));
-        match token {
+        // A JSON object begins with {" and so its base64 with eyJ.
+        match word.find("eyJ").filter(|start| word.len() - start > SHORT) {
             Some(start) => {
                 kept.push_str(word.get(..start).unwrap_or_default());
                 kept.push_str("(token)");
+                found = true;
             }
             None => kept.push_str(word),
         }
-        let between = after.find(of_a_token).unwrap_or(after.len());
-        let (between, next) = after.split_at(between);
+        let (between, next) = after.split_at(after.find(of_a_token).unwrap_or(after.len()));
         kept.push_str(between);
         rest = next;
     }
-    kept.chars().take(length).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    found.then_some(kept)
+}
+
+/// Percent-encoding undone, twice at the most: a gateway may have added one.
+fn decoded(text: &str) -> String {
+    let once = |text: &str| {
+        let bytes = text.as_bytes();
+        let mut decoded = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some((first, tail)) = rest.split_first() {
+            let byte = (*first == b'%')
+                .then(|| std::str::from_utf8(tail.get(..2)?).ok())
+                .flatten()
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            decoded.push(byte.unwrap_or(*first));
+            rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
+        }
+        String::from_utf8_lossy(&decoded).into_owned()
+    };
+    once(&once(text))
 }
 
 #[cfg(test)]
@@ -254,6 +283,12 @@ mod tests {
         assert_eq!(printable(&format!("/a/{token}/b?x"), 512), "/a/(token)/b?x");
         assert_eq!(printable(&format!("curl {token}"), 200), "curl (token)");
         assert_eq!(printable(token, 200), "(token)");
+        for part in token.split('.').take(2) {
+            assert_eq!(printable(&format!("/{part}/x"), 200), "/(token)/x");
+        }
+        assert_eq!(printable(&format!("/{}", token.replace('.', "%2E").replace("eyJ", "%65yJ")), 200), "/(token)");
+        assert_eq!(printable(&format!("/{}", token.replace("eyJ", "%2565yJ")), 200), "/(token)");
+        assert_eq!(printable("/a%20b/%zz/100%", 200), "/a%20b/%zz/100%");
         assert_eq!(printable("/eyJ.b/ä\u{1b}c", 200), "/eyJ.b/ä\u{fffd}c");
         assert_eq!(printable(&"ä".repeat(9), 3), "äää");
     }

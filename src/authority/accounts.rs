@@ -1,18 +1,20 @@
 //! Accounts: create, read, change, delete.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use super::call::By;
-use super::{AccountRef, Act, Authority, Error, FieldError, Issued, Receipt};
-use crate::account::{Account, AccountId, AccountState, Audience, Kind, StateRecord, Status, limits};
+use super::checks::{may_grant, powers_of};
+use super::{AccountRef, Act, Authority, Error, Issued, Receipt};
+use crate::account::{Account, AccountId, AccountState, Audience, Kind, Status};
 use crate::audit::{Event, Outcome, kinds};
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName, Username};
-use crate::permission::{ADMIN, Grant, Powers, Role};
-use crate::store::{AccountChange, Admin, Committed, Named, Profile, StoredAccount};
+use crate::permission::ADMIN;
+use crate::store::{AccountChange, Admin, Committed, Profile, StoredAccount};
 
 /// A new account.
 #[derive(Debug, Clone)]
@@ -282,8 +284,21 @@ impl Authority {
         if let Some(call) = by.call() {
             call.record().committed = true;
         }
+        self.used_by(by);
         self.metrics.acts.inc();
         Ok(committed)
+    }
+
+    /// An act is a use of the token that it was done with. The answer does not wait for that being noted.
+    pub(super) fn used_by(&self, by: By<'_>) {
+        let By::Somebody(act) = by else { return };
+        let (store, now) = (Arc::clone(&self.store), self.clock.now());
+        let (account, token) = (act.actor.account(), act.actor.holder().token_id);
+        tokio::spawn(async move {
+            if let Err(error) = store.note_use(account, token, now).await {
+                tracing::debug!(%error, "the use of a token was not noted");
+            }
+        });
     }
 
     /// The number of an event that was not committed goes to another one.
@@ -319,69 +334,6 @@ impl Authority {
         event.generation = Some(state.generation);
         event.key_id = state.token_id.and(profile.token.as_ref()).map(|token| token.key_id.clone());
         self.recorder.number(event)
-    }
-
-    fn check_shape(
-        &self,
-        teams: &BTreeMap<TeamName, RoleName>,
-        audiences: &[Audience],
-        networks: &[IpNet],
-    ) -> Result<(), Error> {
-        let mut errors = Vec::new();
-        let mut wrong = |field: &str, message: String| errors.push(FieldError { field: field.into(), message });
-        if teams.len() > limits::TEAMS {
-            wrong("teams", format!("an account is a member of at most {} teams", limits::TEAMS));
-        }
-        if audiences.len() > limits::AUDIENCES {
-            wrong("audiences", format!("an account has at most {} audiences", limits::AUDIENCES));
-        }
-        if audiences.iter().collect::<BTreeSet<_>>().len() != audiences.len() {
-            wrong("audiences", "an audience is named twice".into());
-        }
-        if networks.len() > limits::NETWORKS {
-            wrong("allowed_networks", format!("an account is restricted to at most {} networks", limits::NETWORKS));
-        }
-        if let Some(network) = networks.iter().find(|network| network.trunc() != **network) {
-            wrong(
-                "allowed_networks",
-                format!("{network} has bits beyond its prefix; the network is {}", network.trunc()),
-            );
-        }
-        if let Some(network) = networks.iter().find(|network| network.addr().to_canonical() != network.addr()) {
-            wrong("allowed_networks", format!("{network} is an IPv4 network in IPv6 form; write it as IPv4"));
-        }
-        if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
-    }
-
-    /// Roles and teams must be there. The script looks again; here the answer can name all that is wrong.
-    async fn check_names(&self, state: &AccountState, roles: &BTreeMap<RoleName, Named<Role>>) -> Result<(), Error> {
-        let mut errors = Vec::new();
-        if !roles.contains_key(&state.role) {
-            errors.push(FieldError { field: "role".into(), message: format!("there is no role {}", state.role) });
-        }
-        let teams = if state.teams.is_empty() { BTreeMap::new() } else { self.store.teams().await? };
-        for (team, role) in &state.teams {
-            let field = format!("teams.{team}");
-            if !teams.contains_key(team) {
-                errors.push(FieldError { field: field.clone(), message: format!("there is no team {team}") });
-            }
-            if !roles.contains_key(role) {
-                errors.push(FieldError { field, message: format!("there is no role {role}") });
-            }
-        }
-        if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
-    }
-
-    /// A name is free, or belonged to an account that was deleted so long ago that its activity is gone too.
-    async fn name_to_take_over(&self, name: &Username, now: DateTime<Utc>) -> Result<Option<AccountId>, Error> {
-        let Some(holder) = self.store.id_of(name).await? else { return Ok(None) };
-        let retention = i64::try_from(self.settings.name_retention.as_secs()).unwrap_or(i64::MAX);
-        match self.store.record(holder).await?.map(|versioned| versioned.record) {
-            Some(StateRecord::Deleted(gone)) if gone.deleted_at.saturating_add(retention) < now.timestamp() => {
-                Ok(Some(holder))
-            }
-            _ => Err(Error::UsernameTaken),
-        }
     }
 
     /// Whether the account is an active admin that can use Countermark's own API, and until when its token lives.
@@ -420,26 +372,4 @@ fn with_what_is_new(mut event: Event, before: &AccountState, after: &AccountStat
         event = event.detail("allowed_networks", networks);
     }
     event
-}
-
-/// What an account may do by these definitions.
-pub(super) fn powers_of(state: &AccountState, roles: &BTreeMap<RoleName, Named<Role>>) -> Powers {
-    let grants = |role: &RoleName| -> BTreeSet<Grant> {
-        roles.get(role).map(|role| role.definition.permissions.clone()).unwrap_or_default()
-    };
-    Powers {
-        default: grants(&state.role),
-        teams: state.teams.iter().map(|(team, role)| (team.clone(), grants(role))).collect(),
-    }
-}
-
-/// Nobody can grant what he doesn't hold; what one holds only in a team can be granted only in that team.
-pub(super) fn may_grant(held: &Powers, wanted: &Powers) -> Result<(), Error> {
-    match held.lacking_of(wanted) {
-        None => Ok(()),
-        Some((grant, None)) => Err(Error::Lacking(format!("nobody can grant what they don't hold: {grant}"))),
-        Some((grant, Some(team))) => {
-            Err(Error::Lacking(format!("nobody can grant what they don't hold: {grant} in the team {team}")))
-        }
-    }
 }

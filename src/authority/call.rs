@@ -24,6 +24,17 @@ struct Inner {
     record: Mutex<CallRecord>,
 }
 
+/// The request that a gateway asks about.
+#[derive(Debug, Clone)]
+pub struct Original {
+    /// Its method.
+    pub method: String,
+    /// Its path, without query.
+    pub path: String,
+    /// Whether the gateway's headers name two of them: then one may be the client's invention.
+    pub disagree: bool,
+}
+
 /// What has become known of a call.
 #[derive(Debug, Clone, Default)]
 pub struct CallRecord {
@@ -42,7 +53,7 @@ pub struct CallRecord {
     /// Why that token is refused.
     pub subject_refusal: Option<Reason>,
     /// The request behind it, where it came through a gateway.
-    pub original: Option<(String, String)>,
+    pub original: Option<Original>,
     /// Why the token was refused.
     pub refusal: Option<Reason>,
     /// Whether the token came in plain text.
@@ -79,6 +90,11 @@ impl Call {
         &self.0.request_id
     }
 
+    /// Its method.
+    pub fn method(&self) -> &str {
+        &self.0.method
+    }
+
     /// Where it comes from.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.0.client_address
@@ -99,7 +115,7 @@ impl Call {
         let record = self.record();
         let mut event = Event::new(clock.now(), kind, outcome);
         let (method, path) = match &record.original {
-            Some((method, path)) => (method.clone(), path.clone()),
+            Some(original) => (original.method.clone(), original.path.clone()),
             None => (self.0.method.clone(), self.0.path.clone()),
         };
         event.method = Some(method);
@@ -116,7 +132,12 @@ impl Call {
             event.generation = Some(holder.generation);
             event.key_id = Some(holder.key_id.clone());
         }
+        if record.original.as_ref().is_some_and(|original| original.disagree) {
+            event = event.detail("original_disagrees", true);
+        }
         if record.subject.is_some() {
+            // The permission was the asker's affair.
+            (event.permission, event.team) = (None, None);
             event.actor_id = record.holder.as_ref().map(|holder| holder.account);
         }
         if let Some((target, username)) = &record.target {
@@ -156,7 +177,7 @@ impl By<'_> {
 
     pub(super) fn author(&self) -> Option<Author> {
         match self {
-            Self::Somebody(act) => Some(Author { id: act.actor.account(), as_of: act.actor.as_of() }),
+            Self::Somebody(act) => Some(Author { id: act.actor.account(), as_of: act.actor.as_of().clone() }),
             Self::Holder(_) | Self::Machine => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::call::By;
 use super::{Act, Authority, Error, Receipt};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
@@ -52,7 +53,7 @@ impl Authority {
             name: role.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::role_definition(&role)),
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         let receipt = self.commit_named(act, &change).await?;
@@ -73,7 +74,7 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         self.commit_named(act, &change).await
@@ -99,7 +100,7 @@ impl Authority {
             name: team.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::team_definition(&team)),
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         let receipt = self.commit_named(act, &change).await?;
@@ -116,7 +117,7 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author { id: act.actor.account(), as_of: act.actor.as_of().clone() },
             event: &event,
         };
         self.commit_named(act, &change).await
@@ -131,6 +132,7 @@ impl Authority {
             (Err(error), _) => return Err(self.not_committed(change.event, error.into())),
         };
         act.call.record().committed = true;
+        self.used_by(By::Somebody(act));
         self.metrics.acts.inc();
         Ok(self.receipt(committed, None))
     }
@@ -143,5 +145,5 @@ impl Authority {
 }
 
 fn may_dispose(act: &Act, of: &Powers) -> Result<(), Error> {
-    super::accounts::may_grant(act.actor.powers(), of)
+    super::checks::may_grant(act.actor.powers(), of)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{may_grant, powers_of};
 use super::call::By;
+use super::checks::{may_grant, powers_of};
 use super::{AccountRef, Act, Authority, Call, Error};
 use crate::account::{Account, AccountId, AccountState, Binding, Previous, Status};
 use crate::audit::kinds;
@@ -14,7 +14,7 @@ use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::permission::{Grant, Permission};
 use crate::store::{AccountChange, Committed, IssuedToken, Profile, StoredAccount};
-use crate::token::{Claims, Confirmation, Jti, MAX_TOKEN_LENGTH, TokenId, encode, encoded_length};
+use crate::token::{Claims, Confirmation, Jti, TokenId, encode};
 use crate::verify::{Demand, Presenter, Reason, Verified};
 
 /// The longest overlap, in seconds (protocols, section 4).
@@ -294,25 +294,7 @@ impl Authority {
         Err(crate::verify::Refusal::insufficient(act.actor.clone()).into())
     }
 
-    pub(super) fn check_lifetime(&self, months: u32) -> Result<(), Error> {
-        let allowed = &self.settings.valid_for_months;
-        if allowed.contains(&months) {
-            return Ok(());
-        }
-        let list = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        Err(Error::field("valid_for_months", format!("a token is valid for one of {list} months")))
-    }
-
-    /// A token too long to be read by anybody is not issued, and an account is not given what would make it so.
-    pub(super) fn check_length(&self, id: AccountId, state: &AccountState) -> Result<(), Error> {
-        let claims = self.claims(id, state, TokenId::of_jti(""), self.clock.now(), self.clock.now());
-        if encoded_length(&claims, &Jti::random()?) <= MAX_TOKEN_LENGTH {
-            return Ok(());
-        }
-        Err(Error::field("teams", "teams and audiences together would make the token longer than 4,096 characters"))
-    }
-
-    fn claims(
+    pub(super) fn claims(
         &self,
         id: AccountId,
         state: &AccountState,

@@ -72,7 +72,7 @@ pub struct RecoverArgs {
     /// How many months the token is good for
     #[arg(long, value_name = "N")]
     pub months: Option<u32>,
-    /// Write the token to this new file (mode 0600) instead of printing it
+    /// Write the token to this new file (mode 0600; default: admin.token in the data directory)
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

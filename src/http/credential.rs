@@ -30,6 +30,8 @@ impl Credential {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = match (values.next(), values.next()) {
             (None, _) => return Ok(Self::Missing),
+            // Some gateways send the header empty where there is nothing to pass on.
+            (Some(value), None) if value.is_empty() => return Ok(Self::Missing),
             (Some(value), None) => value,
             (Some(_), Some(_)) => {
                 return Err(Problem::invalid_request("there are two Authorization headers; send one"));

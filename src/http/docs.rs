@@ -41,14 +41,34 @@ impl Modify for Bearer {
     }
 }
 
+/// The document as it is served: operations get ids that are unique, and answers a description, which OpenAPI demands.
+pub fn finished(openapi: &utoipa::openapi::OpenApi) -> Value {
+    let mut document = serde_json::to_value(openapi).unwrap_or_default();
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    let operations = paths.into_iter().flat_map(|paths| paths.values_mut()).filter_map(Value::as_object_mut);
+    for operation in operations.flat_map(|item| item.values_mut()).filter_map(Value::as_object_mut) {
+        let tag = operation.get("tags").and_then(|tags| tags.get(0)?.as_str()).unwrap_or_default().to_owned();
+        if let Some(Value::String(id)) = operation.get_mut("operationId") {
+            *id = format!("{tag}_{id}");
+        }
+        let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+        for (status, response) in responses.into_iter().flatten() {
+            let said = response.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+            if let Some(response) = response.as_object_mut().filter(|_| !said) {
+                response.insert("description".into(), if status == "201" { "Created" } else { "Done" }.into());
+            }
+        }
+    }
+    document
+}
+
 /// The document.
-pub async fn openapi(Extension(openapi): Extension<Arc<utoipa::openapi::OpenApi>>) -> Response {
-    axum::Json(&*openapi).into_response()
+pub async fn openapi(Extension(document): Extension<Arc<Value>>) -> Response {
+    axum::Json(&*document).into_response()
 }
 
 /// The page: each operation with what it needs and does.
-pub async fn page(Extension(openapi): Extension<Arc<utoipa::openapi::OpenApi>>) -> Response {
-    let document = serde_json::to_value(&*openapi).unwrap_or_default();
+pub async fn page(Extension(document): Extension<Arc<Value>>) -> Response {
     let mut response = Html(render(&document)).into_response();
     let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
     let policy = format!(

@@ -136,22 +136,19 @@ impl Edge {
     }
 
     /// Whether nobody on the way could read along: TLS, a Unix socket, the loopback, or a trusted proxy that says that it was
-    /// HTTPS on its other side.
+    /// HTTPS on its other side. A proxy that says that it was not is believed, however it speaks to us.
     pub fn is_private(&self, peer: &Peer, headers: &HeaderMap) -> bool {
+        let trusted = peer.address.is_none_or(|address| self.trusts(address));
+        let mut protocols = headers.get_all("x-forwarded-proto").iter();
+        let said = match (protocols.next(), protocols.next()) {
+            (None, _) => None,
+            (Some(protocol), None) => Some(protocol.as_bytes().eq_ignore_ascii_case(b"https")),
+            (Some(_), Some(_)) => Some(false),
+        };
         match (peer.transport, peer.address) {
+            _ if trusted && said.is_some() => said == Some(true),
             (Transport::Tls | Transport::Unix, _) => true,
-            (Transport::Plain, Some(address)) if self.trusts(address) => {
-                let mut protocols = headers.get_all("x-forwarded-proto").iter();
-                let said = (protocols.next().map(|value| value.as_bytes()), protocols.next());
-                match said {
-                    (Some(protocol), None) => protocol.eq_ignore_ascii_case(b"https"),
-                    // A proxy on this machine that says nothing forwards nothing from elsewhere.
-                    (None, _) => address.is_loopback(),
-                    _ => false,
-                }
-            }
-            (Transport::Plain, Some(address)) => address.is_loopback(),
-            (Transport::Plain, None) => false,
+            (Transport::Plain, address) => address.is_some_and(|address| address.is_loopback()),
         }
     }
 }

@@ -63,6 +63,8 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
         let basic = |problem: Problem| if claimed.is_some() { problem.for_basic() } else { problem };
         let actor = authority.verify(&call, token, &demand).await.map_err(|refused| basic(refused.into()))?;
         if claimed.is_some_and(|id| actor.account().to_string() != id.as_str()) {
+            // A good token under somebody else's name is no credential.
+            call.record().refusal = Some(crate::verify::Reason::Malformed);
             return Err(Problem::from(crate::verify::Reason::Malformed).for_basic());
         }
         Ok(Self { act: Act { actor, call }, permission: PhantomData })

@@ -1,8 +1,9 @@
 //! What nobody read of a request's body.
 //!
-//! In HTTP/2 an answer that comes before the end of the body is followed by a reset of the stream (RFC 9113, section 8.1). That
-//! is allowed, and yet clients in use (curl 7.88) throw the answer away and report an error: whoever sends an expired token with
-//! a POST would never learn why it is refused. So the rest is read and forgotten first, within limits.
+//! In HTTP/2 an answer that comes before the end of the body is followed by a reset of the stream (RFC 9113, section 8.1), in
+//! HTTP/1.1 by the end of the connection. That is allowed, and yet clients in use (curl 7.88) throw the answer away and report an
+//! error: whoever sends an expired token with a POST would never learn why it is refused. So the rest is read and forgotten
+//! first, within limits.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::Version;
+use axum::http::header;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
@@ -24,11 +25,10 @@ const WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Leftover(Arc<Mutex<Option<Body>>>);
 
 impl Leftover {
-    /// Of this request. Nothing is to be done in HTTP/1.1, where asking for the rest might be what makes the client send it
-    /// (`Expect: 100-continue`).
+    /// Of this request. Nothing is to be done for a client that waits to be asked for its body (`Expect: 100-continue`).
     pub(super) fn of(request: Request) -> (Self, Request) {
         let leftover = Self::default();
-        if request.version() != Version::HTTP_2 {
+        if request.headers().contains_key(header::EXPECT) {
             return (leftover, request);
         }
         let rest = leftover.clone();

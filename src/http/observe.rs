@@ -10,13 +10,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 
+use super::credential::Credential;
 use super::edge::Edge;
 use super::leftover::Leftover;
 use super::problem::Problem;
 use crate::authority::{Call, Ending};
 use crate::clock::uuid_v7;
 use crate::listen::Peer;
-use crate::verify::Reason;
+use crate::verify::{Demand, Presenter, Reason};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -75,7 +76,7 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     tracing::info!(
         target: "countermark::request",
         request_id = call.request_id(),
-        method = %method,
+        method = call.method(),
         route,
         status,
         duration_us = elapsed_us,
@@ -87,26 +88,29 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     response
 }
 
-/// A bearer token came in plain text from elsewhere: a clear refusal, never a redirect, and an event.
+/// A token came in plain text from elsewhere: a clear refusal, never a redirect, and an event.
 async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, path: &str) -> Problem {
-    if let (Ok(super::credential::Credential::Bearer(token)), Ok(authority)) =
-        (super::credential::Credential::of(headers, None), edge.authority())
-    {
-        call.record().exposed = true;
-        let demand = crate::verify::Demand {
-            audience: None,
-            permission: None,
-            team: None,
-            presenter: crate::verify::Presenter::ThirdParty,
-        };
-        // Only to know whose it is. It is refused whatever comes out.
-        let _ = authority.verify(call, &token, &demand).await;
-        call.record().refusal = None;
-    }
     let problem = Problem::invalid_request(
         "this came in plain text: use https. A token that was sent so must be taken for known to others; generate a new one",
     );
-    if super::verify::is_gateway_path(path) { problem.for_gateway() } else { problem }
+    let problem = if super::verify::is_gateway_path(path) { problem.for_gateway() } else { problem };
+    let (Ok(Credential::Bearer(token) | Credential::Basic(_, token)), Ok(authority)) =
+        (Credential::of(headers, None), edge.authority())
+    else {
+        return problem;
+    };
+    let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
+    // Only to know whose it is. It is refused whatever comes out; garbage counts as it does elsewhere.
+    match authority.verify(call, &token, &demand).await {
+        Err(refused) if refused.refusal.reason == Reason::RateLimited => refused.into(),
+        Err(refused) if refused.refusal.holder.is_none() => problem,
+        _ => {
+            let mut record = call.record();
+            record.exposed = true;
+            record.refusal = None;
+            problem
+        }
+    }
 }
 
 fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Response) -> Response {

@@ -111,7 +111,11 @@ impl Problem {
 
     /// 405.
     pub fn method_not_allowed(method: &Method) -> Self {
-        let detail = format!("{method} is not possible here; the Allow header says what is");
+        // A method may be anything that a client makes up; only known ones are repeated.
+        let known =
+            [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
+        let named = if known.contains(method) { method.as_str() } else { "this method" };
+        let detail = format!("{named} is not possible here; the Allow header says what is");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
     }
 
@@ -178,7 +182,8 @@ impl Problem {
 
     /// For a caller who came with HTTP Basic.
     pub fn for_basic(mut self) -> Self {
-        if self.0.status == StatusCode::UNAUTHORIZED {
+        if matches!(self.0.status, StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST) {
+            self.0.status = StatusCode::UNAUTHORIZED;
             self.0.challenge = Some(Challenge::Basic);
         }
         self
@@ -328,6 +333,9 @@ fn of_reason(reason: Reason) -> Problem {
         (_, StatusCode::FORBIDDEN) => Some(Challenge::Bearer("insufficient_scope")),
         _ => None,
     };
+    if reason == Reason::StoreUnavailable {
+        problem.0.retry_after = Some(Duration::from_secs(1));
+    }
     problem
 }
 

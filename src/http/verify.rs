@@ -14,6 +14,8 @@ use super::extract::{call, pairs, read, text};
 use super::observe::note_missing;
 use super::problem::Problem;
 use crate::account::Audience;
+use crate::audit::printable;
+use crate::authority::Original;
 use crate::name::TeamName;
 use crate::permission::Permission;
 use crate::verify::{Demand, Presenter, Verified};
@@ -75,6 +77,10 @@ fn demanded<'a>(edge: &Edge, path: &str, query: Option<&'a str>) -> Result<(Name
             Problem::invalid_request("the configuration has no policy of this name; see [policies] in countermark.toml")
         });
     }
+    if means_a_policy(below) {
+        // Taken for a client's path it would demand nothing.
+        return Err(Problem::invalid_request("a policy is called as /verify/~NAME, with one slash and a plain ~"));
+    }
     if !below.is_empty() {
         // Path and query are the client's: they may not say what is demanded of him.
         return Ok((NamedDemand::default(), None));
@@ -83,14 +89,23 @@ fn demanded<'a>(edge: &Edge, path: &str, query: Option<&'a str>) -> Result<(Name
     // Told apart from an unknown parameter by what reads the credential.
     members.retain(|name, _| !matches!(name.as_str(), "access_token" | "token"));
     let Demanded { permission, team, audience } = read(members)?;
+    if team.is_some() && permission.is_none() {
+        // A team alone demands nothing, however much it looks as if it did.
+        return Err(Problem::invalid_request("team says where a permission is needed; give the permission too"));
+    }
     Ok((NamedDemand { permission, team, audience }, query))
 }
 
+/// Whether somebody who wrote this path meant `/~NAME`: with more slashes, or with the `~` percent-encoded.
+fn means_a_policy(below: &str) -> bool {
+    let first = below.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
+    first.starts_with('~') || first.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%7e"))
+}
+
 /// The request that the gateway asks about: nginx' headers, Traefik's and Caddy's, or the path below (Envoy).
-fn original(parts: &Parts) -> Option<(String, String)> {
+fn original(parts: &Parts) -> Option<Original> {
     let header =
         |name: &str| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let uri = header("x-original-uri").or_else(|| header("x-forwarded-uri"));
     let below = || {
         let below = parts.uri.path().strip_prefix("/verify").unwrap_or_default();
         let below = match below.strip_prefix("/~") {
@@ -99,13 +114,24 @@ fn original(parts: &Parts) -> Option<(String, String)> {
         };
         (!below.is_empty()).then_some(below)
     };
-    let uri = uri.or_else(below)?;
-    // A query may hold anything, tokens too: it is not recorded (A4).
-    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    let nginx = header("x-original-uri");
+    let others = header("x-forwarded-uri");
+    // One of the two may be the client's own, passed on by a gateway that writes the other.
+    let disagree = nginx.is_some() && others.is_some() && nginx != others;
+    let uri = nginx.or(others).or_else(below)?;
     let method = header("x-original-method")
         .or_else(|| header("x-forwarded-method"))
         .unwrap_or_else(|| parts.method.as_str().to_owned());
-    Some((crate::audit::printable(&method, 32), crate::audit::printable(path, 512)))
+    Some(Original { method: printable(&method, 32), path: printable(path_of(&uri), 512), disagree })
+}
+
+/// Without scheme and authority (which may hold a password), and without the query, which may hold anything (A4).
+fn path_of(uri: &str) -> &str {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    match path.split_once("://") {
+        Some((_, rest)) => rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/"),
+        None => path,
+    }
 }
 
 fn identity(verified: &Verified) -> Response {

@@ -24,6 +24,13 @@ pub async fn recover(
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
     let config = Config::load(overrides, environment).map_err(ServeError::of)?;
     let username: Username = account.parse().map_err(ServeError::of)?;
+    // Only the file that was made for it is written over.
+    if let Some(taken) = out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
+        return Err(ServeError(format!(
+            "{} exists; nothing was changed. Name a new file with --out, or leave it out for admin.token in the data directory",
+            taken.display()
+        )));
+    }
     let out = out.unwrap_or_else(|| config.data_dir.join("admin.token"));
     // Looked at before anything is changed: recovering never makes a key, and needs the one that there is.
     if let SecretSource::File(path) = &config.master_key

@@ -30,6 +30,11 @@ pub(super) fn policies(config: &Config) -> Result<BTreeMap<String, NamedDemand>,
                 team: parsed(name, "team", policy.team.as_ref())?,
                 audience: parsed(name, "audience", policy.audience.as_ref())?,
             };
+            if demand.team.is_some() && demand.permission.is_none() {
+                return Err(ServeError(format!(
+                    "policies.{name}: team says where a permission is needed; give the permission too"
+                )));
+            }
             Ok((name.clone(), demand))
         })
         .collect()

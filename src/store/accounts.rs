@@ -153,7 +153,7 @@ fn live_tokens(id: AccountId, state: &AccountState, profile: &Profile) -> Vec<Li
 }
 
 /// Whoever changes something, as he was when he was let in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Author {
     /// His account.
     pub id: AccountId,
@@ -302,7 +302,7 @@ impl Store {
             .key(schema.acts_of(change.id))
             .key(schema.acts_of(change.event.actor_id.unwrap_or(change.id)))
             .key(schema.keyring())
-            .key(schema.state(change.author.map_or(change.id, |author| author.id)));
+            .key(schema.state(change.author.as_ref().map_or(change.id, |author| author.id)));
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }

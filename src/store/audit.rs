@@ -1,6 +1,6 @@
 //! The firehose and the activity logs: writing batches, reading back from the newest.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +12,7 @@ use super::schema::{SHARDS, shard_of};
 use super::{Store, StoreError};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome};
+use crate::token::TokenId;
 
 /// Events of one node, to be written as one entry.
 #[derive(Debug, Clone)]
@@ -264,15 +265,13 @@ impl Store {
         Ok(())
     }
 
-    /// When each token of an account was last used.
-    pub async fn last_uses(&self, account: AccountId) -> Result<HashMap<String, i64>, StoreError> {
-        let mut command = redis::cmd("HGETALL");
-        command.arg(self.schema.usage(account));
-        let fields: HashMap<String, String> = self.query(&self.shared, command).await?;
-        Ok(fields
-            .into_iter()
-            .filter_map(|(field, time)| Some((field.strip_prefix("used:")?.to_owned(), time.parse().ok()?)))
-            .collect())
+    /// Notes that a token was used in an act, whose event does not come by the firehose.
+    pub async fn note_use(&self, account: AccountId, token: TokenId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut pipeline = redis::pipe();
+        let key = self.schema.usage(account);
+        pipeline.hset(&key, format!("used:{token}"), now.timestamp_millis()).ignore();
+        pipeline.expire(&key, i64::try_from(self.options.retention.age.as_secs()).unwrap_or(i64::MAX)).ignore();
+        self.pipeline(&self.audit, &pipeline).await
     }
 }
 

@@ -75,6 +75,11 @@ fn split(text: &str) -> Option<(Epoch, &str)> {
     Some((version.parse().ok()?, body))
 }
 
+/// The epoch of a stored definition.
+pub(super) fn version(text: &str) -> Option<Epoch> {
+    Some(split(text)?.0)
+}
+
 /// The grants of a stored definition.
 pub(super) fn grants(text: &str) -> Option<BTreeSet<Grant>> {
     Some(serde_json::from_str::<RoleDefinition>(split(text)?.1).ok()?.permissions)
@@ -120,6 +125,7 @@ impl Store {
             .key(references)
             .key(self.schema.acts_of(change.author.id))
             .key(self.schema.state(change.author.id))
+            .key(self.schema.roles())
             .arg(plan.to_string())
             .arg(change.after.as_deref().unwrap_or_default())
             .arg(change.event.to_line())

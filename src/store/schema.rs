@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | kept |
 //! |---|---|---|---|
-//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `run_id`, `ended:TERM`, `roles` (epoch of the last change of one) | for ever |
+//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `run_id`, `ended:TERM` | for ever |
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
 //! | `{P}:s:ACCOUNT` | string | `EPOCH {state record}`, see [`crate::account::AccountState`] | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |

@@ -27,7 +27,7 @@ impl Store {
             )
             .await?;
         let corrupt = |what: &str| StoreError::Corrupt(what.to_owned());
-        let [dataset, keys_version, roles_version, state, roles @ ..] = reply.as_slice() else {
+        let [dataset, keys_version, state, roles @ ..] = reply.as_slice() else {
             return Err(corrupt("a look-up's reply"));
         };
         // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
@@ -39,14 +39,13 @@ impl Store {
             "" => None,
             text => Some(Versioned::parse(text).map_err(|error| StoreError::Corrupt(error.0))?),
         };
-        let as_of = AsOf {
-            record: found.as_ref().map(|found| found.version).unwrap_or_default(),
-            roles: roles_version.parse().map_err(|_| corrupt("the roles' epoch"))?,
-        };
+        let mut as_of =
+            AsOf { record: found.as_ref().map(|found| found.version).unwrap_or_default(), ..AsOf::default() };
         let mut definitions = BTreeMap::new();
         for pair in roles.chunks_exact(2) {
             let [name, text] = pair else { continue };
             let name: RoleName = name.parse().map_err(|_| corrupt("a role's name"))?;
+            as_of.roles.insert(name.clone(), roles::version(text).ok_or_else(|| corrupt("a role"))?);
             definitions.insert(name, roles::grants(text).ok_or_else(|| corrupt("a role"))?);
         }
         Ok(Snapshot {

@@ -96,7 +96,7 @@ impl<C: Clock + ?Sized> Verifier<C> {
         }
         let powers = snapshot.powers();
         let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
-        let verified = Verified::new(holder, &claims, state.clone(), powers, snapshot.as_of);
+        let verified = Verified::new(holder, &claims, state.clone(), powers, snapshot.as_of.clone());
         if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
     }
 

@@ -14,12 +14,12 @@ use crate::permission::{Grant, Powers};
 pub struct Unavailable;
 
 /// Which moment a decision was about: acts that rest on it are carried out only while nothing of it has changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AsOf {
     /// The epoch of the account's last change.
     pub record: Epoch,
-    /// The epoch of the last change of any role.
-    pub roles: Epoch,
+    /// The epochs of the last changes of the roles that it has.
+    pub roles: BTreeMap<RoleName, Epoch>,
 }
 
 /// All that one decision consults, of one moment.

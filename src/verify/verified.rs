@@ -95,8 +95,8 @@ impl Verified {
     }
 
     /// The moment that all this is about.
-    pub fn as_of(&self) -> AsOf {
-        self.as_of
+    pub fn as_of(&self) -> &AsOf {
+        &self.as_of
     }
 
     /// `iss`.

@@ -318,10 +318,10 @@ async fn filters_of_the_audit_find_what_they_say() {
         found(&format!("account={}&kind=call", ci.id)).await,
         [call.clone(), lacking.clone(), superseded.clone()]
     );
-    assert_eq!(found("kind=token.regenerate").await, [regenerated.clone()]);
-    assert_eq!(found("reason=superseded").await, [superseded.clone()]);
+    assert_eq!(found("kind=token.regenerate").await, std::slice::from_ref(&regenerated));
+    assert_eq!(found("reason=superseded").await, std::slice::from_ref(&superseded));
     assert_eq!(found("outcome=refused").await, [lacking.clone(), superseded.clone()]);
-    assert_eq!(found("outcome=allowed&kind=call&account=other").await, [call.clone()]);
+    assert_eq!(found("outcome=allowed&kind=call&account=other").await, std::slice::from_ref(&call));
     assert_eq!(found(&format!("account=ci&from={middle}")).await, [superseded.clone(), regenerated.clone()]);
     assert_eq!(found(&format!("account=ci&to={middle}")).await, [created, call, lacking]);
     assert_eq!(found("node=node-1&reason=superseded").await, [superseded]);
@@ -374,4 +374,30 @@ async fn strangers_are_counted_and_sampled_and_nobodys_calls_are_not_events() {
     assert!(sampled.iter().all(|event| event["reason"] == "malformed" && event["outcome"] == "refused"));
     assert!(sampled.iter().all(|event| event["account_id"].is_null()));
     assert!(!events.iter().any(|event| event["reason"] == "missing_token"));
+}
+
+#[tokio::test]
+async fn what_another_process_read_and_did_not_finish_is_not_lost() {
+    let app = App::start().await;
+    let ci = app.account("ci", &[]).await;
+    ci.door("GET", "/verify", 200).await;
+    app.settled().await;
+    app.stop_filler();
+    let locks = || async { app.redis.run::<Vec<String>>(&["KEYS", &format!("{{{}:a*}}:lock", app.prefix)]).await };
+    crate::app::eventually("the shards are handed over", || async { locks().await.is_empty() }).await;
+    for _ in 0..10 {
+        ci.door("GET", "/verify/unfinished", 200).await;
+    }
+    crate::app::eventually("the calls are written", || async { app.metrics.audit_waiting.get() == 0 }).await;
+    let mut taken = 0;
+    for shard in 0..4 {
+        let key = format!("{{{}:a{shard}}}:log", app.prefix);
+        let words = ["XREADGROUP", "GROUP", "activity", "dead", "COUNT", "1000", "STREAMS", &key, ">"];
+        let reply: Option<redis::streams::StreamReadReply> = app.redis.run(&words).await;
+        taken += reply.map_or(0, |reply| reply.keys.len());
+    }
+    assert_eq!(taken, 1);
+    app.start_filler();
+    let found = app.activity("ci").await.into_iter().filter(|event| event["path"] == "/unfinished").count();
+    assert_eq!(found, 10);
 }

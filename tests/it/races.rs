@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use countermark::keyring::KeyEntry;
+use countermark::token::{Algorithm, SigningKey};
+use countermark::verify::KeyState;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use crate::app::{Actor, Answer, App, DAY};
 
+/// Who, method, path, body, `If-Match`.
+type Call = (Actor, &'static str, String, Option<Value>, Option<String>);
+
 /// All of them at the same moment, on threads of their own.
-async fn at_once(calls: Vec<(Actor, &'static str, String, Option<Value>, Option<String>)>) -> Vec<Answer> {
+async fn at_once(calls: Vec<Call>) -> Vec<Answer> {
     let barrier = Arc::new(Barrier::new(calls.len()));
     let tasks: Vec<_> = calls
         .into_iter()
@@ -254,5 +260,100 @@ async fn no_token_survives_a_revocation_that_was_acknowledged_after_it() {
             (None, 200) => assert!(account["token"].is_null()),
             other => panic!("{:?}", other.1),
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_key_signs_after_it_was_replaced() {
+    let app = App::start().await;
+    let admin = app.admin();
+    app.account("ci", &[]).await;
+    let mut lost = 0;
+    for _ in 0..60 {
+        let keys = Arc::clone(app.authority.keys());
+        let (version, mut document) = keys.document().await.unwrap();
+        let new = SigningKey::generate(Algorithm::ES256).unwrap();
+        for key in &mut document.keys {
+            key.state = KeyState::Retiring;
+        }
+        document.keys.push(KeyEntry::active(&new, countermark::clock::Clock::now(app.clock.as_ref())));
+        let replacing = tokio::spawn(async move { keys.replace(version, &document).await.unwrap() });
+        let call =
+            || (admin.clone(), "POST", "/accounts/ci/token".to_owned(), Some(json!({ "valid_for_months": 6 })), None);
+        let answers = at_once(vec![call(), call()]).await;
+        replacing.await.unwrap();
+        let words = ["XREVRANGE", &app.key("feed"), "+", "-", "COUNT", "10"];
+        let feed: redis::streams::StreamRangeReply = app.redis.run(&words).await;
+        let replaced = feed.ids.iter().find(|entry| entry.get::<String>("t").unwrap() == "keys").unwrap();
+        let number = |epoch: &str| epoch.split_once('-').unwrap().1.parse::<u64>().unwrap();
+        for answer in &answers {
+            if answer.status != 201 {
+                assert_eq!(answer.reason(), "conflict");
+                lost += 1;
+            } else if answer["account"]["token"]["key_id"] != new.public().key_id() {
+                let epoch = answer["receipt"]["epoch"].as_str().unwrap();
+                assert!(
+                    number(epoch) < number(&replaced.id),
+                    "{epoch} is signed by the key replaced at {}",
+                    replaced.id
+                );
+            }
+        }
+    }
+    assert!(lost > 0, "there was no race");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_holder_who_ends_his_token_is_answered_200_whatever_happens_meanwhile() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for round in 0..90 {
+        let ci = app.account(&format!("ci-{round}"), &[]).await;
+        let path = format!("/accounts/ci-{round}");
+        let form = format!("token={}", ci.token());
+        let revoking: Vec<_> = (0..3)
+            .map(|_| {
+                let (nobody, form) = (app.nobody(), form.clone());
+                tokio::spawn(async move { nobody.form("/oauth2/revoke", &form, 200).await })
+            })
+            .collect();
+        let other = match round % 3 {
+            0 => (admin.clone(), "PATCH", path, Some(json!({ "description": "changed" })), None),
+            1 => (admin.clone(), "DELETE", path, None, None),
+            _ => (admin.clone(), "POST", format!("{path}/token"), Some(json!({ "valid_for_months": 6 })), None),
+        };
+        let other = at_once(vec![other]).await.remove(0);
+        for revoking in revoking {
+            revoking.await.unwrap();
+        }
+        assert_ne!(ci.verdict().await, "allowed");
+        // A successor that was issued meanwhile is nobody's to end by the older token.
+        if let Some(token) = other["token"].as_str() {
+            assert_eq!(ci.holding(token).verdict().await, "allowed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_that_is_superseded_meanwhile_does_not_renew_itself() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let mut ci = app.account("ci", &["tokens:renew"]).await;
+    for _ in 0..90 {
+        let body = Some(json!({ "valid_for_months": 6 }));
+        let answers = at_once(vec![
+            (ci.clone(), "POST", "/self/token".to_owned(), body.clone(), None),
+            (admin.clone(), "POST", "/accounts/ci/token".to_owned(), body, None),
+        ])
+        .await;
+        let (renewed, regenerated) = (&answers[0], &answers[1]);
+        if renewed.status == 201 && regenerated.status == 201 {
+            let generation = |answer: &Answer| answer["account"]["generation"].as_u64().unwrap();
+            assert!(generation(renewed) < generation(regenerated), "the older token overtook its successor");
+        }
+        let last = answers.iter().filter(|answer| answer.status == 201);
+        let last = last.max_by_key(|answer| answer["account"]["generation"].as_u64()).unwrap();
+        ci = ci.holding(&last.text_of("token"));
+        assert_eq!(ci.verdict().await, "allowed");
     }
 }

@@ -143,10 +143,12 @@ async fn who_may_renew_renews_himself_alone() {
         ci.post("/accounts/other/token", json!({ "valid_for_months": 24 }), 403).await.reason(),
         "insufficient_permission"
     );
-    // During an overlap the older token may renew too, and that ends it.
+    // During an overlap only the newer token renews: the older one would kill it.
     let overlap = json!({ "valid_for_months": 12, "overlap_seconds": 60 });
     let next = ci.post("/self/token", overlap, 201).await.text_of("token");
-    ci.post("/self/token", json!({ "valid_for_months": 12 }), 201).await;
-    assert_eq!(ci.verdict().await, "superseded");
-    assert_eq!(ci.holding(&next).verdict().await, "superseded");
+    assert_eq!(ci.post("/self/token", json!({ "valid_for_months": 12 }), 409).await.reason(), "conflict");
+    let next = ci.holding(&next);
+    assert_eq!((ci.verdict().await, next.verdict().await), ("allowed".to_owned(), "allowed".to_owned()));
+    next.post("/self/token", json!({ "valid_for_months": 12 }), 201).await;
+    assert_eq!((ci.verdict().await, next.verdict().await), ("superseded".to_owned(), "superseded".to_owned()));
 }

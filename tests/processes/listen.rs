@@ -89,21 +89,24 @@ fn a_token_that_a_proxy_received_in_plain_text_is_refused_and_noted_as_exposed()
     let machine = Machine::new();
     let server = both(&machine, "trusted_proxies = [\"127.0.0.0/8\"]\n");
     let (id, token) = server.create("ci", "auditor");
-    let call = |path: &str, protocols: &[&str]| {
-        let call = server.call_at(1, "GET", path).bearer(&token);
+    let call = |listener: usize, path: &str, protocols: &[&str]| {
+        let call = server.call_at(listener, "GET", path).bearer(&token);
         protocols.iter().fold(call, |call, protocol| call.header("X-Forwarded-Proto", protocol)).send()
     };
-    for good in [&["https"][..], &["HTTPS"], &[]] {
-        call("/api/v1/self", good).expect(200);
-        call("/verify", good).expect(200);
-    }
-    for bad in [&["http"][..], &["https", "http"], &["https,http"]] {
-        let refused = call("/api/v1/self", bad).expect(400);
-        assert_eq!(refused.reason(), "invalid_request");
-        assert!(refused.json()["detail"].as_str().unwrap().contains("plain text"), "{refused:?}");
-        assert!(refused.header("Location").is_none());
-        call("/verify", bad).expect(401);
-        call("/verify/deep/path", bad).expect(401);
+    // Whatever it speaks to us itself.
+    for listener in [0, 1] {
+        for good in [&["https"][..], &["HTTPS"], &[]] {
+            call(listener, "/api/v1/self", good).expect(200);
+            call(listener, "/verify", good).expect(200);
+        }
+        for bad in [&["http"][..], &["https", "http"], &["https,http"]] {
+            let refused = call(listener, "/api/v1/self", bad).expect(400);
+            assert_eq!(refused.reason(), "invalid_request");
+            assert!(refused.json()["detail"].as_str().unwrap().contains("plain text"), "{refused:?}");
+            assert!(refused.header("Location").is_none());
+            call(listener, "/verify", bad).expect(401);
+            call(listener, "/verify/deep/path", bad).expect(401);
+        }
     }
     // Not answered either when there is no token, so that nobody sends one next time.
     Call::new("GET", server.address(1), None).header("X-Forwarded-Proto", "http").send().expect(400);
@@ -111,7 +114,7 @@ fn a_token_that_a_proxy_received_in_plain_text_is_refused_and_noted_as_exposed()
         let path = format!("/api/v1/audit?kind=token.exposed&account={id}&limit=100");
         let list = server.call("GET", &path).bearer(&server.admin()).send().expect(200).json();
         let items = list["items"].as_array().unwrap().clone();
-        (items.len() == 9).then_some(items)
+        (items.len() == 18).then_some(items)
     });
     for event in exposed {
         assert_eq!(event["outcome"], "refused");
@@ -292,6 +295,23 @@ fn a_body_of_more_than_64_kib_is_refused() {
             .header("Transfer-Encoding", "chunked")
             .option("--data-binary", &format!("@{}", path.display()));
         chunked.send().expect(413);
+    }
+}
+
+#[test]
+fn a_gateway_that_sends_the_body_along_gets_its_answer() {
+    let machine = Machine::new();
+    let server = machine.serve().ready();
+    for flag in ["--http1.1", "--http2"] {
+        for length in [1_000, 100_000, 900_000] {
+            let path = machine.write("body", &"x".repeat(length));
+            let call = |token: &str| {
+                let call = server.call("POST", "/verify").flag(flag).bearer(token);
+                call.option("--data-binary", &format!("@{}", path.display())).send()
+            };
+            call(&server.admin()).expect(200);
+            call("e30.e30.e30").expect(401);
+        }
     }
 }
 

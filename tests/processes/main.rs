@@ -1,6 +1,7 @@
 //! What is about processes: the real binary, real sockets, a real Redis that dies, hangs and comes back.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod access;
 mod call;
 mod certificates;
 mod listen;

@@ -227,6 +227,10 @@ fn a_lost_admin_comes_back_by_the_master_key_whether_the_server_runs_or_not() {
     let not_admin = machine.run(&["recover", "--data-dir", "data", "--account", "ci", "--out", "x"]).expect(2);
     assert!(not_admin.err.contains("does not have the role admin"), "{not_admin:?}");
     server.verify(&other).expect(200);
+    let precious = machine.write("precious", "of somebody else");
+    let taken = machine.run(&["recover", "--data-dir", "data", "--out", "precious"]).expect(2);
+    assert!(taken.err.contains("exists; nothing was changed"), "{taken:?}");
+    assert_eq!(std::fs::read_to_string(precious).unwrap(), "of somebody else");
     // A place that can't be written to is found out before the token dies.
     let nowhere = machine.run(&["recover", "--data-dir", "data", "--out", "no/such/place"]).expect(2);
     assert!(nowhere.err.contains("nothing was changed"), "{nowhere:?}");

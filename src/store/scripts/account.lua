@@ -4,7 +4,7 @@
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
 --       17 keyring  18 state of the author (or 13 again)  19… live tokens of a key, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
--- plan {dataset, author = {record, roles} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
+-- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
 --       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, sequence}
 -- reply {'ok', epoch} or {what is wrong, which}
@@ -14,13 +14,8 @@ local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', meta, 'dataset') ~= plan.dataset then
   return { 'dataset' }
 end
--- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
-if plan.author then
-  local author = redis.call('GET', KEYS[18]) or ''
-  if string.sub(author, 1, (string.find(author, ' ', 1, true) or 1) - 1) ~= plan.author.record
-    or (redis.call('HGET', KEYS[1], 'roles') or '0-0') ~= plan.author.roles then
-    return { 'author' }
-  end
+if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7]) then
+  return { 'author' }
 end
 -- A token must not be signed by a key that was revoked or retired meanwhile.
 if plan.keys_version ~= false and tonumber(redis.call('HGET', KEYS[17], 'version') or '0') ~= plan.keys_version then

@@ -1,20 +1,15 @@
 #!lua
 -- One change of one role or team.
--- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author
+-- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
--- plan {dataset, author = {record, roles} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
+-- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
 -- reply {'ok', epoch} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 if redis.call('HGET', KEYS[1], 'dataset') ~= plan.dataset then
   return { 'dataset' }
 end
--- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
-if plan.author then
-  local author = redis.call('GET', KEYS[8]) or ''
-  if string.sub(author, 1, (string.find(author, ' ', 1, true) or 1) - 1) ~= plan.author.record
-    or (redis.call('HGET', KEYS[1], 'roles') or '0-0') ~= plan.author.roles then
-    return { 'author' }
-  end
+if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9]) then
+  return { 'author' }
 end
 local definition = redis.call('HGET', KEYS[5], plan.name)
 local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1) or ''
@@ -31,9 +26,6 @@ if ARGV[2] == '' then
   redis.call('HDEL', KEYS[6], plan.name)
 else
   redis.call('HSET', KEYS[5], plan.name, epoch .. ' ' .. ARGV[2])
-end
-if plan.kind == 'role' then
-  redis.call('HSET', KEYS[1], 'roles', epoch)
 end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, epoch, 't', plan.kind, 'k', plan.name, 'b', ARGV[2])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3])

@@ -1,0 +1,23 @@
+-- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
+-- expected {record = epoch, roles = {name: epoch}}
+local function is_unchanged(expected, state_key, roles_key)
+  local state = redis.call('GET', state_key) or ''
+  local space = string.find(state, ' ', 1, true)
+  if not space or string.sub(state, 1, space - 1) ~= expected.record then
+    return false
+  end
+  local record = cjson.decode(string.sub(state, space + 1))
+  local names = { record.r }
+  for _, role in pairs(record.m or {}) do
+    names[#names + 1] = role
+  end
+  for _, role in ipairs(names) do
+    local definition = redis.call('HGET', roles_key, role)
+    local version = definition and string.sub(definition, 1, string.find(definition, ' ', 1, true) - 1)
+    if version ~= expected.roles[role] then
+      return false
+    end
+  end
+  return true
+end
+
