@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use crate::account::AccountId;
 use crate::clock::rfc3339;
-use crate::epoch::Epoch;
 use crate::token::TokenId;
 
 /// How it ended.
@@ -207,11 +206,6 @@ impl Event {
     /// Reads what [`Event::to_line`] wrote.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
-    }
-
-    /// The epoch of the act, where it changed the state.
-    pub fn epoch(&self) -> Option<Epoch> {
-        self.details.as_ref()?.get("epoch")?.as_str()?.parse().ok()
     }
 }
 

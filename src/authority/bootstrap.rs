@@ -1,6 +1,6 @@
 //! The first start, and every later one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::call::By;
@@ -51,13 +51,6 @@ pub struct Startup {
     pub settings: Settings,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-}
-
-/// Where the first admin's token is, if this start made him.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FirstAdmin {
-    /// The file, mode 0600.
-    pub token_file: PathBuf,
 }
 
 impl Startup {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use accounts::{AccountFilter, AccountPage, AccountPatch, NewAccount};
 pub use activity::{Ending, EventPage};
-pub use bootstrap::{BootstrapError, Fate, FirstAdmin, Startup};
+pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::{Act, Call, CallRecord, Original};
 pub use error::{AccountRef, Error, FieldError};
 pub use guessing::Guessing;
