@@ -132,9 +132,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<Edge>> for Json<T> {
             Ok(Value::Object(members)) => read(members).map(Self),
             Ok(_) => Err(Problem::invalid_json("the body must be a JSON object")),
             Err(StrictJsonError::NotJson(why)) => Err(Problem::invalid_json(format!("the body is not JSON: {why}"))),
-            Err(error @ StrictJsonError::Duplicate(_)) => {
-                let StrictJsonError::Duplicate(path) = &error else { return Err(Problem::invalid_json("")) };
-                Err(Problem::invalid_field(path.clone(), error.to_string()))
+            Err(StrictJsonError::Duplicate(path)) => {
+                Err(Problem::invalid_field(crate::audit::printable(&path, 64), "it is given more than once"))
             }
         }
     }
@@ -195,7 +194,8 @@ pub fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Probl
                 if path == "." || path.ends_with(quoted) && path == quoted { quoted.to_owned() } else { path.clone() };
             Problem::invalid_field(named(&field), format!("there is no such field; {allowed}"))
         } else {
-            Problem::invalid_field(named(&path), message)
+            // The message may quote what was sent.
+            Problem::invalid_field(named(&path), crate::audit::printable(&message, 500))
         }
     })
 }

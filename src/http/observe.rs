@@ -166,7 +166,6 @@ fn foreign(method: &Method, answer: &Response) -> Option<Problem> {
             Some(Problem::method_not_allowed(method).with_allow(answer.headers().get(header::ALLOW).cloned()))
         }
         StatusCode::NOT_FOUND => Some(Problem::no_such_path()),
-        StatusCode::PAYLOAD_TOO_LARGE => Some(Problem::too_large(0)),
         status if status.is_client_error() && !answer.headers().contains_key(header::CONTENT_TYPE) => {
             Some(Problem::invalid_request("the request can't be understood"))
         }

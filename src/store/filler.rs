@@ -58,8 +58,8 @@ impl Filler {
         }
     }
 
-    /// Everything that has been written is in the logs when this returns `false` (nothing was left to do).
-    async fn turn(&mut self) -> Result<bool, StoreError> {
+    /// Waits for new batches for a moment, and writes them.
+    async fn turn(&mut self) -> Result<(), StoreError> {
         // Locks are kept long before they end, and not in each turn: each time is a write to disk.
         let keep = self.kept.is_none_or(|kept| kept.elapsed() >= LOCK / 3);
         // Written under keys that a lost dataset has lost as well: they must not be made in a new one.
@@ -87,7 +87,7 @@ impl Filler {
         }
         if self.mine.is_empty() {
             tokio::time::sleep(BLOCK).await;
-            return Ok(false);
+            return Ok(());
         }
         let shards: Vec<u16> = self.mine.iter().copied().collect();
         let mut command = redis::cmd("XREADGROUP");
@@ -107,7 +107,7 @@ impl Filler {
             };
             self.write(*shard, &stream.ids).await?;
         }
-        Ok(!streams.is_empty())
+        Ok(())
     }
 
     async fn lock(&self, shard: u16, hold: Duration) -> Result<bool, StoreError> {
@@ -172,7 +172,7 @@ impl Filler {
     async fn write(&self, shard: u16, entries: &[StreamId]) -> Result<(), StoreError> {
         for entry in entries {
             let lines: String = entry.get("e").unwrap_or_default();
-            let mut accounts = BTreeMap::<AccountId, Vec<(&str, Option<Event>)>>::new();
+            let mut accounts = BTreeMap::<AccountId, Vec<(&str, Event)>>::new();
             for line in lines.lines() {
                 let Some(event) = Event::from_line(line) else {
                     tracing::error!(
@@ -184,13 +184,13 @@ impl Filler {
                 };
                 let concerned: BTreeSet<AccountId> = event.account_id.into_iter().chain(event.actor_id).collect();
                 for account in concerned {
-                    accounts.entry(account).or_default().push((line, Some(event.clone())));
+                    accounts.entry(account).or_default().push((line, event.clone()));
                 }
             }
             for (account, events) in accounts {
                 let used = events
                     .iter()
-                    .filter_map(|(_, event)| event.as_ref())
+                    .map(|(_, event)| event)
                     .filter(|event| {
                         event.account_id == Some(account)
                             && event.kind == kinds::CALL

@@ -209,3 +209,18 @@ async fn whoever_only_acts_uses_his_token_too() {
     crate::app::eventually("the use is noted", || async { !app.look("ci").await["token"]["last_used_at"].is_null() })
         .await;
 }
+
+#[tokio::test]
+async fn a_token_in_the_wrong_field_is_not_repeated() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let body = json!({ "username": "ci", "role": "auditor", "valid_for_months": admin.token() });
+    let answer = admin.post("/accounts", body, 422).await;
+    assert_eq!(answer.fields(), ["valid_for_months"]);
+    let shows = |answer: &crate::app::Answer| answer.json.to_string().contains(&admin.token()[..40]);
+    assert!(!shows(&answer), "{answer:?}");
+    let twice = format!(r#"{{"{0}":1,"{0}":2}}"#, admin.token());
+    let request = admin.request("POST", "/api/v1/accounts").header("content-type", "application/json");
+    let answer = app.client.answer(request.body(axum::body::Body::from(twice)).unwrap()).await.expect(422);
+    assert!(!shows(&answer), "{answer:?}");
+}
