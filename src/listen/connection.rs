@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
 use hyper::server::conn::{http1, http2};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -140,10 +141,15 @@ where
             let fits = head_length(&request) <= head_bytes;
             let answer = fits.then(|| service.clone().oneshot(request));
             async move {
-                let answer = match answer {
+                let mut answer = match answer {
                     Some(answer) => answer.await?,
                     None => head_too_long(),
                 };
+                if answer.status() == StatusCode::NOT_MODIFIED {
+                    // The framework says how long the missing body is. A cache takes it for the length of what it has:
+                    // only that may stand here (RFC 9110, section 8.6).
+                    answer.headers_mut().remove(CONTENT_LENGTH);
+                }
                 Ok::<_, Infallible>(answer.map(|body| CountedBody { body, _guard: guard }))
             }
         })

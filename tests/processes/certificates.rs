@@ -9,14 +9,28 @@ use crate::machine::Machine;
 pub struct Authority<'a> {
     machine: &'a Machine,
     name: &'a str,
+    /// Of the CA and of all that it issues, as openssl says it.
+    key: &'a [&'a str],
 }
 
 impl<'a> Authority<'a> {
+    /// On P-256.
     pub fn new(machine: &'a Machine, name: &'a str) -> Self {
-        let ca = Self { machine, name };
+        Self::with(machine, name, &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+    }
+
+    /// With RSA keys of 2048 bits.
+    pub fn rsa(machine: &'a Machine, name: &'a str) -> Self {
+        Self::with(machine, name, &["rsa:2048"])
+    }
+
+    fn with(machine: &'a Machine, name: &'a str, key: &'a [&'a str]) -> Self {
+        let ca = Self { machine, name, key };
         openssl(
             Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+                .args(["req", "-x509", "-nodes", "-days", "2", "-newkey"])
+                .args(key)
+                .args(["-addext", "keyUsage=critical,keyCertSign,cRLSign"])
                 .args(["-subj", &format!("/CN={name}"), "-keyout"])
                 .arg(ca.file("key"))
                 .arg("-out")
@@ -39,7 +53,8 @@ impl<'a> Authority<'a> {
         let (certificate, key) = (path("pem"), path("key"));
         openssl(
             Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"])
+                .args(["req", "-x509", "-nodes", "-days", "1", "-newkey"])
+                .args(self.key)
                 .args(["-subj", &format!("/CN={name}"), "-addext", &format!("subjectAltName={names}")])
                 .args(["-addext", "basicConstraints=critical,CA:FALSE", "-CA"])
                 .arg(self.file("pem"))
