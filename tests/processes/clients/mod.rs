@@ -4,6 +4,7 @@
 mod asking;
 mod caching;
 mod curl;
+mod documents;
 mod tls;
 mod verifying;
 
@@ -32,22 +33,25 @@ fn python(script: &Path) -> Command {
     command
 }
 
-/// Packages are looked for beside the script, so that it runs from where they can be put.
 fn node(machine: &Machine, script: &str) -> Command {
-    let directory = machine.path("clients");
-    if !directory.exists() {
-        std::fs::create_dir(&directory).unwrap();
-        std::os::unix::fs::symlink(tool("node/node_modules"), directory.join("node_modules")).unwrap();
-        for entry in std::fs::read_dir(sources()).unwrap() {
-            let from = entry.unwrap().path();
-            if from.extension().is_some_and(|kind| kind == "mjs") {
-                std::fs::copy(&from, directory.join(from.file_name().unwrap())).unwrap();
-            }
+    node_modules(machine);
+    for entry in std::fs::read_dir(sources()).unwrap() {
+        let from = entry.unwrap().path();
+        if from.extension().is_some_and(|kind| kind == "mjs") {
+            std::fs::copy(&from, machine.path(from.file_name().unwrap().to_str().unwrap())).unwrap();
         }
     }
     let mut command = clean(Path::new("node"));
-    command.arg(directory.join(script));
+    command.arg(machine.path(script));
     command
+}
+
+/// Packages are looked for beside the script, and so it runs where they can be put.
+fn node_modules(machine: &Machine) {
+    let link = machine.path("node_modules");
+    if !link.exists() {
+        std::os::unix::fs::symlink(tool("node/node_modules"), link).unwrap();
+    }
 }
 
 /// With nothing of the test's own environment: a proxy or a CA that is set there would decide.
