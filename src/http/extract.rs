@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::credential::Credential;
+use super::credential::{Credential, id_and_token};
 use super::edge::Edge;
 use super::observe::note_missing;
 use super::permissions::Demanded;
@@ -45,11 +45,14 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
     async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> Result<Self, Problem> {
         let call = call(parts)?;
         let credential = Credential::of(&parts.headers, parts.uri.query())?;
-        let (token, claimed) = match &credential {
+        let (token, claimed) = match credential {
             Credential::Missing => return Err(note_missing(&call)),
             Credential::Bearer(token) => (token, None),
-            Credential::Basic(id, token) if P::BASIC => (token, Some(id)),
-            Credential::Basic(..) => {
+            Credential::Basic(basic) if P::BASIC => {
+                let (id, token) = id_and_token(&basic)?;
+                (token, Some(id))
+            }
+            Credential::Basic(_) => {
                 return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
             }
         };
@@ -61,7 +64,7 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
             presenter: Presenter::Holder { address: call.client_address(), proof: None },
         };
         let basic = |problem: Problem| if claimed.is_some() { problem.for_basic() } else { problem };
-        let actor = authority.verify(&call, token, &demand).await.map_err(|refused| basic(refused.into()))?;
+        let actor = authority.verify(&call, &token, &demand).await.map_err(|refused| basic(refused.into()))?;
         if claimed.is_some_and(|id| actor.account().to_string() != id.as_str()) {
             // A good token under somebody else's name is no credential.
             call.record().refusal = Some(crate::verify::Reason::Malformed);
