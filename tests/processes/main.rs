@@ -4,6 +4,7 @@
 mod access;
 mod call;
 mod certificates;
+mod credentials;
 mod effort;
 mod listen;
 mod machine;
