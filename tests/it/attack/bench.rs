@@ -9,12 +9,13 @@ use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countermark::listen::Transport;
+use countermark::token::Algorithm;
 use serde_json::{Value, json};
 
 use super::door::Door;
 use super::expected::{UNPROVEN, check, verdict};
 use super::forge::{Forge, StolenKey};
-use crate::app::{Answer, App, a_peer};
+use crate::app::{Answer, App, Setup, a_peer};
 
 /// No answer takes longer. Of a request that did, the best of three counts: other programs have the machine too.
 pub const SOON: Duration = Duration::from_millis(100);
@@ -63,7 +64,12 @@ pub struct Bench {
 
 impl Bench {
     pub async fn new() -> Self {
-        let app = App::start().await;
+        Self::under(Algorithm::ES256).await
+    }
+
+    /// A service that signs so.
+    pub async fn under(algorithm: Algorithm) -> Self {
+        let app = App::with(Setup { algorithm, ..Setup::default() }).await;
         app.role("everything", &["*:*"]).await;
         app.role("little", &["x:read"]).await;
         app.team("payments").await;

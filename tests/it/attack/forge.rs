@@ -5,57 +5,90 @@ use std::sync::Arc;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use countermark::keyring::KeyringDocument;
+use countermark::token::Algorithm;
 use serde_json::{Map, Value};
 
-/// A private ES256 key of the keyring, out of its hiding place.
+/// A private key of the keyring, out of its hiding place.
 pub struct StolenKey {
+    algorithm: Algorithm,
     pkcs8: Vec<u8>,
-    pair: EcdsaKeyPair,
     pub id: String,
     pub jwk: Value,
 }
 
-fn pair(algorithm: &'static EcdsaSigningAlgorithm, pkcs8: &[u8]) -> EcdsaKeyPair {
-    EcdsaKeyPair::from_pkcs8(algorithm, pkcs8).unwrap()
-}
-
 impl StolenKey {
     pub fn from(document: &KeyringDocument, number: usize) -> Self {
-        let entry = serde_json::to_value(&document.keys[number]).unwrap();
-        let pkcs8 = STANDARD.decode(entry["private"].as_str().unwrap()).unwrap();
-        let pair = pair(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8);
-        Self { pair, pkcs8, id: document.keys[number].id.clone(), jwk: entry["public"].clone() }
+        let entry = &document.keys[number];
+        let written = serde_json::to_value(entry).unwrap();
+        let pkcs8 = STANDARD.decode(written["private"].as_str().unwrap()).unwrap();
+        Self { algorithm: entry.algorithm, pkcs8, id: entry.id.clone(), jwk: written["public"].clone() }
     }
 
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+        let random = SystemRandom::new();
+        match self.algorithm {
+            Algorithm::ES256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.pkcs8).unwrap();
+                pair.sign(&random, message).unwrap().as_ref().to_vec()
+            }
+            Algorithm::EdDSA => Ed25519KeyPair::from_pkcs8(&self.pkcs8).unwrap().sign(message).as_ref().to_vec(),
+            Algorithm::RS256 | Algorithm::PS256 => {
+                let pair = RsaKeyPair::from_pkcs8(&self.pkcs8).unwrap();
+                let mut signature = vec![0; pair.public_modulus_len()];
+                let padding: &'static dyn aws_lc_rs::signature::RsaEncoding =
+                    if self.algorithm == Algorithm::PS256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+                pair.sign(padding, &random, message, &mut signature).unwrap();
+                signature
+            }
+        }
     }
 
-    /// As X.509 and OpenSSL write it.
+    /// ES256 as X.509 and OpenSSL write it.
     pub fn sign_der(&self, message: &[u8]) -> Vec<u8> {
-        let pair = pair(&ECDSA_P256_SHA256_ASN1_SIGNING, &self.pkcs8);
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &self.pkcs8).unwrap();
         pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
+    }
+
+    /// The public key's own bytes, and as a `SubjectPublicKeyInfo`.
+    fn public(&self) -> (Vec<u8>, Vec<u8>) {
+        let der = |key: &dyn AsDer<PublicKeyX509Der<'static>>| key.as_der().unwrap().as_ref().to_vec();
+        match self.algorithm {
+            Algorithm::ES256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.pkcs8).unwrap();
+                (pair.public_key().as_ref().to_vec(), der(pair.public_key()))
+            }
+            Algorithm::EdDSA => {
+                let pair = Ed25519KeyPair::from_pkcs8(&self.pkcs8).unwrap();
+                (pair.public_key().as_ref().to_vec(), der(pair.public_key()))
+            }
+            Algorithm::RS256 | Algorithm::PS256 => {
+                let pair = RsaKeyPair::from_pkcs8(&self.pkcs8).unwrap();
+                (pair.public_key().as_ref().to_vec(), der(pair.public_key()))
+            }
+        }
     }
 
     /// The public half in all the forms in which it goes around.
     pub fn public_forms(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let public = self.pair.public_key();
-        let der: PublicKeyX509Der<'_> = public.as_der().unwrap();
-        let lines: Vec<_> = STANDARD.encode(der.as_ref()).into_bytes().chunks(64).map(<[u8]>::to_vec).collect();
+        let (raw, der) = self.public();
+        let lines: Vec<_> = STANDARD.encode(&der).into_bytes().chunks(64).map(<[u8]>::to_vec).collect();
         let pem = [b"-----BEGIN PUBLIC KEY-----".to_vec(), lines.join(&b'\n'), b"-----END PUBLIC KEY-----".to_vec()]
             .join(&b'\n');
+        let number = ["x", "n"].iter().find_map(|name| self.jwk[name].as_str()).unwrap();
         vec![
             ("PEM", [pem.clone(), b"\n".to_vec()].concat()),
             ("PEM without a line's end", pem),
-            ("DER", der.as_ref().to_vec()),
-            ("point", public.as_ref().to_vec()),
+            ("DER", der),
+            ("bytes", raw),
             ("JWK", self.jwk.to_string().into_bytes()),
-            ("x", URL_SAFE_NO_PAD.decode(self.jwk["x"].as_str().unwrap()).unwrap()),
+            ("x or n", URL_SAFE_NO_PAD.decode(number).unwrap()),
+            ("x or n, encoded", number.as_bytes().to_vec()),
             ("key id", self.id.clone().into_bytes()),
             ("nothing", Vec::new()),
         ]

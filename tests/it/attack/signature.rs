@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use countermark::token::Algorithm;
+
 use super::bench::{Bench, Row};
 
 /// The order of P-256's group (SEC 2, section 2.4.2).
@@ -89,6 +91,69 @@ async fn a_signature_that_is_none_opens_no_door() {
     }
     rows.push(Row::refused("signature: none", "malformed", format!("{signed}.")));
     bench.stand(rows).await;
+}
+
+/// The order of Ed25519's group, least significant byte first (RFC 8032, section 5.1).
+const L: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+/// EdDSA has a twin too, with S + L, which RFC 8032, section 5.1.7, has verifiers refuse.
+fn above_the_order(signature: &[u8]) -> Vec<u8> {
+    let mut carry = 0;
+    let s = signature[32..].iter().zip(L).map(|(s, l)| {
+        let sum = u16::from(*s) + u16::from(l) + carry;
+        carry = sum >> 8;
+        (sum & 0xff) as u8
+    });
+    [&signature[..32], &s.collect::<Vec<_>>()].concat()
+}
+
+#[tokio::test]
+async fn a_signature_that_is_none_opens_no_door_under_another_algorithm_either() {
+    for algorithm in [Algorithm::EdDSA, Algorithm::RS256, Algorithm::PS256] {
+        let bench = Bench::under(algorithm).await;
+        let victim = &bench.victim;
+        let genuine = victim.signature();
+        let length = genuine.len();
+        let filled = |byte: u8| vec![byte; length];
+        let mut one = filled(0);
+        one[length - 1] = 1;
+        let mut small_order = filled(0);
+        small_order[0] = 1;
+        let mut flipped = genuine.clone();
+        flipped[length - 1] ^= 1;
+        let mut signatures = vec![
+            ("zeros", filled(0)),
+            ("one", one),
+            ("the neutral point and zero", small_order),
+            ("all bits", filled(0xff)),
+            ("one bit changed", flipped),
+            ("a byte less", genuine[..length - 1].to_vec()),
+            ("a byte more", [&genuine[..], &[0]].concat()),
+            ("a zero in front", [&[0], &genuine[..]].concat()),
+            ("the other way round", genuine.iter().rev().copied().collect()),
+        ];
+        if algorithm == Algorithm::EdDSA {
+            signatures.push(("S + L", above_the_order(&genuine)));
+        } else {
+            let n = URL_SAFE_NO_PAD.decode(bench.key.jwk["n"].as_str().unwrap()).unwrap();
+            signatures.push(("n", n.clone()));
+            signatures.push(("0x00 0x01 0xff …", [&[0, 1][..], &filled(0xff)[2..]].concat()));
+        }
+        let rows = signatures.into_iter().map(|(name, signature)| {
+            Row::refused(format!("{algorithm}: {name}"), "bad_signature", victim.with_signature(signature))
+        });
+        bench.stand(rows.collect()).await;
+        let spare = bench.spare().await;
+        bench
+            .stand(vec![Row::allowed(
+                format!("{algorithm}, signed again"),
+                spare.sign(spare.header(), spare.payload()),
+            )])
+            .await;
+    }
 }
 
 #[tokio::test]
