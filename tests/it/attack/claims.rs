@@ -258,4 +258,8 @@ async fn a_lie_about_authority_opens_no_further_door() {
     }
     let told = app.admin().form("/oauth2/introspect", &format!("token={lie}"), 200).await;
     assert_eq!((&told["role"], &told["scope"], &told["teams"]), (&json!("low-role"), &json!("x:read"), &json!({})));
+    // Nor an API that the account was not made for.
+    let lie = forge.with_claim("aud", Some(&json!([ISSUER, "billing"]).to_string()));
+    assert_eq!(app.bearer(&lie).door("GET", "/verify?audience=billing", 401).await.reason(), "wrong_audience");
+    app.bearer(&lie).door("GET", "/verify", 200).await;
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countermark::listen::Transport;
 
 use crate::app::Actor;
 
@@ -23,12 +24,22 @@ pub enum Door {
     Basic,
     /// Introspection, as what is asked about.
     Introspect,
+    /// In plain text from elsewhere, where whoever reads along may have it too: refused, however good it is.
+    Exposed,
     Revoke,
 }
 
 impl Door {
-    pub const ALL: [Door; 7] =
-        [Self::Verify, Self::Own, Self::Accounts, Self::Caller, Self::Basic, Self::Introspect, Self::Revoke];
+    pub const ALL: [Door; 8] = [
+        Self::Verify,
+        Self::Own,
+        Self::Accounts,
+        Self::Caller,
+        Self::Basic,
+        Self::Introspect,
+        Self::Exposed,
+        Self::Revoke,
+    ];
 
     /// Those where a token stands in the `Authorization` header as it is.
     pub const HEADER: [Door; 4] = [Self::Verify, Self::Own, Self::Accounts, Self::Caller];
@@ -39,7 +50,7 @@ impl Door {
     }
 
     pub fn takes_bearer(self) -> bool {
-        Self::HEADER.contains(&self)
+        Self::HEADER.contains(&self) || self == Self::Exposed
     }
 
     /// Whether it asks for Countermark's own audience (contract, section 2).
@@ -50,11 +61,15 @@ impl Door {
     pub fn method_and_path(self) -> (&'static str, &'static str) {
         match self {
             Self::Verify => ("GET", "/verify"),
-            Self::Own => ("GET", "/api/v1/self"),
+            Self::Own | Self::Exposed => ("GET", "/api/v1/self"),
             Self::Accounts => ("GET", "/api/v1/accounts"),
             Self::Caller | Self::Basic | Self::Introspect => ("POST", "/oauth2/introspect"),
             Self::Revoke => ("POST", "/oauth2/revoke"),
         }
+    }
+
+    pub fn transport(self) -> Transport {
+        if self == Self::Exposed { Transport::Plain } else { Transport::Tls }
     }
 
     /// A request with this token. `None`: HTTP has no form for that.
@@ -63,7 +78,7 @@ impl Door {
         let request = Request::builder().method(method).uri(path);
         let form = |token: &str| Body::from(format!("token={}", encoded(token)));
         match self {
-            Self::Verify | Self::Own | Self::Accounts | Self::Caller => {
+            Self::Verify | Self::Own | Self::Accounts | Self::Caller | Self::Exposed => {
                 let value = HeaderValue::from_bytes(format!("Bearer {token}").as_bytes()).ok()?;
                 let request = request.header("authorization", value).header("content-type", FORM);
                 let body = if self == Self::Caller { form(asker.token()) } else { Body::empty() };
