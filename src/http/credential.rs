@@ -13,8 +13,8 @@ pub enum Credential {
     Missing,
     /// A bearer token.
     Bearer(Zeroizing<String>),
-    /// HTTP Basic (RFC 7617): account id and token.
-    Basic(Zeroizing<String>, Zeroizing<String>),
+    /// HTTP Basic, not decoded: most doors don't take it, however good it is.
+    Basic(Zeroizing<String>),
 }
 
 impl Credential {
@@ -37,7 +37,6 @@ impl Credential {
                 return Err(Problem::invalid_request("there are two Authorization headers; send one"));
             }
         };
-        let unusable = || Problem::invalid_request("the Authorization header must be: Bearer, a space, and the token");
         let text = value.to_str().map_err(|_| unusable())?;
         let (scheme, rest) = text.split_once(' ').ok_or_else(unusable)?;
         let rest = rest.trim_start_matches(' ');
@@ -47,23 +46,32 @@ impl Credential {
         if scheme.eq_ignore_ascii_case("bearer") {
             Ok(Self::Bearer(Zeroizing::new(rest.to_owned())))
         } else if scheme.eq_ignore_ascii_case("basic") {
-            basic(rest).ok_or_else(|| unusable().for_basic())
+            Ok(Self::Basic(Zeroizing::new(rest.to_owned())))
         } else {
             Err(unusable())
         }
     }
 }
 
-fn basic(text: &str) -> Option<Credential> {
-    let bytes = Zeroizing::new(STANDARD.decode(text).ok()?);
+fn unusable() -> Problem {
+    Problem::invalid_request("the Authorization header must be: Bearer, a space, and the token")
+}
+
+/// What HTTP Basic holds (RFC 7617): account id and token.
+pub fn id_and_token(basic: &str) -> Result<(Zeroizing<String>, Zeroizing<String>), Problem> {
+    halves(basic).ok_or_else(|| unusable().for_basic())
+}
+
+fn halves(basic: &str) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
+    let bytes = Zeroizing::new(STANDARD.decode(basic).ok()?);
     let pair = Zeroizing::new(String::from_utf8(bytes.to_vec()).ok()?);
     let (id, secret) = pair.split_once(':')?;
-    // OAuth clients encode both halves as form fields first (RFC 6749, section 2.3.1).
+    // OAuth clients encode both halves as form fields first (RFC 6749, section 2.3.1), of which each is one.
     let decoded = |half: &str| {
-        let field = Zeroizing::new(format!("x={}", half.replace('+', "%2B")));
+        let field = Zeroizing::new(format!("x={}", half.replace('+', "%2B").replace('&', "%26")));
         form_urlencoded::parse(field.as_bytes()).next().map(|(_, value)| Zeroizing::new(value.into_owned()))
     };
-    Some(Credential::Basic(decoded(id)?, decoded(secret)?))
+    Some((decoded(id)?, decoded(secret)?))
 }
 
 #[cfg(test)]
@@ -85,8 +93,7 @@ mod tests {
         for good in ["Bearer abc", "bearer abc", "BEARER   abc"] {
             assert!(matches!(of(&[good], None), Ok(Credential::Bearer(token)) if *token == "abc"));
         }
-        for bad in ["Bearer", "Bearer ", "abc", "Digest abc", "Bearer a b", "Bearer a, Bearer b", "Basic !", "Bearer ä"]
-        {
+        for bad in ["Bearer", "Bearer ", "abc", "Digest abc", "Bearer a b", "Bearer a, Bearer b", "Bearer ä"] {
             assert!(of(&[bad], None).is_err(), "{bad}");
         }
         assert!(of(&["Bearer a", "Bearer b"], None).is_err());
@@ -97,8 +104,20 @@ mod tests {
 
     #[test]
     fn both_halves_of_basic_may_be_form_encoded() {
-        let encoded = STANDARD.encode("0189%2D0a5d:ey%5F%2Ex");
-        let Ok(Credential::Basic(id, token)) = of(&[&format!("Basic {encoded}")], None) else { panic!("no Basic") };
-        assert_eq!((id.as_str(), token.as_str()), ("0189-0a5d", "ey_.x"));
+        for (pair, id, token) in [
+            ("0189%2D0a5d:ey%5F%2Ex", "0189-0a5d", "ey_.x"),
+            ("a:b:c", "a", "b:c"),
+            ("a+b:c&d=e", "a+b", "c&d=e"),
+            ("a&b:", "a&b", ""),
+        ] {
+            let Ok(Credential::Basic(basic)) = of(&[&format!("Basic {}", STANDARD.encode(pair))], None) else {
+                panic!("no Basic")
+            };
+            let (found_id, found_token) = id_and_token(&basic).unwrap();
+            assert_eq!((found_id.as_str(), found_token.as_str()), (id, token), "{pair}");
+        }
+        for bad in ["!", "OjpB=", "bm8gY29sb24=", "/zr/"] {
+            assert!(id_and_token(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::credential::Credential;
+use super::credential::{Credential, id_and_token};
 use super::edge::Edge;
 use super::observe::note_missing;
 use super::permissions::Demanded;
@@ -45,11 +45,14 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
     async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> Result<Self, Problem> {
         let call = call(parts)?;
         let credential = Credential::of(&parts.headers, parts.uri.query())?;
-        let (token, claimed) = match &credential {
+        let (token, claimed) = match credential {
             Credential::Missing => return Err(note_missing(&call)),
             Credential::Bearer(token) => (token, None),
-            Credential::Basic(id, token) if P::BASIC => (token, Some(id)),
-            Credential::Basic(..) => {
+            Credential::Basic(basic) if P::BASIC => {
+                let (id, token) = id_and_token(&basic)?;
+                (token, Some(id))
+            }
+            Credential::Basic(_) => {
                 return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
             }
         };
@@ -61,7 +64,7 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
             presenter: Presenter::Holder { address: call.client_address(), proof: None },
         };
         let basic = |problem: Problem| if claimed.is_some() { problem.for_basic() } else { problem };
-        let actor = authority.verify(&call, token, &demand).await.map_err(|refused| basic(refused.into()))?;
+        let actor = authority.verify(&call, &token, &demand).await.map_err(|refused| basic(refused.into()))?;
         if claimed.is_some_and(|id| actor.account().to_string() != id.as_str()) {
             // A good token under somebody else's name is no credential.
             call.record().refusal = Some(crate::verify::Reason::Malformed);
@@ -183,21 +186,26 @@ pub fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Probl
     serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
-        let quoted = message.split('`').nth(1).unwrap_or_default();
         let inside = if path == "." { String::new() } else { format!("{path}.") };
         let named = |name: &str| crate::audit::printable(name, 64);
-        if message.starts_with("missing field") {
-            Problem::invalid_field(format!("{inside}{}", named(quoted)), "it is missing")
-        } else if message.starts_with("unknown field") {
-            let allowed = message.split_once(", ").map_or("there are no fields here", |(_, rest)| rest);
-            let field =
-                if path == "." || path.ends_with(quoted) && path == quoted { quoted.to_owned() } else { path.clone() };
-            Problem::invalid_field(named(&field), format!("there is no such field; {allowed}"))
+        if let Some(missing) = message.strip_prefix("missing field `") {
+            Problem::invalid_field(format!("{inside}{}", named(missing.trim_end_matches('`'))), "it is missing")
+        } else if let Some((name, allowed)) = unknown_field(&message) {
+            let field = if path == "." { name } else { &path };
+            Problem::invalid_field(named(field), format!("there is no such field; {allowed}"))
         } else {
             // The message may quote what was sent.
             Problem::invalid_field(named(&path), crate::audit::printable(&message, 500))
         }
     })
+}
+
+/// The name of an unknown field, and what serde says of those that there are. The name is the client's and may hold anything:
+/// what comes after it is looked for from the end.
+fn unknown_field(message: &str) -> Option<(&str, &str)> {
+    let quoted = message.strip_prefix("unknown field `")?;
+    let end = quoted.rfind("`, expected ").or_else(|| quoted.rfind("`, there are no fields"))?;
+    Some((quoted.get(..end)?, quoted.get(end + "`, ".len()..)?))
 }
 
 /// For optional members: may be left out, may not be null.

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 
-use super::credential::Credential;
+use super::credential::{Credential, id_and_token};
 use super::edge::Edge;
 use super::leftover::Leftover;
 use super::problem::Problem;
@@ -94,11 +94,12 @@ async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, path: &str) -> P
         "this came in plain text: use https. A token that was sent so must be taken for known to others; generate a new one",
     );
     let problem = if super::verify::is_gateway_path(path) { problem.for_gateway() } else { problem };
-    let (Ok(Credential::Bearer(token) | Credential::Basic(_, token)), Ok(authority)) =
-        (Credential::of(headers, None), edge.authority())
-    else {
-        return problem;
+    let token = match Credential::of(headers, None) {
+        Ok(Credential::Bearer(token)) => Some(token),
+        Ok(Credential::Basic(basic)) => id_and_token(&basic).ok().map(|(_, token)| token),
+        Ok(Credential::Missing) | Err(_) => None,
     };
+    let (Some(token), Ok(authority)) = (token, edge.authority()) else { return problem };
     let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
     // Only to know whose it is. It is refused whatever comes out; garbage counts as it does elsewhere.
     match authority.verify(call, &token, &demand).await {

@@ -53,7 +53,7 @@ async fn decide(edge: &Edge, parts: &Parts) -> Result<Verified, Problem> {
     let token = match Credential::of(&parts.headers, own_query)? {
         Credential::Bearer(token) => token,
         Credential::Missing => return Err(note_missing(&call)),
-        Credential::Basic(..) => {
+        Credential::Basic(_) => {
             return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
         }
     };

@@ -73,7 +73,14 @@ pub struct Keys {
     dataset: String,
     clock: Arc<dyn Clock>,
     current: ArcSwap<Loaded>,
-    reading: Mutex<Option<Instant>>,
+    last_read: Mutex<Option<LastRead>>,
+}
+
+/// When the keys were last read again, and whether they could be.
+#[derive(Clone, Copy)]
+struct LastRead {
+    ended: Instant,
+    outcome: Result<(), Unavailable>,
 }
 
 impl Keys {
@@ -91,7 +98,7 @@ impl Keys {
             dataset: dataset.to_owned(),
             clock,
             current: ArcSwap::from_pointee(loaded),
-            reading: Mutex::new(None),
+            last_read: Mutex::new(None),
         }))
     }
 
@@ -125,14 +132,16 @@ impl Keys {
         self.current.load_full()
     }
 
-    /// After an unknown key id: reads again, unless that was done just now.
+    /// After an unknown key id: reads again, unless that was done just now. Where it could not be done just now, nobody knows
+    /// whether there is such a key.
     pub async fn refresh(&self) -> Result<Arc<KeySet>, Unavailable> {
         let version = self.now().set.version();
-        let mut last = self.reading.lock().await;
-        let recently = last.is_some_and(|last| self.clock.monotonic().duration_since(last) < UNKNOWN_EVERY);
-        if self.now().set.version() == version && !recently {
-            *last = Some(self.clock.monotonic());
-            self.read_again().await?;
+        let mut last = self.last_read.lock().await;
+        if self.now().set.version() == version {
+            match *last {
+                Some(last) if self.clock.monotonic().duration_since(last.ended) < UNKNOWN_EVERY => last.outcome?,
+                _ => self.read_again(&mut last).await?,
+            }
         }
         Ok(Arc::clone(&self.now().set))
     }
@@ -143,15 +152,21 @@ impl Keys {
         if now.set.version() >= version {
             return Ok(Arc::clone(&now.set));
         }
-        let _one_flight = self.reading.lock().await;
+        let mut last = self.last_read.lock().await;
         if self.now().set.version() < version {
-            self.read_again().await?;
+            self.read_again(&mut last).await?;
         }
         let now = self.now();
         if now.set.version() >= version { Ok(Arc::clone(&now.set)) } else { Err(Unavailable) }
     }
 
-    async fn read_again(&self) -> Result<(), Unavailable> {
+    async fn read_again(&self, last: &mut Option<LastRead>) -> Result<(), Unavailable> {
+        let outcome = self.read_now().await;
+        *last = Some(LastRead { ended: self.clock.monotonic(), outcome });
+        outcome
+    }
+
+    async fn read_now(&self) -> Result<(), Unavailable> {
         let loaded = read(&self.store, &self.master, &self.dataset)
             .await
             .and_then(|loaded| loaded.ok_or(KeyringError::RolledBack));

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jsonwebtoken::jwk::KeyAlgorithm;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Invalid;
@@ -33,12 +34,12 @@ impl Algorithm {
         }
     }
 
-    pub(super) fn in_library(self) -> jsonwebtoken::Algorithm {
+    pub(super) fn in_jwk(self) -> KeyAlgorithm {
         match self {
-            Self::ES256 => jsonwebtoken::Algorithm::ES256,
-            Self::EdDSA => jsonwebtoken::Algorithm::EdDSA,
-            Self::RS256 => jsonwebtoken::Algorithm::RS256,
-            Self::PS256 => jsonwebtoken::Algorithm::PS256,
+            Self::ES256 => KeyAlgorithm::ES256,
+            Self::EdDSA => KeyAlgorithm::EdDSA,
+            Self::RS256 => KeyAlgorithm::RS256,
+            Self::PS256 => KeyAlgorithm::PS256,
         }
     }
 }

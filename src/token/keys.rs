@@ -6,11 +6,16 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256,
+    RsaKeyPair, RsaPublicKeyComponents,
 };
-use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{AlgorithmFamily, DecodingKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, KeyOperations,
+    OctetKeyPairParameters, PublicKeyUse, RSAKeyParameters, ThumbprintHash,
+};
 use zeroize::Zeroizing;
 
 use super::Algorithm;
@@ -32,13 +37,16 @@ pub enum KeyError {
     Signing,
 }
 
-/// A public key that verifies tokens.
+/// RSA keys are at least as strong as RFC 7518, section 3.3, demands, and no larger than [`super::encoded_length`] counts on.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+
+/// A public key that verifies tokens. Parsed once, and checked when it is.
 #[derive(Clone)]
 pub struct VerificationKey {
     key_id: String,
     algorithm: Algorithm,
     jwk: Jwk,
-    decoding: DecodingKey,
+    parsed: ParsedPublicKey,
 }
 
 impl fmt::Debug for VerificationKey {
@@ -48,39 +56,24 @@ impl fmt::Debug for VerificationKey {
 }
 
 impl VerificationKey {
-    /// From the key's own bytes: an uncompressed point, 32 bytes of Ed25519, or a PKCS#1 `RSAPublicKey`.
-    fn from_raw(algorithm: Algorithm, raw: &[u8]) -> Result<Self, KeyError> {
-        let decoding = match algorithm {
-            Algorithm::ES256 => DecodingKey::from_ec_der(raw),
-            Algorithm::EdDSA => DecodingKey::from_ed_der(raw),
-            Algorithm::RS256 | Algorithm::PS256 => DecodingKey::from_rsa_der(raw),
-        };
-        let jwk =
-            Jwk::from_decoding_key(&decoding, Some(algorithm.in_library())).map_err(|_| KeyError::UnusablePublic)?;
-        Self::from_jwk(algorithm, jwk)
+    /// From a JWK (RFC 7517) that is for this algorithm, for signatures, and of one spelling. The id is computed, never
+    /// believed; of what else the JWK says, nothing is kept.
+    pub fn from_jwk(algorithm: Algorithm, jwk: Jwk) -> Result<Self, KeyError> {
+        let said = &jwk.common;
+        let fits = said.public_key_use.as_ref().is_none_or(|said| *said == PublicKeyUse::Signature)
+            && said.key_operations.as_ref().is_none_or(|said| said.contains(&KeyOperations::Verify))
+            && said.key_algorithm.as_ref().is_none_or(|said| *said == algorithm.in_jwk());
+        if fits { Self::from_parameters(algorithm, jwk.algorithm) } else { Err(KeyError::UnusablePublic) }
     }
 
-    /// From a JWK (RFC 7517). The id is computed, never believed.
-    pub fn from_jwk(algorithm: Algorithm, mut jwk: Jwk) -> Result<Self, KeyError> {
+    fn from_parameters(algorithm: Algorithm, parameters: AlgorithmParameters) -> Result<Self, KeyError> {
+        let parsed = parse(algorithm, &parameters).ok_or(KeyError::UnusablePublic)?;
+        let mut jwk = Jwk { common: CommonParameters::default(), algorithm: parameters };
         let key_id = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| KeyError::UnusablePublic)?;
-        let decoding = DecodingKey::from_jwk(&jwk).map_err(|_| KeyError::UnusablePublic)?;
-        let family = match algorithm {
-            Algorithm::ES256 => AlgorithmFamily::Ec,
-            Algorithm::EdDSA => AlgorithmFamily::Ed,
-            Algorithm::RS256 | Algorithm::PS256 => AlgorithmFamily::Rsa,
-        };
-        if decoding.family() != family {
-            return Err(KeyError::UnusablePublic);
-        }
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        jwk.common.key_algorithm = Some(match algorithm {
-            Algorithm::ES256 => KeyAlgorithm::ES256,
-            Algorithm::EdDSA => KeyAlgorithm::EdDSA,
-            Algorithm::RS256 => KeyAlgorithm::RS256,
-            Algorithm::PS256 => KeyAlgorithm::PS256,
-        });
-        Ok(Self { key_id, algorithm, jwk, decoding })
+        jwk.common.key_algorithm = Some(algorithm.in_jwk());
+        Ok(Self { key_id, algorithm, jwk, parsed })
     }
 
     /// RFC 7638 SHA-256 thumbprint, base64url.
@@ -100,8 +93,49 @@ impl VerificationKey {
 
     /// Whether the signature (base64url) is this key's over the message.
     pub fn verifies(&self, signed: &[u8], signature: &str) -> bool {
-        jsonwebtoken::crypto::verify(signature, signed, &self.decoding, self.algorithm.in_library()).unwrap_or(false)
+        URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| self.parsed.verify_sig(signed, &signature).is_ok())
     }
+}
+
+/// `None`: it is no key of this algorithm, or a weak one, or another spelling of one.
+fn parse(algorithm: Algorithm, parameters: &AlgorithmParameters) -> Option<ParsedPublicKey> {
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+    // RFC 7518, section 6.2.1.2; RFC 8037, section 2: always of full length.
+    let coordinate = |text: &str| bytes(text)?.try_into().ok() as Option<[u8; 32]>;
+    // RFC 7518, section 2, Base64urlUInt: without zeros in front.
+    let integer = |text: &str| bytes(text).filter(|bytes| bytes.first().is_some_and(|first| *first != 0));
+    match (algorithm, parameters) {
+        (Algorithm::ES256, AlgorithmParameters::EllipticCurve(key)) if key.curve == EllipticCurve::P256 => {
+            let point = [&[4][..], &coordinate(&key.x)?, &coordinate(&key.y)?].concat();
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()
+        }
+        (Algorithm::EdDSA, AlgorithmParameters::OctetKeyPair(key)) if key.curve == EllipticCurve::Ed25519 => {
+            ParsedPublicKey::new(&ED25519, coordinate(&key.x)?).ok()
+        }
+        (Algorithm::RS256 | Algorithm::PS256, AlgorithmParameters::RSA(key)) => {
+            let (n, e) = (integer(&key.n)?, integer(&key.e)?);
+            let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
+            let exponent = e.len() <= 8 && e.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) >= 3;
+            if !RSA_BITS.contains(&bits) || !exponent || n.last()? % 2 == 0 || e.last()? % 2 == 0 {
+                return None;
+            }
+            let how =
+                if algorithm == Algorithm::PS256 { &RSA_PSS_2048_8192_SHA256 } else { &RSA_PKCS1_2048_8192_SHA256 };
+            RsaPublicKeyComponents { n, e }.to_parsed_public_key(how).ok()
+        }
+        _ => None,
+    }
+}
+
+/// The members of an elliptic curve's uncompressed point (SEC 1, section 2.3.3).
+fn of_point(point: &[u8]) -> Option<AlgorithmParameters> {
+    let (x, y) = point.strip_prefix(&[4])?.split_at_checked(32)?;
+    Some(AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
+        curve: EllipticCurve::P256,
+        x: URL_SAFE_NO_PAD.encode(x),
+        y: URL_SAFE_NO_PAD.encode(y),
+        ..Default::default()
+    }))
 }
 
 enum Pair {
@@ -149,24 +183,34 @@ impl SigningKey {
 
     /// From PKCS#8 (RFC 5958).
     pub fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let (pair, public) = match algorithm {
+        let unusable = |_| KeyError::Unusable;
+        let (pair, parameters) = match algorithm {
             Algorithm::ES256 => {
-                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
-                    .map_err(|_| KeyError::Unusable)?;
-                let public = VerificationKey::from_raw(algorithm, pair.public_key().as_ref())?;
-                (Pair::Ecdsa(pair), public)
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(unusable)?;
+                let parameters = of_point(pair.public_key().as_ref()).ok_or(KeyError::Unusable)?;
+                (Pair::Ecdsa(pair), parameters)
             }
             Algorithm::EdDSA => {
-                let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Unusable)?;
-                let public = VerificationKey::from_raw(algorithm, pair.public_key().as_ref())?;
-                (Pair::Ed25519(pair), public)
+                let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(unusable)?;
+                let parameters = AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+                    curve: EllipticCurve::Ed25519,
+                    x: URL_SAFE_NO_PAD.encode(pair.public_key()),
+                    ..Default::default()
+                });
+                (Pair::Ed25519(pair), parameters)
             }
             Algorithm::RS256 | Algorithm::PS256 => {
-                let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Unusable)?;
-                let public = VerificationKey::from_raw(algorithm, pair.public_key().as_ref())?;
-                (Pair::Rsa(pair), public)
+                let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(unusable)?;
+                let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+                let parameters = AlgorithmParameters::RSA(RSAKeyParameters {
+                    n: URL_SAFE_NO_PAD.encode(n),
+                    e: URL_SAFE_NO_PAD.encode(e),
+                    ..Default::default()
+                });
+                (Pair::Rsa(pair), parameters)
             }
         };
+        let public = VerificationKey::from_parameters(algorithm, parameters).map_err(|_| KeyError::Unusable)?;
         Ok(Self { public, pair, pkcs8: Zeroizing::new(pkcs8.to_vec()) })
     }
 
@@ -200,8 +244,6 @@ impl SigningKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     #[test]
     fn each_algorithm_signs_what_its_public_half_verifies() {

@@ -11,3 +11,6 @@ pub use claims::{Claims, Confirmation};
 pub use id::{Jti, TokenId};
 pub use keys::{KeyError, SigningKey, VerificationKey};
 pub use wire::{FormError, Header, MAX_TOKEN_LENGTH, Parts, encode, encoded_length};
+
+#[cfg(test)]
+mod tests;

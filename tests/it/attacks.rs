@@ -224,3 +224,35 @@ async fn a_token_in_the_wrong_field_is_not_repeated() {
     let answer = app.client.answer(request.body(axum::body::Body::from(twice)).unwrap()).await.expect(422);
     assert!(!shows(&answer), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_token_in_a_fields_name_is_not_repeated() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let shows = |answer: &crate::app::Answer| format!("{answer:?}").contains(&admin.token()[..40]);
+    for name in [
+        admin.token().to_owned(),
+        format!("x, {}", admin.token()),
+        format!("x`, {}", admin.token()),
+        format!("x`, expected {}", admin.token()),
+        format!("`x`, expected one of `{}`, y", admin.token()),
+        format!("\u{1b}[2J, \u{202e}{}", admin.token()),
+    ] {
+        let mut body = serde_json::Map::new();
+        body.insert(name.clone(), json!(1));
+        let answer = admin.post("/accounts", body.into(), 422).await;
+        assert!(!shows(&answer) && !answer["detail"].as_str().unwrap().contains('\u{1b}'), "{answer:?}");
+        let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for path in ["/accounts", "/audit", "/accounts/admin/activity", "/self", "/nodes"] {
+            let answer = admin.get(&format!("{path}?{name}=1"), 422).await;
+            assert!(!shows(&answer) && !answer["detail"].as_str().unwrap().contains('\u{1b}'), "{answer:?}");
+        }
+        let answer = admin.door("GET", &format!("/verify?{name}=1"), 401).await;
+        assert!(!shows(&answer), "{answer:?}");
+    }
+    // What is allowed is still told.
+    let answer = admin.get("/accounts?x,%20y=1", 422).await;
+    assert_eq!(answer.fields(), ["x, y"]);
+    let told = answer["detail"].as_str().unwrap();
+    assert!(told.starts_with("x, y: there is no such field; expected one of `query`"), "{told}");
+}

@@ -242,3 +242,26 @@ async fn k6_made_up_key_ids_make_nobody_read_the_keys_over_and_over() {
     assert!(read <= 1, "{read} times");
     assert_eq!(admin.verdict().await, "allowed");
 }
+
+#[tokio::test]
+async fn k6_whoever_waits_for_a_read_of_the_keys_takes_what_comes_of_it() {
+    let redis = crate::redis_server::RedisServer::start();
+    let setup = Setup { redis, command_timeout: Duration::from_millis(1100), ..Setup::default() };
+    let stop = CancellationToken::new();
+    let store = Arc::new(setup.open_store(&stop));
+    store.connected().await;
+    let metrics = Arc::new(Metrics::new());
+    let (authority, _writer) = setup.begin(store, Arc::new(SystemClock), metrics, "node-1").await.unwrap();
+    let keys = authority.keys();
+    let version = keys.now().set.version();
+    setup.redis.run::<()>(&["CLIENT", "PAUSE", "60000", "ALL"]).await;
+    // To call it unknown would be to call a genuine token of a new key a guess.
+    let began = std::time::Instant::now();
+    let unknown = futures_util::future::join_all((0..5).map(|_| keys.refresh()));
+    let newer = futures_util::future::join_all((0..5).map(|_| keys.at_least(version + 1)));
+    let (unknown, newer) = tokio::join!(unknown, newer);
+    assert!(unknown.iter().chain(&newer).all(Result::is_err), "nobody knows whether there is such a key");
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(2 * 1100 + 500), "they wait for one read, not for one each: {took:?}");
+    stop.cancel();
+}

@@ -5,6 +5,7 @@ mod app;
 mod redis_server;
 
 mod accounts;
+mod attack;
 mod attacks;
 mod audit;
 mod bad_input;
