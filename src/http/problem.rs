@@ -397,8 +397,15 @@ impl From<Error> for Problem {
             Error::TeamInUse(_) => conflict("team_in_use"),
             Error::BuiltIn => conflict("built_in"),
             Error::AccountDisabled => conflict("account_disabled"),
-            Error::Unavailable(cause) | Error::Uncertain(cause) => {
+            Error::Unavailable(cause) => {
                 let mut problem = Self::not_ready(detail);
+                problem.0.cause = Some(cause);
+                problem
+            }
+            // Told apart from what certainly was not done, for programs too.
+            Error::Uncertain { cause, .. } => {
+                let mut problem = Self::not_ready(detail);
+                problem.0.reason = "unconfirmed";
                 problem.0.cause = Some(cause);
                 problem
             }

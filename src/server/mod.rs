@@ -87,6 +87,7 @@ struct Running {
 async fn run(config: Config) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir).map_err(ServeError::of)?;
+    remove_leftovers(data_dir.path())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let node_name = node_name::of(&config, data_dir.path())?;
 
@@ -203,6 +204,21 @@ async fn run(config: Config) -> Result<(), ServeError> {
     ended
 }
 
+/// What a process that ended in the middle of writing has left. The data directory is ours alone.
+fn remove_leftovers(data_dir: &std::path::Path) -> Result<(), ServeError> {
+    let all: [(&str, &[&str]); 3] = [
+        (".", &["node-name", "dataset", "serve.json", "admin.token.new"]),
+        ("tls", &["ca.key", "ca.pem", "server.key", "server.pem"]),
+        ("keys", &["master.key"]),
+    ];
+    for (directory, names) in all {
+        let directory = data_dir.join(directory);
+        crate::durable::remove_leftovers(&directory, names)
+            .map_err(|error| ServeError(format!("{}: {error}", directory.display())))?;
+    }
+    Ok(())
+}
+
 async fn stop_private(private: Option<PrivateRedis>) {
     if let Some(private) = private {
         private.stop().await;
@@ -298,16 +314,17 @@ impl Running {
             .await;
         let created = match created {
             Ok(created) => created,
-            Err(error @ (Error::Unavailable(_) | Error::Uncertain(_) | Error::Conflict)) => return Ok(Err(error)),
+            Err(error @ (Error::Unavailable(_) | Error::Uncertain { .. } | Error::Conflict)) => return Ok(Err(error)),
             Err(error) => return Err(ServeError::of(error)),
         };
         if created {
-            std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
+            crate::durable::rename(&fresh, &path)
+                .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
         } else if fresh.exists() {
             // Another process was faster, or this one died in between: then it is nobody's token, or it is his.
             match authority.fate_of(token_in(&fresh)?.as_str()).await {
                 Fate::Good => {
-                    std::fs::rename(&fresh, &path)
+                    crate::durable::rename(&fresh, &path)
                         .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
                     return Ok(Ok(true));
                 }

@@ -275,6 +275,15 @@ impl Link {
         }
     }
 
+    /// Waits until there is a connection with a higher number than this one.
+    pub(super) async fn connected_after(&self, number: u64) {
+        let mut came = self.came.subscribe();
+        if came.wait_for(|came| *came > number).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.connected().await;
+    }
+
     /// Told of an error of the connection with this number: one that speaks of the connection, or of a server that is no
     /// longer the primary, ends it, unless it has been replaced already.
     pub(super) fn failed(&self, error: &redis::RedisError, number: u64) {
@@ -309,7 +318,7 @@ async fn fence(connection: &mut MultiplexedConnection) -> redis::RedisResult<()>
     redis::cmd("EVAL").arg("#!lua flags=allow-oom\nreturn 1").arg(0).query_async(connection).await
 }
 
-fn is_broken(error: &redis::RedisError) -> bool {
+pub(super) fn is_broken(error: &redis::RedisError) -> bool {
     // A reply that is late is as bad as none: the connection may be a black hole.
     error.kind() == redis::ErrorKind::Io || error.is_unrecoverable_error()
 }

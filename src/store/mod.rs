@@ -333,19 +333,64 @@ impl Store {
     }
 
     /// Runs a script that changes something and waits for the replicas, on one connection that is ours meanwhile.
-    async fn change(&self, script: &ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+    ///
+    /// Where the connection breaks after the script was sent, the same is sent once more: the script does nothing twice, and
+    /// says of what it finds done that it is done. So the answer is the truth, as long as the store is back in time.
+    async fn change(&self, mut script: ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
         let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
-        let mut held = self.met().await?;
-        let reply: Vec<String> = script.invoke_async(&mut held.connection).await.map_err(|error| {
-            self.changes.failed(&error, held.number);
-            error::of_change(error)
-        })?;
+        let held = self.met().await?;
+        let (number, why) = match self.try_change(held, &script).await? {
+            Tried::Answered(answer) => return Ok(answer),
+            Tried::Lost { number, why } => (number, why),
+        };
+        tracing::warn!(why, "a change was sent and its answer was lost; asking again");
+        script.arg("again");
+        let asking = async {
+            loop {
+                self.changes.connected_after(number).await;
+                let tried = match self.met().await {
+                    Ok(held) => self.try_change(held, &script).await,
+                    Err(error) => Err(error),
+                };
+                match tried {
+                    Ok(Tried::Answered(answer)) => return Ok(answer),
+                    Err(error @ StoreError::Unconfirmed { .. }) => return Err(error),
+                    // That it is away again says nothing of what was sent before.
+                    Ok(Tried::Lost { .. }) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        tokio::time::timeout(self.patience(), asking).await.unwrap_or(Err(StoreError::Uncertain(why)))
+    }
+
+    /// For how long a lost answer is asked for again: whoever waits for it has waited before.
+    fn patience(&self) -> Duration {
+        self.timeout / 2
+    }
+
+    async fn try_change(&self, mut held: Numbered, script: &ScriptInvocation<'_>) -> Result<Tried, StoreError> {
+        let number = held.number;
+        let reply: RedisResult<Vec<String>> = script.invoke_async(&mut held.connection).await;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.changes.failed(&error, number);
+                let lost = link::is_broken(&error);
+                return match error::of_change(error) {
+                    StoreError::Uncertain(why) if lost => Ok(Tried::Lost { number, why }),
+                    other => Err(other),
+                };
+            }
+        };
         let epoch = match reply.as_slice() {
             [ok, epoch] if ok == "ok" => epoch.parse().map_err(|_| StoreError::Corrupt("an epoch".into()))?,
-            _ => return Ok(Err(reply)),
+            _ => return Ok(Tried::Answered(Err(reply))),
         };
-        let (replicas, waited) = self.wait(held).await?;
-        Ok(Ok(Committed { epoch, replicas, waited }))
+        let (replicas, waited) = match self.wait(held).await? {
+            Some(confirmed) => confirmed,
+            None => return Ok(Tried::Lost { number, why: "the connection broke during WAIT".into() }),
+        };
+        Ok(Tried::Answered(Ok(Committed { epoch, replicas, waited })))
     }
 
     async fn reserve(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
@@ -354,21 +399,40 @@ impl Store {
             .map_err(|_| StoreError::Unavailable("other changes still wait for replicas".into()))
     }
 
-    async fn wait(&self, Numbered { mut connection, number }: Numbered) -> Result<(u64, Duration), StoreError> {
+    /// `None`: the connection broke meanwhile.
+    async fn wait(&self, held: Numbered) -> Result<Option<(u64, Duration)>, StoreError> {
+        let Numbered { mut connection, number } = held;
         let required = self.options.replicas_required;
         if required == 0 {
-            return Ok((0, Duration::ZERO));
+            return Ok(Some((0, Duration::ZERO)));
         }
         let began = Instant::now();
         connection.set_response_timeout(self.options.replica_timeout + Duration::from_secs(1));
         let timeout = u64::try_from(self.options.replica_timeout.as_millis()).unwrap_or(u64::MAX);
         let reply: RedisResult<u64> = redis::cmd("WAIT").arg(required).arg(timeout).query_async(&mut connection).await;
-        let confirmed = reply.inspect_err(|error| self.changes.failed(error, number)).unwrap_or(0);
+        let confirmed = match reply {
+            Ok(confirmed) => confirmed,
+            Err(error) => {
+                self.changes.failed(&error, number);
+                if link::is_broken(&error) {
+                    return Ok(None);
+                }
+                0
+            }
+        };
         if confirmed < required {
             return Err(StoreError::Unconfirmed { confirmed, required });
         }
-        Ok((confirmed, began.elapsed()))
+        Ok(Some((confirmed, began.elapsed())))
     }
+}
+
+/// What came of sending a change.
+enum Tried {
+    /// It was made, or refused by the script.
+    Answered(Result<Committed, Vec<String>>),
+    /// The connection of this number broke before the answer came.
+    Lost { number: u64, why: String },
 }
 
 fn noting<T>(link: &Link, number: u64, result: RedisResult<T>) -> Result<T, StoreError> {

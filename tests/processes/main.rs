@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod access;
+mod between;
 mod call;
 mod certificates;
+mod crash;
 mod effort;
 mod listen;
+mod lost_answers;
 mod machine;
 mod redis;
 mod secrets;

@@ -83,11 +83,7 @@ impl Start {
     /// Started, and ready or not.
     #[track_caller]
     pub fn listening(self) -> Server {
-        let Self { mut command, data, .. } = self.ready_made();
-        let log = data.with_extension("log");
-        let output = File::options().create(true).append(true).open(&log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
-        let mut server = Server { child, data, log, document: Value::Null };
+        let mut server = self.begun();
         let began = Instant::now();
         loop {
             let text = std::fs::read_to_string(server.data.join("serve.json")).unwrap_or_default();
@@ -101,6 +97,15 @@ impl Start {
             assert!(early.is_none() && began.elapsed() < STARTS_WITHIN, "{early:?}: {}", server.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Started, and nothing is known of it yet.
+    pub fn begun(self) -> Server {
+        let Self { mut command, data, .. } = self.ready_made();
+        let log = data.with_extension("log");
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        Server { child, data, log, document: Value::Null }
     }
 
     /// Refused to start, or was asked for something else than to serve.

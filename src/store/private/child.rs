@@ -162,6 +162,9 @@ fn describe(status: &ExitStatus) -> String {
 }
 
 pub(super) fn spawn(binary: &Path, place: &Place) -> io::Result<Child> {
+    if let Err(error) = place.remove_leftovers() {
+        tracing::warn!(%error, "what an earlier private Redis left half written could not be removed");
+    }
     let log = OpenOptions::new().create(true).append(true).open(&place.log)?;
     let mut command = Command::new(binary);
     // No file is named, so none is read: these are all the settings there are.

@@ -38,6 +38,19 @@ impl Place {
         Ok(Self { directory, socket, log })
     }
 
+    /// Removes what a Redis that was killed while it rewrote its data has left: as large as the data, and nobody's.
+    pub(super) fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("temp-") && (name.ends_with(".aof") || name.ends_with(".rdb")) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn log_length(&self) -> u64 {
         fs::metadata(&self.log).map_or(0, |metadata| metadata.len())
     }
