@@ -259,7 +259,14 @@ impl Running {
         let path = self.data_dir.path().join("dataset");
         let failed = |error: std::io::Error| ServeError(format!("{}: {error}", path.display()));
         let belongs_to = match std::fs::read_to_string(&path) {
-            Ok(id) => Some(id.trim_end().to_owned()),
+            Ok(id) if uuid::Uuid::try_parse(id.trim_end()).is_ok() => Some(id.trim_end().to_owned()),
+            Ok(_) => {
+                return Err(ServeError(format!(
+                    "{} is damaged: it holds the id of the dataset that this data directory belongs to. If the store is the \
+                     one that it had before, remove it, and the next start writes it anew",
+                    path.display()
+                )));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };

@@ -45,6 +45,14 @@ fn number(epoch: &str) -> (u64, u64) {
     (term.parse().unwrap(), counter.parse().unwrap())
 }
 
+/// The accounts whose logs tell of an event.
+fn concerned(event: &Value) -> BTreeSet<String> {
+    [&event["account_id"], &event["actor_id"]].into_iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect()
+}
+
+/// Entries of an account's log that are kept in any case.
+const KEPT: usize = 10_000;
+
 impl Keys {
     /// Each change that was made has its one act, and none of those that were not.
     pub fn check_acts(&mut self, redis: &mut Redis, records: &[Record]) {
@@ -66,6 +74,27 @@ impl Keys {
         all.check_feed(redis);
         all.check_accounts(redis);
         all.check_acts(redis);
+    }
+
+    /// Whether each call that is in the firehose is once, and in its place, in the logs of those whom it concerns.
+    pub fn activity_is_complete(&self, redis: &mut Redis) -> bool {
+        let mut expected = BTreeMap::<String, Vec<String>>::new();
+        for shard in 0..4 {
+            for (_, fields) in entries(redis, &format!("{{cm:a{shard}}}:log"), None) {
+                for line in fields["e"].lines() {
+                    for account in concerned(&json(line)) {
+                        expected.entry(account).or_default().push(line.to_owned());
+                    }
+                }
+            }
+        }
+        expected.iter().all(|(account, expected)| {
+            let found = entries(redis, &format!("{{cm:{account}}}:activity"), None);
+            let found: Vec<_> = found.into_iter().map(|(_, fields)| fields["e"].clone()).collect();
+            assert!(found.len() <= expected.len(), "{account}: a call is there twice");
+            let trimmed = expected.len() - found.len();
+            (trimmed == 0 || found.len() >= KEPT) && found == expected[trimmed..]
+        })
     }
 
     /// Numbers of events are given once. Those that are missing were taken by what was under way at an end, or is unknown.
@@ -223,10 +252,8 @@ impl Everything {
             let event = json(&fields["e"]);
             assert!(ids.insert(event["id"].as_str().unwrap().to_owned()), "twice: {event}");
             head = head.max(event["sequence"].as_u64().unwrap());
-            let concerned: BTreeSet<&str> =
-                [&event["account_id"], &event["actor_id"]].into_iter().filter_map(Value::as_str).collect();
-            for account in concerned {
-                expected.entry(account.to_owned()).or_default().push((fields["v"].clone(), fields["e"].clone()));
+            for account in concerned(&event) {
+                expected.entry(account).or_default().push((fields["v"].clone(), fields["e"].clone()));
             }
             epochs.push(number(&fields["v"]));
         }
@@ -240,7 +267,7 @@ impl Everything {
                 found.into_iter().map(|(_, fields)| (fields["v"].clone(), fields["e"].clone())).collect();
             // Trimmed in whole nodes of the stream.
             let kept = expected.len().saturating_sub(found.len());
-            assert!(kept == 0 || found.len() >= 10_000, "{account}: {} of {}", found.len(), expected.len());
+            assert!(kept == 0 || found.len() >= KEPT, "{account}: {} of {}", found.len(), expected.len());
             assert_eq!(found, expected[kept..], "{account}");
         }
         let streams: BTreeSet<String> = ask::<Vec<String>>(redis, &["KEYS", "{cm}:acts:*"]).into_iter().collect();

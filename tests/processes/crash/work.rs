@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::Dice;
 use super::known::{Act, Known, Named};
-use crate::server::Server;
+use crate::client::Client;
 
 /// What a caller knows of a change after its answer, or without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,49 +27,6 @@ pub struct Record {
     pub broken: bool,
     /// Whether it was done; found out afterwards where the answer did not tell.
     pub done: bool,
-}
-
-#[derive(Clone)]
-pub struct Client {
-    http: reqwest::Client,
-    address: String,
-    admin: String,
-}
-
-impl Client {
-    pub fn new(server: &Server, admin: &str) -> Self {
-        // There may be one already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let ca = reqwest::Certificate::from_pem(&std::fs::read(server.ca()).unwrap()).unwrap();
-        let http = reqwest::Client::builder()
-            .tls_certs_only([ca])
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .timeout(Duration::from_secs(10));
-        Self { http: http.build().unwrap(), address: server.address(0).to_owned(), admin: admin.to_owned() }
-    }
-
-    fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method.parse().unwrap(), format!("{}{path}", self.address))
-    }
-
-    /// Status and body.
-    pub async fn send(request: reqwest::RequestBuilder) -> Result<(u16, Value), reqwest::Error> {
-        let answer = request.send().await?;
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await?;
-        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
-    }
-
-    pub fn administer(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        self.request(method, &format!("/api/v1/{path}")).bearer_auth(&self.admin)
-    }
-
-    /// Why the token is refused; `None`: it is good.
-    pub async fn refusal(&self, token: &str) -> Option<String> {
-        let (status, body) = Self::send(self.request("GET", "/verify").bearer_auth(token)).await.unwrap();
-        (status != 200).then(|| body["reason"].as_str().unwrap_or("?").to_owned())
-    }
 }
 
 /// An account, a role or a team of one worker.
