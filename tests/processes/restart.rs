@@ -13,7 +13,7 @@ use crate::crash::redis_of;
 use crate::effort;
 use crate::machine::Machine;
 use crate::redis::free_port;
-use crate::until::signal;
+use crate::until::{signal, soon};
 
 /// Creates so many accounts. The token of one of them.
 async fn fill(client: Client, accounts: usize) -> String {
@@ -43,6 +43,10 @@ async fn fill(client: Client, accounts: usize) -> String {
     token
 }
 
+fn nodes(redis: &mut redis::Connection) -> Vec<String> {
+    redis::cmd("HKEYS").arg("{cm}:nodes").query(redis).unwrap()
+}
+
 #[test]
 fn a_large_service_that_was_killed_is_back_at_once() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -55,7 +59,9 @@ fn a_large_service_that_was_killed_is_back_at_once() {
     println!("{accounts} accounts within {:?}", began.elapsed());
 
     let (address, ca, mut times) = (server.address(0).to_owned(), server.ca(), Vec::new());
+    let mut before = Vec::new();
     for _ in 0..3 {
+        before = nodes(&mut redis_of(&server));
         let redis = server.redis_pid().unwrap();
         signal(redis, Signal::KILL);
         server.signal(Signal::KILL);
@@ -81,8 +87,10 @@ fn a_large_service_that_was_killed_is_back_at_once() {
     let limit = if effort::long() { Duration::from_secs(2) } else { Duration::from_secs(5) };
     assert!(*best < limit, "{times:?}");
 
-    // All that a start asks for does not depend on how many accounts there are.
-    let info: String = redis::cmd("INFO").arg("commandstats").query(&mut redis_of(&server)).unwrap();
+    // All that a start asks for does not depend on how many accounts there are. It has started when it says that it is there.
+    let mut redis = redis_of(&server);
+    soon("its announcement", || nodes(&mut redis).iter().any(|node| !before.contains(node)));
+    let info: String = redis::cmd("INFO").arg("commandstats").query(&mut redis).unwrap();
     let calls: HashMap<&str, u64> = info
         .lines()
         .filter_map(|line| {
