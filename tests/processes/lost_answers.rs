@@ -220,6 +220,14 @@ fn an_answer_that_stays_lost_is_said_to_be_unknown_and_a_repetition_tells() {
             let what = format!("{}, {at:?}, done {done}", wanted.what);
             assert_eq!(done, usize::from(at != Break::BeforeTheCommand), "{what}");
 
+            // The audit does not say more than is known.
+            soon("its event", || {
+                let (_, calls) = scene.events();
+                let failed = |event: &Value| event["outcome"] == "failed" && event["reason"] == "unconfirmed";
+                calls.iter().filter(|event| event["request_id"] == id.as_str()).filter(|event| failed(event)).count()
+                    == 1
+            });
+
             let repeated = scene.call(&wanted, &again).send();
             assert_eq!(repeated.status, if done == 1 { wanted.repeated } else { wanted.done }, "{what}: {repeated:?}");
             // Where the repetition says that it was done, its caller was told what to do about it.
@@ -284,6 +292,39 @@ fn a_lost_confirmation_of_a_replica_is_asked_for_again_and_not_taken_for_granted
     soon("changes again", || server.regenerate(&admin, &id).status == 201);
     assert_eq!(way.broken(), 3);
     server.stop();
+}
+
+/// What the first start changes: the keys, and the first admin.
+const FIRST_CHANGES: [&str; 2] = ["{cm}:feed\r\n$12\r\n{cm}:keyring", "dataset.create"];
+
+#[test]
+fn a_first_start_whose_answers_are_lost_makes_one_admin_and_one_set_of_keys() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    // So that Redis knows the scripts.
+    machine.serve_in("before").option("--store", redis.url()).ready().stop();
+    for (number, text) in FIRST_CHANGES.iter().enumerate() {
+        for (at, stays) in BREAKS.into_iter().flat_map(|at| [(at, false), (at, true)]) {
+            redis::cmd("FLUSHALL").exec(&mut redis.connection()).unwrap();
+            let way = Between::to(redis.port);
+            way.break_at(text, at, stays);
+            let config = "[store]\ncommand_timeout = \"400ms\"\n";
+            let data = format!("data-{number}-{at:?}-{stays}");
+            let server = machine.serve_in(&data).option("--store", &way.url).config(config).listening();
+            soon("a break", || way.broken() == 1);
+            // It has met the silence, or been told of the break, and looks for the store.
+            soon("that it looks", || !stays || server.log().contains("no connection to the store"));
+            way.open();
+            server.becomes_ready();
+            server.verify(&server.admin()).expect(200);
+            assert!(!server.data("admin.token.new").exists(), "{data}");
+            let mut redis = redis.connection();
+            let mut ask = |words: &[&str]| -> u64 { redis::cmd(words[0]).arg(&words[1..]).query(&mut redis).unwrap() };
+            assert_eq!((ask(&["ZCARD", "{cm}:admins"]), ask(&["XLEN", "{cm}:acts"])), (1, 1), "{data}");
+            assert_eq!(ask(&["HGET", "{cm}:keyring", "version"]), 1, "{data}");
+            server.stop();
+        }
+    }
 }
 
 #[test]
