@@ -87,7 +87,7 @@ struct Running {
 async fn run(config: Config) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir).map_err(ServeError::of)?;
-    remove_leftovers(data_dir.path())?;
+    remove_leftovers(data_dir.path());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let node_name = node_name::of(&config, data_dir.path())?;
 
@@ -205,7 +205,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
 }
 
 /// What a process that ended in the middle of writing has left. The data directory is ours alone.
-fn remove_leftovers(data_dir: &std::path::Path) -> Result<(), ServeError> {
+fn remove_leftovers(data_dir: &std::path::Path) {
     let all: [(&str, &[&str]); 3] = [
         (".", &["node-name", "dataset", "serve.json", "admin.token.new"]),
         ("tls", &["ca.key", "ca.pem", "server.key", "server.pem"]),
@@ -213,10 +213,10 @@ fn remove_leftovers(data_dir: &std::path::Path) -> Result<(), ServeError> {
     ];
     for (directory, names) in all {
         let directory = data_dir.join(directory);
-        crate::durable::remove_leftovers(&directory, names)
-            .map_err(|error| ServeError(format!("{}: {error}", directory.display())))?;
+        if let Err(error) = crate::durable::remove_leftovers(&directory, names) {
+            tracing::warn!(%error, directory = %directory.display(), "what an earlier process left half written could not be removed");
+        }
     }
-    Ok(())
 }
 
 async fn stop_private(private: Option<PrivateRedis>) {
