@@ -9,6 +9,7 @@ mod client;
 mod crash;
 mod effort;
 mod first_start;
+mod ipv6;
 mod listen;
 mod lost_answers;
 mod machine;
