@@ -46,6 +46,10 @@ impl Filler {
         while !stop.is_cancelled() {
             if let Err(error) = self.turn().await {
                 tracing::debug!(%error, "activity logs wait for the store");
+                if matches!(error, StoreError::Full(_)) {
+                    // Left to end by themselves, the locks would be written about once more, whether there is room or not.
+                    self.hand_over().await;
+                }
                 (self.mine, self.kept) = (BTreeSet::new(), None);
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -53,6 +57,10 @@ impl Filler {
                 }
             }
         }
+        self.hand_over().await;
+    }
+
+    async fn hand_over(&mut self) {
         for shard in std::mem::take(&mut self.mine) {
             let _ = self.lock(shard, Duration::ZERO).await;
         }
@@ -60,6 +68,7 @@ impl Filler {
 
     /// Waits for new batches for a moment, and writes them.
     async fn turn(&mut self) -> Result<(), StoreError> {
+        self.store.has_room()?;
         // Locks are kept long before they end, and not in each turn: each time is a write to disk.
         let keep = self.kept.is_none_or(|kept| kept.elapsed() >= LOCK / 3);
         // Written under keys that a lost dataset has lost as well: they must not be made in a new one.
@@ -111,6 +120,7 @@ impl Filler {
     }
 
     async fn lock(&self, shard: u16, hold: Duration) -> Result<bool, StoreError> {
+        self.store.has_some_room()?;
         let held: u64 = self
             .store
             .run(

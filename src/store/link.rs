@@ -1,8 +1,9 @@
 //! Connections that come back by themselves. While one is away, whoever asks for it is refused at once: a request that
 //! waits for the store is worth less than a clear 503.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
@@ -13,12 +14,33 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::error::describe;
-use super::{Refused, StoreError};
+use super::{Refused, Space, StoreError};
+
+tokio::task_local! {
+    /// How long the store has taken so far for one request.
+    static TAKEN: Cell<Duration>;
+}
+
+/// Works for one request. Of a store that has already taken as long as a command may take, nothing more is asked for it: slow
+/// answers, each of them just in time, would add up. So two time-outs bound the whole.
+pub async fn for_one_request<F: Future>(work: F) -> F::Output {
+    TAKEN.scope(Cell::new(Duration::ZERO), work).await
+}
+
+/// Counts how long an answer takes.
+pub(super) async fn counted<F: Future>(question: F) -> F::Output {
+    let began = Instant::now();
+    let answer = question.await;
+    // Work that is nobody's request is not counted.
+    let _ = TAKEN.try_with(|taken| taken.set(taken.get() + began.elapsed()));
+    answer
+}
 
 /// Where the store is and how to get in.
 #[derive(Clone)]
 pub struct Target {
     client: Client,
+    pub(super) space: Option<Arc<Space>>,
     timeout: Duration,
     connect_timeout: Duration,
 }
@@ -88,7 +110,12 @@ impl Target {
             Client::open(info)
         }
         .map_err(|error| wrong(&error))?;
-        Ok(Self { client, timeout: address.timeout, connect_timeout: address.connect_timeout })
+        Ok(Self { client, space: None, timeout: address.timeout, connect_timeout: address.connect_timeout })
+    }
+
+    /// A store that writes to a disk which we can look at.
+    pub fn on_disk(self, space: Arc<Space>) -> Self {
+        Self { space: Some(space), ..self }
     }
 
     /// How long a command may take.
@@ -185,6 +212,8 @@ pub(super) struct Numbered {
 /// A connection under supervision.
 pub(super) struct Link {
     name: &'static str,
+    /// How long a command may take.
+    timeout: Duration,
     current: ArcSwapOption<Numbered>,
     /// The number of the last connection that an error ended.
     lost: watch::Sender<u64>,
@@ -198,6 +227,7 @@ impl Link {
     pub(super) fn supervise(name: &'static str, target: Target, busy: Duration, stop: CancellationToken) -> Arc<Self> {
         let link = Arc::new(Self {
             name,
+            timeout: target.timeout,
             current: ArcSwapOption::empty(),
             lost: watch::Sender::new(0),
             came: watch::Sender::new(0),
@@ -261,6 +291,9 @@ impl Link {
 
     /// The connection, if there is one now.
     pub(super) fn now(&self) -> Result<Numbered, StoreError> {
+        if TAKEN.try_with(Cell::get).is_ok_and(|taken| taken >= self.timeout) {
+            return Err(StoreError::Unavailable("it answers too slowly for all that the request needs".into()));
+        }
         let current = self.current.load_full();
         current.map(|current| Numbered::clone(&current)).ok_or_else(|| StoreError::Unavailable("no connection".into()))
     }
@@ -268,7 +301,7 @@ impl Link {
     /// Waits until there is a connection.
     pub(super) async fn connected(&self) {
         let mut came = self.came.subscribe();
-        while self.now().is_err() {
+        while self.current.load().is_none() {
             if came.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }

@@ -26,12 +26,12 @@ use tokio_util::sync::CancellationToken;
 pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
 pub use audit::{AuditCursor, AuditFilter, Batch, Trail};
 pub use data_dir::{DataDir, DataDirError};
-pub use error::StoreError;
+pub use error::{Full, StoreError};
 pub use filler::Filler;
-pub use link::{Address, Place, Target};
-use link::{ConnectError, Link, Numbered};
+pub use link::{Address, Place, Target, for_one_request};
+use link::{ConnectError, Link, Numbered, counted};
 pub use nodes::{Introduction, Node};
-pub use private::{PrivateRedis, PrivateRedisError, private_socket};
+pub use private::{PrivateRedis, PrivateRedisError, Space, private_socket};
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
 use scripts::Scripts;
@@ -145,6 +145,8 @@ pub struct Store {
     meeting: Mutex<()>,
     /// How long a command may take.
     timeout: Duration,
+    /// The disk that it writes to, where we can look at it.
+    space: Option<Arc<Space>>,
 }
 
 impl Store {
@@ -182,7 +184,20 @@ impl Store {
             met: AtomicU64::new(0),
             meeting: Mutex::new(()),
             timeout: target.timeout(),
+            space: target.space,
         }
+    }
+
+    /// Whether there is room for what adds something.
+    pub fn has_room(&self) -> Result<(), StoreError> {
+        let ample = self.space.as_ref().is_none_or(|space| space.is_ample());
+        if ample { Ok(()) } else { Err(StoreError::Full(Full::Disk)) }
+    }
+
+    /// Whether there is room for what only takes something away, or can't be left out.
+    fn has_some_room(&self) -> Result<(), StoreError> {
+        let enough = self.space.as_ref().is_none_or(|space| space.is_enough());
+        if enough { Ok(()) } else { Err(StoreError::Full(Full::Disk)) }
     }
 
     /// Waits until the connections for reading and changing stand.
@@ -227,11 +242,11 @@ impl Store {
             .collect();
         let known = self.dataset.read().await.as_ref().map(|dataset| dataset.id.clone());
         let known = known.or_else(|| self.expected.get().cloned());
+        self.has_some_room()?;
         // A change before it may still be waiting for its replicas.
         connection.set_response_timeout(self.longest_wait());
-        let reply: RedisResult<Vec<String>> = self
-            .scripts
-            .start
+        let mut script = self.scripts.start.prepare_invoke();
+        script
             .key(self.schema.meta())
             .key(self.schema.roles())
             .arg(known.as_deref().unwrap_or_default())
@@ -239,9 +254,8 @@ impl Store {
             .arg(issuer.unwrap_or_default())
             .arg(default_issuer)
             .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
-            .arg(serde_json::Value::Object(roles).to_string())
-            .invoke_async(&mut connection)
-            .await;
+            .arg(serde_json::Value::Object(roles).to_string());
+        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut connection)).await;
         let reply = noting(&self.changes, number, reply)?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["ok", id, issuer, term, counter] => {
@@ -281,6 +295,7 @@ impl Store {
 
     /// Asks the store whether the dataset that was met is still there: for those whose scripts can't look at it.
     async fn still_met(&self) -> Result<(), StoreError> {
+        self.has_room()?;
         self.met().await?;
         let mut command = redis::cmd("HGET");
         command.arg(self.schema.meta()).arg("dataset");
@@ -319,24 +334,31 @@ impl Store {
 
     async fn query<T: FromRedisValue>(&self, link: &Link, command: redis::Cmd) -> Result<T, StoreError> {
         let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, command.query_async(&mut connection).await)
+        noting(link, number, counted(command.query_async(&mut connection)).await)
     }
 
     async fn pipeline<T: FromRedisValue>(&self, link: &Link, pipeline: &redis::Pipeline) -> Result<T, StoreError> {
         let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, pipeline.query_async(&mut connection).await)
+        noting(link, number, counted(pipeline.query_async(&mut connection)).await)
     }
 
     async fn run<T: FromRedisValue>(&self, link: &Link, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
         let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, script.invoke_async(&mut connection).await)
+        noting(link, number, counted(script.invoke_async(&mut connection)).await)
     }
 
     /// Runs a script that changes something and waits for the replicas, on one connection that is ours meanwhile.
     async fn change(&self, script: &ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        self.has_room()?;
+        self.restrict(script).await
+    }
+
+    /// The same for what only takes something away: that is still possible where there is hardly any room.
+    async fn restrict(&self, script: &ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        self.has_some_room()?;
         let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
         let mut held = self.met().await?;
-        let reply: Vec<String> = script.invoke_async(&mut held.connection).await.map_err(|error| {
+        let reply: Vec<String> = counted(script.invoke_async(&mut held.connection)).await.map_err(|error| {
             self.changes.failed(&error, held.number);
             error::of_change(error)
         })?;
