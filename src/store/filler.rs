@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamReadReply};
 use tokio_util::sync::CancellationToken;
 
-use super::link::Numbered;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
@@ -141,12 +140,12 @@ impl Filler {
         let log = self.store.schema.shard_log(shard);
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(&log).arg(GROUP).arg("0").arg("MKSTREAM");
-        let Numbered { mut connection, number } = self.store.shared.now()?;
-        let created: redis::RedisResult<()> = command.query_async(&mut connection).await;
+        let mut held = self.store.shared.now()?;
+        let created: redis::RedisResult<()> = command.query_async(&mut held.connection).await;
         if let Err(error) = created
             && error.code() != Some("BUSYGROUP")
         {
-            self.store.shared.failed(&error, number);
+            self.store.shared.failed(&error, held.number);
             return Err(error.into());
         }
         let mut from = "0-0".to_owned();

@@ -14,6 +14,7 @@ mod roles;
 pub mod schema;
 mod scripts;
 mod state;
+mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -230,7 +231,7 @@ impl Store {
 
     async fn meet_on(
         &self,
-        Numbered { mut connection, number }: Numbered,
+        mut held: Numbered,
         new_id: &str,
         issuer: Option<&str>,
         default_issuer: &str,
@@ -244,7 +245,7 @@ impl Store {
         let known = known.or_else(|| self.expected.get().cloned());
         self.has_some_room()?;
         // A change before it may still be waiting for its replicas.
-        connection.set_response_timeout(self.longest_wait());
+        held.connection.set_response_timeout(self.longest_wait());
         let mut script = self.scripts.start.prepare_invoke();
         script
             .key(self.schema.meta())
@@ -255,14 +256,14 @@ impl Store {
             .arg(default_issuer)
             .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
             .arg(serde_json::Value::Object(roles).to_string());
-        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut connection)).await;
-        let reply = noting(&self.changes, number, reply)?;
+        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
+        let reply = noting(&self.changes, held.number, reply)?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["ok", id, issuer, term, counter] => {
                 let epoch = format!("{term}-{counter}").parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
                 let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
                 *self.dataset.write().await = Some(dataset.clone());
-                self.met.store(number, Ordering::SeqCst);
+                self.met.store(held.number, Ordering::SeqCst);
                 Ok(dataset)
             }
             ["issuer", other] => Err(MeetError::Issuer((*other).to_owned())),
@@ -333,18 +334,18 @@ impl Store {
     }
 
     async fn query<T: FromRedisValue>(&self, link: &Link, command: redis::Cmd) -> Result<T, StoreError> {
-        let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, counted(command.query_async(&mut connection)).await)
+        let mut held = link.now()?;
+        noting(link, held.number, counted(command.query_async(&mut held.connection)).await)
     }
 
     async fn pipeline<T: FromRedisValue>(&self, link: &Link, pipeline: &redis::Pipeline) -> Result<T, StoreError> {
-        let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, counted(pipeline.query_async(&mut connection)).await)
+        let mut held = link.now()?;
+        noting(link, held.number, counted(pipeline.query_async(&mut held.connection)).await)
     }
 
     async fn run<T: FromRedisValue>(&self, link: &Link, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, counted(script.invoke_async(&mut connection)).await)
+        let mut held = link.now()?;
+        noting(link, held.number, counted(script.invoke_async(&mut held.connection)).await)
     }
 
     /// Runs a script that changes something and waits for the replicas, on one connection that is ours meanwhile.
@@ -376,7 +377,8 @@ impl Store {
             .map_err(|_| StoreError::Unavailable("other changes still wait for replicas".into()))
     }
 
-    async fn wait(&self, Numbered { mut connection, number }: Numbered) -> Result<(u64, Duration), StoreError> {
+    async fn wait(&self, held: Numbered) -> Result<(u64, Duration), StoreError> {
+        let Numbered { mut connection, number, .. } = held;
         let required = self.options.replicas_required;
         if required == 0 {
             return Ok((0, Duration::ZERO));
@@ -394,10 +396,16 @@ impl Store {
 }
 
 fn noting<T>(link: &Link, number: u64, result: RedisResult<T>) -> Result<T, StoreError> {
-    result.map_err(|error| {
-        link.failed(&error, number);
-        StoreError::from(error)
-    })
+    match result {
+        Ok(answer) => {
+            link.answered(number);
+            Ok(answer)
+        }
+        Err(error) => {
+            link.failed(&error, number);
+            Err(error.into())
+        }
+    }
 }
 
 /// A script's refusal as an error.
