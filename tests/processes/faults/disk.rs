@@ -41,6 +41,11 @@ fn disable(server: &Server, id: &str) -> Reply {
     call.json(&json!({ "status": "disabled" })).send()
 }
 
+fn locks(server: &Server) -> Vec<String> {
+    let client = redis::Client::open(format!("unix://{}", server.socket().display())).unwrap();
+    redis::cmd("KEYS").arg("*:lock").query(&mut client.get_connection().unwrap()).unwrap()
+}
+
 #[track_caller]
 fn full(reply: Reply) {
     let reply = reply.expect(503);
@@ -61,7 +66,7 @@ fn on_a_full_disk_verification_goes_on_and_tokens_can_be_taken_away() {
     let (_, own_token) = server.create("own", "auditor");
     let redis = server.redis_pid().unwrap();
     let reserve = server.data("redis/reserve");
-    soon("the reserve", || reserve.exists());
+    soon("the reserve, and the locks", || reserve.exists() && !locks(&server).is_empty());
     let mut decided = Vec::new();
 
     for round in 0..rounds(2, 10) {
@@ -92,6 +97,8 @@ fn on_a_full_disk_verification_goes_on_and_tokens_can_be_taken_away() {
         ] {
             assert_eq!(server.verify(token).expect(401).reason(), reason);
         }
+        // A lock that ended by itself would be written about, and that would end Redis.
+        soon("no lock", || locks(&server).is_empty());
         assert_eq!(server.redis_pid(), Some(redis), "it ended: {}", server.log());
         disk.make_room();
         until(Duration::from_secs(3), "changes again", || {

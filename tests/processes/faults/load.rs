@@ -16,7 +16,7 @@ const CALLS: usize = 1_000;
 const BOUND: Duration = Duration::from_secs(2);
 const NOISE: Duration = Duration::from_secs(1);
 /// Kilobytes that so many calls may take.
-const ROOM: u64 = 128 * 1024;
+const ROOM: u64 = 256 * 1024;
 
 fn connect(scene: &Scene) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", scene.server.port(0))).unwrap();
@@ -35,7 +35,7 @@ fn a_thousand_calls_at_once_are_all_refused_in_time_and_cost_little() {
         if round % 2 == 0 {
             scene.redis.signal(Signal::STOP);
         } else {
-            scene.proxy.becomes(Wire::Endless(b"words without an end "));
+            scene.proxy.becomes(Wire::Endless(b"+words without an end "));
         }
         let began = Instant::now();
         for call in &mut calls {

@@ -34,12 +34,17 @@ pub struct Scene {
 impl Scene {
     /// On a Redis of somebody else's, with these settings, behind a wire.
     pub fn on_redis(settings: &[(&str, &str)]) -> Self {
+        Self::with(settings, "500ms")
+    }
+
+    /// And with this bound to how old a state may be.
+    pub fn with(settings: &[(&str, &str)], max_staleness: &str) -> Self {
         let machine = Machine::new();
         let redis = Redis::start(&machine, settings);
         let proxy = Proxy::to(redis.port);
         // Plain HTTP on the loopback: it is not TLS that is tested here.
         let start = machine.serve().listen("http://127.0.0.1:0").option("--issuer", "https://issuer.test");
-        let server = start.option("--store", proxy.url()).ready();
+        let server = start.option("--store", proxy.url()).option("--max-staleness", max_staleness).ready();
         let admin = server.admin();
         let (id, dead) = server.create("ci", "auditor");
         let good = server.regenerate(&admin, &id).expect(201).json()["token"].as_str().unwrap().to_owned();
@@ -69,6 +74,7 @@ impl Scene {
         until(within, &format!("all well again after: {what}"), || {
             let well = self.server.is_ready()
                 && self.server.verify(&self.good).status == 200
+                && self.server.call("GET", "/api/v1/accounts").bearer(&self.admin).send().status == 200
                 && self.describe("well").status == 200;
             well.then_some(())
         });

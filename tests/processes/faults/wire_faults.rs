@@ -23,7 +23,7 @@ const WIRES: [(&str, Wire, During); 14] = [
     ("an answer to another question", Wire::Says(b"+OK\r\n"), During::Closed),
     ("an error of no known kind", Wire::Says(b"-STRANGE words\r\n"), During::Closed),
     ("a number too large", Wire::Says(b"*99999999999\r\n"), During::Closed),
-    ("endless words", Wire::Endless(b"words without an end "), During::Closed),
+    ("endless words", Wire::Endless(b"+words without an end "), During::Closed),
     ("endless answers", Wire::Endless(b"$2\r\nOK\r\n"), During::Closed),
 ];
 
@@ -43,4 +43,14 @@ fn whatever_happens_on_the_wire_every_door_answers_in_time_and_recovers() {
         }
     }
     scene.nothing_is_missing_in_the_audit();
+}
+
+#[test]
+fn answers_that_are_each_just_in_time_do_not_add_up() {
+    // Without a bound to staleness, so that the first of them is not refused as too old.
+    let scene = Scene::with(&[], "0");
+    scene.proxy.becomes(Wire::Late(Duration::from_millis(800)));
+    knock(&scene, "just in time", During::Either);
+    scene.proxy.becomes(Wire::Sound);
+    scene.recovers(RECOVERS, "just in time");
 }
