@@ -240,6 +240,18 @@ impl Versioned {
 }
 
 impl AccountState {
+    /// Whether this is the state before with nothing but something taken away: a token, or the right to act. It may have been
+    /// taken away already.
+    pub fn only_takes_away_from(&self, before: &Self) -> bool {
+        let mut less = before.clone();
+        less.token_id = less.token_id.filter(|_| self.token_id.is_some());
+        less.previous = less.previous.filter(|_| self.previous.is_some());
+        if self.status == Status::Disabled {
+            less.status = Status::Disabled;
+        }
+        less == *self && (self.token_id.is_none() || self.status == Status::Disabled)
+    }
+
     /// Whether the account may act by this address. No networks: every address may.
     pub fn admits(&self, address: std::net::IpAddr) -> bool {
         let address = address.to_canonical();

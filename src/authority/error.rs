@@ -1,7 +1,7 @@
 use crate::account::AccountId;
 use crate::audit::kinds;
 use crate::keyring::KeyringError;
-use crate::store::StoreError;
+use crate::store::{Full, StoreError};
 use crate::verify::Refusal;
 
 /// One field that is wrong, and what it may be.
@@ -62,6 +62,12 @@ pub enum Error {
     /// The state can't be known, or not be changed. Nothing was done.
     #[error("the store is not available; nothing was changed, try again")]
     Unavailable(String),
+    /// There is no room for the change. Nothing was done.
+    #[error(
+        "the store's {0} is full, so nothing was changed: make room, or give it more. Checking tokens, revoking, disabling and \
+         deleting go on meanwhile"
+    )]
+    Full(Full),
     /// The change may or may not have been made.
     #[error("the store did not confirm the change in time: it may or may not have been made. {next}")]
     Uncertain {
@@ -126,6 +132,7 @@ impl From<StoreError> for Error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
             StoreError::Uncertain(cause) => Self::uncertain(cause),
             StoreError::Unconfirmed { .. } => Self::uncertain(error.to_string()),
+            StoreError::Full(what) => Self::Full(what),
             StoreError::Conflict | StoreError::KeysChanged => Self::Conflict,
             StoreError::AuthorChanged => Self::AuthorChanged,
             StoreError::NotFound => Self::NotFound("such thing"),

@@ -63,7 +63,7 @@ async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response
     let (leftover, request) = Leftover::of(request);
     let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
     let answer = if private {
-        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        match AssertUnwindSafe(crate::store::for_one_request(next.run(request))).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

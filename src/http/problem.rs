@@ -397,6 +397,11 @@ impl From<Error> for Problem {
             Error::TeamInUse(_) => conflict("team_in_use"),
             Error::BuiltIn => conflict("built_in"),
             Error::AccountDisabled => conflict("account_disabled"),
+            Error::Full(_) => {
+                let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_full", detail);
+                problem.0.retry_after = Some(Duration::from_secs(10));
+                problem
+            }
             Error::Unavailable(cause) => {
                 let mut problem = Self::not_ready(detail);
                 problem.0.cause = Some(cause);

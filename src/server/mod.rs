@@ -23,7 +23,7 @@ use crate::listen::{Connections, Listener, TlsContext};
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
 
 /// How long what is left of the audit may take at the end.
-const FLUSH: Duration = Duration::from_secs(10);
+const FLUSH: Duration = Duration::from_secs(8);
 
 /// Why the server does not start, or ends; for people, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -321,7 +321,9 @@ impl Running {
             .await;
         let created = match created {
             Ok(created) => created,
-            Err(error @ (Error::Unavailable(_) | Error::Uncertain { .. } | Error::Conflict)) => return Ok(Err(error)),
+            Err(error @ (Error::Unavailable(_) | Error::Full(_) | Error::Uncertain { .. } | Error::Conflict)) => {
+                return Ok(Err(error));
+            }
             Err(error) => return Err(ServeError::of(error)),
         };
         if created {

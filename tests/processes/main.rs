@@ -8,6 +8,7 @@ mod certificates;
 mod client;
 mod crash;
 mod effort;
+mod faults;
 mod first_start;
 mod ipv6;
 mod listen;

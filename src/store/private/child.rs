@@ -105,6 +105,9 @@ impl Supervisor {
             }
             let ended = ended.map_or_else(|error| format!("could not be started: {error}"), |status| describe(&status));
             let last = self.place.log_since(log);
+            if ["AOF write error", "AOF for fsync error"].iter().any(|words| last.contains(words)) {
+                self.place.space.failed();
+            }
             tracing::error!(log = last.lines().last(), "the private Redis {ended}; starting it again in {pause:?}");
             say.send_replace(State::Ended(ended));
             if began.elapsed() >= SETTLED {
