@@ -34,11 +34,11 @@ pub struct Wanted {
 }
 
 impl Scene {
-    pub fn new(machine: &Machine) -> Self {
+    pub fn new(machine: &Machine, command_timeout: &str) -> Self {
         let redis = Redis::start(machine, &[]);
         let way = Between::to(redis.port);
-        let config = "[store]\ncommand_timeout = \"400ms\"\n";
-        let server = machine.serve().option("--store", &way.url).config(config).ready();
+        let config = format!("[store]\ncommand_timeout = {command_timeout:?}\n");
+        let server = machine.serve().option("--store", &way.url).config(&config).ready();
         Self { server, redis, way, count: 0 }
     }
 
