@@ -157,7 +157,7 @@ fn where_a_write_fails_after_all_nothing_acknowledged_is_lost_and_verification_g
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(&script).arg(body);
     assert!(shell.status().unwrap().success());
-    let server = machine.serve().config(&format!("[store]\nredis_server = {script:?}\n")).ready();
+    let mut server = machine.serve().config(&format!("[store]\nredis_server = {script:?}\n")).ready();
     let (_, token) = server.create("ci", "auditor");
     let mut made = Vec::new();
     let refused = until(Duration::from_secs(30), "a refusal", || {
@@ -176,7 +176,8 @@ fn where_a_write_fails_after_all_nothing_acknowledged_is_lost_and_verification_g
         server.verify(&token).expect(200);
         full(server.try_create("late", "auditor"));
     }
-    server.stop();
+    server.signal(Signal::KILL);
+    server.end();
 
     std::fs::remove_file(machine.path("data.toml")).unwrap();
     let server = machine.serve().ready();
