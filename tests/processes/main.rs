@@ -6,6 +6,7 @@ mod call;
 mod certificates;
 mod effort;
 mod faults;
+mod ipv6;
 mod listen;
 mod machine;
 mod redis;
