@@ -157,7 +157,7 @@ impl Target {
 }
 
 /// What carries the bytes of one connection. It ends when the connection does, or when this value goes: by itself it would
-/// wait for answers that nobody waits for any more.
+/// first send what nobody waits for any more, to a server that may never read it.
 pub(super) struct Driver {
     task: JoinHandle<()>,
     share: Arc<Share>,

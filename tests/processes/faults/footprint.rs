@@ -8,7 +8,7 @@ use crate::until::until;
 #[derive(Debug, Clone, Copy)]
 pub struct Footprint {
     threads: usize,
-    descriptors: usize,
+    pub descriptors: usize,
     /// As Redis counts them.
     clients: usize,
     /// Kilobytes.

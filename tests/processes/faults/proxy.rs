@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ pub enum Wire {
     Late(Duration),
     /// Takes everything in, and never answers.
     BlackHole,
+    /// Answers once on each connection, and never again.
+    Silenced,
     /// Nobody listens, and nobody is connected any more.
     Refusing,
     /// Ends each connection by RST at the first word.
@@ -29,6 +31,7 @@ pub enum Wire {
 }
 
 struct Shared {
+    accepted: AtomicUsize,
     wire: Mutex<Wire>,
     open: Mutex<Vec<TcpStream>>,
     to: SocketAddr,
@@ -46,6 +49,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            accepted: AtomicUsize::new(0),
             wire: Mutex::new(Wire::Sound),
             open: Mutex::default(),
             to: ([127, 0, 0, 1], port).into(),
@@ -57,6 +61,11 @@ impl Proxy {
 
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// How many connections there have been.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
     }
 
     /// From now on the wire is like this, for connections that stand as well.
@@ -116,6 +125,7 @@ fn listen(listener: TcpListener, shared: &Arc<Shared>) {
             if shared.over.load(Ordering::SeqCst) || shared.wire() == Wire::Refusing {
                 return;
             }
+            shared.accepted.fetch_add(1, Ordering::SeqCst);
             let (Ok(near), Ok(far)) = (near, TcpStream::connect(shared.to)) else { continue };
             for stream in [&near, &far] {
                 stream.set_nodelay(true).unwrap();
@@ -175,14 +185,17 @@ fn answer(mut far: TcpStream, near: TcpStream, shared: &Arc<Shared>) {
         let _ = to.shutdown(Shutdown::Both);
     });
     let mut buffer = vec![0; 64 * 1024];
+    let mut answered = false;
     while let Ok(read) = far.read(&mut buffer) {
         let (wait, carried, goes_on) = match shared.wire() {
             _ if read == 0 => break,
             Wire::Late(by) => (by, read, true),
             Wire::CutOff => (Duration::ZERO, read / 2, false),
             Wire::BlackHole => continue,
+            Wire::Silenced if answered => continue,
             _ => (Duration::ZERO, read, true),
         };
+        answered = true;
         if later.send((Instant::now() + wait, buffer[..carried].to_vec())).is_err() || !goes_on {
             break;
         }
