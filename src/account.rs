@@ -240,6 +240,18 @@ impl Versioned {
 }
 
 impl AccountState {
+    /// Whether this is the state before with nothing but something taken away: a token, or the right to act. Where nothing is
+    /// left to act with, it may have been taken away already.
+    pub fn only_takes_away_from(&self, before: &Self) -> bool {
+        let mut less = before.clone();
+        less.token_id = less.token_id.filter(|_| self.token_id.is_some());
+        less.previous = less.previous.filter(|_| self.previous.is_some());
+        if self.status == Status::Disabled {
+            less.status = Status::Disabled;
+        }
+        less == *self && (less != *before || self.token_id.is_none() || self.status == Status::Disabled)
+    }
+
     /// Whether the account may act by this address. No networks: every address may.
     pub fn admits(&self, address: std::net::IpAddr) -> bool {
         let address = address.to_canonical();
@@ -364,5 +376,38 @@ mod tests {
         assert!(!state.admits("11.1.2.3".parse().unwrap()));
         state.allowed_networks.clear();
         assert!(state.admits("11.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn taking_away_is_told_from_giving() {
+        let token = |name: &str| Some(TokenId::of_jti(name));
+        let before = AccountState {
+            username: "ci-deploy".parse().unwrap(),
+            generation: 3,
+            token_id: token("abc"),
+            status: Status::Active,
+            role: "deployer".parse().unwrap(),
+            teams: BTreeMap::new(),
+            audiences: vec![],
+            allowed_networks: vec![],
+            binding: None,
+            previous: Some(Previous { generation: 2, token_id: TokenId::of_jti("old"), ends_at: 1 }),
+        };
+        let with = |change: fn(&mut AccountState)| {
+            let mut after = before.clone();
+            change(&mut after);
+            after.only_takes_away_from(&before)
+        };
+        assert!(with(|after| after.token_id = None));
+        assert!(with(|after| after.previous = None));
+        assert!(with(|after| after.status = Status::Disabled));
+        assert!(with(|after| (after.token_id, after.previous, after.status) = (None, None, Status::Disabled)));
+        // Nothing, while it could still act; something else beside it; another token.
+        assert!(!with(|_| {}));
+        assert!(!with(|after| (after.token_id, after.role) = (None, "admin".parse().unwrap())));
+        assert!(!with(|after| (after.status, after.generation) = (Status::Disabled, 4)));
+        assert!(!with(|after| after.token_id = Some(TokenId::of_jti("new"))));
+        let dead = AccountState { status: Status::Disabled, ..before.clone() };
+        assert!(dead.only_takes_away_from(&dead) && !before.only_takes_away_from(&dead));
     }
 }

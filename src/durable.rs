@@ -2,28 +2,63 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 
-static WRITTEN: AtomicU64 = AtomicU64::new(0);
+use crate::clock::random;
+
+/// A name for what is going to be this file, beside it. Random: in a container every process has the same number, and would
+/// meet what the one before it left behind.
+pub fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let random = random::<8>().map_err(io::Error::other)?;
+    Ok(directory_of(path).join(format!("{}{:016x}", beginning(&name), u64::from_be_bytes(random))))
+}
+
+/// How such names begin.
+fn beginning(name: &str) -> String {
+    format!(".{name}.new-")
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
 
 /// Replaces `path` with `content`, with these permission bits from the first byte on.
 ///
 /// Written beside it, synced, renamed over it, and the directory synced: a crash leaves the old file or the new one.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    // Unique in this machine's processes; a leftover of a crashed one with our number is refused by create_new below
-    // only until the counter passes it.
-    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let beside = directory.join(format!(".{name}.{}-{number}", std::process::id()));
+    let beside = beside(path)?;
     let written = create(&beside, content, mode).and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
         // What failed is reported; a file that can't be removed either changes nothing about that.
         let _ = std::fs::remove_file(&beside);
         return written;
     }
-    File::open(directory)?.sync_all()
+    File::open(directory_of(path))?.sync_all()
+}
+
+/// Renames a file that is whole and on disk already over another, and the name is on disk too.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    File::open(directory_of(to))?.sync_all()
+}
+
+/// Removes what processes that ended in between have left of these files: it may hold a secret, and is nobody's. Only where
+/// nobody else writes them now.
+pub fn remove_leftovers(directory: &Path, names: &[&str]) -> io::Result<()> {
+    let begins: Vec<String> = names.iter().map(|name| beginning(name)).collect();
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if begins.iter().any(|beginning| name.to_string_lossy().starts_with(beginning.as_str())) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -46,6 +81,24 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_is_in_nobodys_way_and_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        // Of a process with our number, as every one in a container is.
+        for number in 0..100 {
+            std::fs::write(at(&format!(".a.{}-{number}", std::process::id())), "half").unwrap();
+        }
+        write(&at("a"), b"one", 0o600).unwrap();
+        std::fs::write(at(&format!("{}0123", beginning("a"))), "half").unwrap();
+        std::fs::write(at(&format!("{}0123", beginning("b"))), "another's").unwrap();
+        remove_leftovers(directory.path(), &["a"]).unwrap();
+        let left = || std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!left().any(|name| name.to_string_lossy().starts_with(".a.new-")));
+        assert!(at("a").exists() && left().any(|name| name.to_string_lossy().starts_with(".b.new-")));
+        remove_leftovers(&at("missing"), &["a"]).unwrap();
     }
 
     #[test]

@@ -303,10 +303,10 @@ impl Authority {
 
     /// The number of an event that was not committed goes to another one.
     pub(super) fn not_committed(&self, event: &Event, error: Error) -> Error {
-        if !matches!(error, Error::Uncertain(_)) {
+        if !matches!(error, Error::Uncertain { .. }) {
             self.recorder.give_back(event.sequence);
         }
-        error
+        error.after(&event.kind)
     }
 
     /// The event of an act upon an account, as the account will be.

@@ -8,7 +8,7 @@ use super::{Authority, Error, Guessing, Metrics, Recorder, Settings, Writer};
 use crate::account::{AccountId, AccountState, Kind, Status};
 use crate::audit::kinds;
 use crate::clock::{Clock, uuid_v7};
-use crate::config::{SecretSource, read_private};
+use crate::config::{SecretFileError, SecretSource, read_private};
 use crate::keyring::{KeyringError, Keys, MasterKey};
 use crate::name::Username;
 use crate::permission::ADMIN;
@@ -138,8 +138,20 @@ impl Startup {
                 Err(error) => Err(refused(error.to_string())),
             };
         }
-        let secret = self.master_key.read().map_err(|error| refused(error.to_string()))?;
-        MasterKey::parse(secret.expose()).map_err(|error| refused(error.to_string()))
+        let damaged = match self.master_key.read() {
+            Ok(secret) => match (MasterKey::parse(secret.expose()), &self.master_key) {
+                (Ok(master), _) => return Ok(master),
+                (Err(error), SecretSource::File(path)) => format!("{}: {error}", path.display()),
+                (Err(error), SecretSource::Value(_)) => error.to_string(),
+            },
+            Err(error @ (SecretFileError::Empty { .. } | SecretFileError::NotText { .. })) => error.to_string(),
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        let next = match self.store.sealed_keyring().await? {
+            Some(_) => "restore the master key from your backup: the signing keys in the store are sealed under it",
+            None => "nothing is sealed under it yet: remove it, and the next start makes a new one",
+        };
+        Err(refused(format!("{damaged}; {next}")))
     }
 
     async fn keys(&self, master: &MasterKey, dataset: &Dataset) -> Result<Keys, BootstrapError> {

@@ -1,6 +1,7 @@
 use crate::account::AccountId;
+use crate::audit::kinds;
 use crate::keyring::KeyringError;
-use crate::store::StoreError;
+use crate::store::{Full, StoreError};
 use crate::verify::Refusal;
 
 /// One field that is wrong, and what it may be.
@@ -61,9 +62,20 @@ pub enum Error {
     /// The state can't be known, or not be changed. Nothing was done.
     #[error("the store is not available; nothing was changed, try again")]
     Unavailable(String),
+    /// There is no room for the change. Nothing was done.
+    #[error(
+        "the store's {0} is full, so nothing was changed: make room, or give it more. Checking tokens, revoking, disabling and \
+         deleting go on meanwhile"
+    )]
+    Full(Full),
     /// The change may or may not have been made.
-    #[error("the store did not confirm the change in time: it may or may not have been made. Repeating it is safe")]
-    Uncertain(String),
+    #[error("the store did not confirm the change in time: it may or may not have been made. {next}")]
+    Uncertain {
+        /// What to do now.
+        next: &'static str,
+        /// What is none of the caller's business.
+        cause: String,
+    },
     /// Something that must not happen.
     #[error("an internal error; the log has the cause under this request's id")]
     Internal(String),
@@ -73,6 +85,37 @@ impl Error {
     /// One wrong field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+
+    fn uncertain(cause: String) -> Self {
+        Self::Uncertain { next: "Repeating it is safe", cause }
+    }
+
+    /// What to do after an act of this kind that may or may not have been carried out.
+    pub(super) fn after(self, kind: &str) -> Self {
+        let Self::Uncertain { cause, .. } = self else { return self };
+        let next = match kind {
+            kinds::ACCOUNT_CREATE => {
+                "Repeating it is safe: a username that is taken then says that it was made. Its token was lost with this \
+                 answer: generate a new one"
+            }
+            kinds::TOKEN_REGENERATE => {
+                "Repeating it is safe: it ends whatever token was made, which nobody holds. The older token may be dead \
+                 already"
+            }
+            kinds::TOKEN_RENEW => {
+                "Repeating it is safe. If this token is refused as superseded then, the renewal was made and the new token \
+                 was lost with this answer: an admin has to generate another"
+            }
+            kinds::ACCOUNT_DELETE | kinds::ROLE_DELETE | kinds::TEAM_DELETE => {
+                "Repeating it is safe: that there is none any more then says that it was made"
+            }
+            kinds::ACCOUNT_UPDATE => {
+                "Repeating it is safe; under If-Match, a lost precondition may then be this change itself: read the account"
+            }
+            _ => "Repeating it is safe",
+        };
+        Self::Uncertain { next, cause }
     }
 
     pub(super) fn of_account(error: StoreError) -> Self {
@@ -87,8 +130,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
-            StoreError::Uncertain(cause) => Self::Uncertain(cause),
-            StoreError::Unconfirmed { .. } => Self::Uncertain(error.to_string()),
+            StoreError::Uncertain(cause) => Self::uncertain(cause),
+            StoreError::Unconfirmed { .. } => Self::uncertain(error.to_string()),
+            StoreError::Full(what) => Self::Full(what),
             StoreError::Conflict | StoreError::KeysChanged => Self::Conflict,
             StoreError::AuthorChanged => Self::AuthorChanged,
             StoreError::NotFound => Self::NotFound("such thing"),

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub connections_refused: Counter<u64, AtomicU64>,
     /// 1 while ready.
     pub ready: Gauge,
+    /// 1 while the store's disk has no room for changes.
+    pub store_full: Gauge,
 }
 
 impl Metrics {
@@ -66,6 +68,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             ready: Gauge::default(),
+            store_full: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("decisions", "Decisions about tokens, by reason", metrics.decisions.clone());
@@ -91,6 +94,11 @@ impl Metrics {
             metrics.connections_refused.clone(),
         );
         registry.register("ready", "1 while ready", metrics.ready.clone());
+        registry.register(
+            "store_full",
+            "1 while the disk of the private Redis has no room for changes",
+            metrics.store_full.clone(),
+        );
         Self { registry, ..metrics }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Act, Authority, Call};
 use crate::account::AccountId;
+use crate::store::StoreError;
 use crate::verify::{Demand, KeySet, Presenter, Reason, Refusal, Snapshot, Source, Unavailable, Verified};
 
 /// A refusal, and for how long to wait where that helps.
@@ -58,6 +59,22 @@ impl Authority {
         result
     }
 
+    /// Whether a verification could be decided now.
+    pub async fn can_decide(&self) -> Result<(), StoreError> {
+        self.look_up(AccountId::nobody()).await.map(|_| ())
+    }
+
+    async fn look_up(&self, account: AccountId) -> Result<Snapshot, StoreError> {
+        let asked = self.clock.monotonic();
+        let snapshot = self.store.snapshot(account).await?;
+        // What was read may be as old as the question. F4: without a bound to keep, every answer is as good as its time-out.
+        let bound = self.settings.max_staleness;
+        if !bound.is_zero() && self.clock.monotonic().duration_since(asked) > bound {
+            return Err(StoreError::Unavailable("a look-up took longer than the staleness bound".into()));
+        }
+        Ok(snapshot)
+    }
+
     /// Only what was never signed by us counts towards the limit of an address.
     fn count(&self, call: &Call, refusal: Refusal) -> Refused {
         if refusal.reason.is_unproven()
@@ -93,17 +110,9 @@ impl Source for Authority {
     }
 
     async fn snapshot(&self, account: AccountId) -> Result<Snapshot, Unavailable> {
-        let asked = self.clock.monotonic();
-        let snapshot = self.store.snapshot(account).await.map_err(|error| {
+        self.look_up(account).await.map_err(|error| {
             tracing::warn!(%error, "no look-up");
             Unavailable
-        })?;
-        // What was read may be as old as the question. F4: without a bound to keep, every answer is as good as its time-out.
-        let bound = self.settings.max_staleness;
-        if !bound.is_zero() && self.clock.monotonic().duration_since(asked) > bound {
-            tracing::warn!("a look-up took longer than the staleness bound");
-            return Err(Unavailable);
-        }
-        Ok(snapshot)
+        })
     }
 }

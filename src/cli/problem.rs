@@ -76,6 +76,7 @@ impl Problem {
             (409 | 412, _) => "look at what is there now, then change or repeat the command".to_owned(),
             (400 | 413 | 422, _) => "change the command and run it again".to_owned(),
             (429, _) => self.try_again(),
+            (503, "store_full") => "make room on the store's disk or in its memory first".to_owned(),
             (503, _) => self.try_again(),
             _ => match &self.request_id {
                 Some(id) => format!("the server's log has more, under request {id}"),

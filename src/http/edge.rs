@@ -92,7 +92,7 @@ impl Edge {
         let authority = self.authority.load_full();
         let store = match &authority {
             // What a verification needs, and not just an answer: a replica answers too.
-            Some(authority) => authority.store().can_decide().await.map_err(|error| error.to_string()),
+            Some(authority) => authority.can_decide().await.map_err(|error| error.to_string()),
             None => Err("it has not been reached yet".to_owned()),
         };
         let key = match authority.as_ref().map(|authority| authority.keys().now()) {
@@ -104,6 +104,13 @@ impl Edge {
         let checks = vec![("store", store), ("signing_key", key), ("process", stays)];
         self.metrics.ready.set(i64::from(checks.iter().all(|(_, result)| result.is_ok())));
         checks
+    }
+
+    /// What an operator should know although requests are answered.
+    pub fn warnings(&self) -> Vec<String> {
+        let room = self.authority.load().as_ref().map_or(Ok(()), |authority| authority.store().has_room());
+        self.metrics.store_full.set(i64::from(room.is_err()));
+        room.err().map(|error| format!("{error}: only revoking, disabling and deleting go on")).into_iter().collect()
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

@@ -23,13 +23,13 @@ pub async fn ready(State(edge): State<Arc<Edge>>) -> Response {
         .into_iter()
         .map(|(name, result)| (name.to_owned(), result.map_or_else(Value::from, |()| "ok".into())))
         .collect();
-    let body = axum::Json(json!({ "ready": ready, "checks": details }));
+    let body = axum::Json(json!({ "ready": ready, "checks": details, "warnings": edge.warnings() }));
     if ready { no_store(body) } else { no_store((StatusCode::SERVICE_UNAVAILABLE, body)) }
 }
 
 /// What is counted, for Prometheus.
 pub async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
-    let _ = edge.readiness().await;
+    let _ = (edge.readiness().await, edge.warnings());
     let media_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, media_type)], edge.metrics.text()).into_response()
 }

@@ -36,8 +36,18 @@ fn request_id(headers: &HeaderMap, edge: &Edge) -> String {
     }
 }
 
-/// See the module.
-pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+/// See the module. What may change something is gone through with also when its client has left meanwhile: a change that was
+/// sent gets its answer, and every call that was decided its event.
+pub async fn observe(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads || super::verify::is_gateway_path(request.uri().path()) {
+        return observed(edge, request, next).await;
+    }
+    let going_through = tokio::spawn(observed(edge, request, next)).await;
+    going_through.unwrap_or_else(|_| Problem::internal("a request's task ended").render("", false))
+}
+
+async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response {
     let request_id = request_id(request.headers(), &edge);
     let peer = request.extensions().get::<Peer>().cloned();
     let client_address = peer.as_ref().and_then(|peer| edge.client_address(peer, request.headers()));
@@ -53,7 +63,7 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let (leftover, request) = Leftover::of(request);
     let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
     let answer = if private {
-        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        match AssertUnwindSafe(crate::store::for_one_request(next.run(request))).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

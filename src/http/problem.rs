@@ -397,8 +397,20 @@ impl From<Error> for Problem {
             Error::TeamInUse(_) => conflict("team_in_use"),
             Error::BuiltIn => conflict("built_in"),
             Error::AccountDisabled => conflict("account_disabled"),
-            Error::Unavailable(cause) | Error::Uncertain(cause) => {
+            Error::Full(_) => {
+                let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_full", detail);
+                problem.0.retry_after = Some(Duration::from_secs(10));
+                problem
+            }
+            Error::Unavailable(cause) => {
                 let mut problem = Self::not_ready(detail);
+                problem.0.cause = Some(cause);
+                problem
+            }
+            // Told apart from what certainly was not done, for programs too.
+            Error::Uncertain { cause, .. } => {
+                let mut problem = Self::not_ready(detail);
+                problem.0.reason = "unconfirmed";
                 problem.0.cause = Some(cause);
                 problem
             }

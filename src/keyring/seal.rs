@@ -67,9 +67,7 @@ impl MasterKey {
             // What is there already is somebody's, with the mode that he gave it.
             fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
-        let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
-        let random = random::<8>().map_err(std::io::Error::other)?;
-        let beside = directory.join(format!(".{name}.{:016x}", u64::from_be_bytes(random)));
+        let beside = crate::durable::beside(path)?;
         let text = Zeroizing::new(format!("{}\n", Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice())).as_str()));
         // Unlike a renaming, linking replaces nothing.
         let written = create(&beside, &text).and_then(|()| match fs::hard_link(&beside, path) {

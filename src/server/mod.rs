@@ -23,7 +23,7 @@ use crate::listen::{Connections, Listener, TlsContext};
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
 
 /// How long what is left of the audit may take at the end.
-const FLUSH: Duration = Duration::from_secs(10);
+const FLUSH: Duration = Duration::from_secs(8);
 
 /// Why the server does not start, or ends; for people, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,7 @@ struct Running {
 async fn run(config: Config) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
     let data_dir = DataDir::open(&config.data_dir).map_err(ServeError::of)?;
+    remove_leftovers(data_dir.path());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let node_name = node_name::of(&config, data_dir.path())?;
 
@@ -203,6 +204,21 @@ async fn run(config: Config) -> Result<(), ServeError> {
     ended
 }
 
+/// What a process that ended in the middle of writing has left. The data directory is ours alone.
+fn remove_leftovers(data_dir: &std::path::Path) {
+    let all: [(&str, &[&str]); 3] = [
+        (".", &["node-name", "dataset", "serve.json", "admin.token.new"]),
+        ("tls", &["ca.key", "ca.pem", "server.key", "server.pem"]),
+        ("keys", &["master.key"]),
+    ];
+    for (directory, names) in all {
+        let directory = data_dir.join(directory);
+        if let Err(error) = crate::durable::remove_leftovers(&directory, names) {
+            tracing::warn!(%error, directory = %directory.display(), "what an earlier process left half written could not be removed");
+        }
+    }
+}
+
 async fn stop_private(private: Option<PrivateRedis>) {
     if let Some(private) = private {
         private.stop().await;
@@ -243,7 +259,14 @@ impl Running {
         let path = self.data_dir.path().join("dataset");
         let failed = |error: std::io::Error| ServeError(format!("{}: {error}", path.display()));
         let belongs_to = match std::fs::read_to_string(&path) {
-            Ok(id) => Some(id.trim_end().to_owned()),
+            Ok(id) if uuid::Uuid::try_parse(id.trim_end()).is_ok() => Some(id.trim_end().to_owned()),
+            Ok(_) => {
+                return Err(ServeError(format!(
+                    "{} is damaged: it holds the id of the dataset that this data directory belongs to. If the store is the \
+                     one that it had before, remove it, and the next start writes it anew",
+                    path.display()
+                )));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
@@ -298,16 +321,19 @@ impl Running {
             .await;
         let created = match created {
             Ok(created) => created,
-            Err(error @ (Error::Unavailable(_) | Error::Uncertain(_) | Error::Conflict)) => return Ok(Err(error)),
+            Err(error @ (Error::Unavailable(_) | Error::Full(_) | Error::Uncertain { .. } | Error::Conflict)) => {
+                return Ok(Err(error));
+            }
             Err(error) => return Err(ServeError::of(error)),
         };
         if created {
-            std::fs::rename(&fresh, &path).map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
+            crate::durable::rename(&fresh, &path)
+                .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
         } else if fresh.exists() {
             // Another process was faster, or this one died in between: then it is nobody's token, or it is his.
             match authority.fate_of(token_in(&fresh)?.as_str()).await {
                 Fate::Good => {
-                    std::fs::rename(&fresh, &path)
+                    crate::durable::rename(&fresh, &path)
                         .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
                     return Ok(Ok(true));
                 }

@@ -112,7 +112,7 @@ async fn issue(
     })
     .await;
     match issued {
-        Ok(_) => std::fs::rename(&fresh, out).map_err(|error| {
+        Ok(_) => crate::durable::rename(&fresh, out).map_err(|error| {
             ServeError(format!(
                 "the new token lies in {}; it could not be moved to {}: {error}",
                 fresh.display(),
@@ -121,7 +121,7 @@ async fn issue(
         }),
         Err(error) => Err(match (unwritten, error) {
             (Some(unwritten), _) => unwritten,
-            (None, error @ crate::authority::Error::Uncertain(_)) => {
+            (None, error @ crate::authority::Error::Uncertain { .. }) => {
                 ServeError(format!("{error}. If it was made, the new token is the one in {}", fresh.display()))
             }
             (None, error) => {

@@ -45,7 +45,7 @@ pub(super) async fn store(config: &Config, data_dir: &DataDir) -> Result<(Option
     match &config.store.source {
         StoreSource::Private { redis_server } => {
             let private = PrivateRedis::start(data_dir, redis_server.as_deref()).await.map_err(ServeError::of)?;
-            let target = local_target(config, private.socket())?;
+            let target = local_target(config, private.socket())?.on_disk(Arc::clone(private.space()));
             Ok((Some(private), target))
         }
         StoreSource::Url(url) => Ok((None, remote_target(config, url)?)),

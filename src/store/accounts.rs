@@ -283,7 +283,15 @@ impl Store {
             None => String::new(),
         };
         let schema = &self.schema;
-        let mut script = self.scripts.account.prepare_invoke();
+        let only_less = match (change.before, change.after) {
+            (Some(_), None) => true,
+            (Some(before), Some((after, profile))) => {
+                after.only_takes_away_from(&before.state) && profile.description == before.profile.description
+            }
+            (None, _) => false,
+        };
+        let script = if only_less { &self.scripts.account_less } else { &self.scripts.account };
+        let mut script = script.prepare_invoke();
         script
             .key(schema.meta())
             .key(schema.feed())
@@ -313,7 +321,8 @@ impl Store {
             .arg(change.event.to_line())
             .arg(self.options.retention.firehose)
             .arg(self.options.retention.activity);
-        self.change(&script).await?.map_err(|reply| refused(&reply))
+        let changed = if only_less { self.restrict(script).await? } else { self.change(script).await? };
+        changed.map_err(|reply| refused(&reply))
     }
 
     /// The account of this id.

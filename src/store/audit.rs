@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
 
+use super::link::counted;
 use super::schema::{SHARDS, shard_of};
 use super::{Store, StoreError};
 use crate::account::AccountId;
@@ -131,6 +132,7 @@ impl Reader {
 impl Store {
     /// Writes a batch, once, however often it is repeated.
     pub async fn append(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.has_room()?;
         self.met().await?;
         let shard = shard_of(&batch.node);
         let mut script = self.scripts.append.prepare_invoke();
@@ -169,7 +171,10 @@ impl Store {
         limit: usize,
     ) -> Result<(Vec<Event>, Option<AuditCursor>), StoreError> {
         // Events are many and large: those who read them wait for one another, and nobody else for them.
-        let _turn = self.readers.acquire().await.map_err(|_| StoreError::Unavailable("it is closed".into()))?;
+        let turn = counted(tokio::time::timeout(self.timeout, self.readers.acquire())).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(StoreError::Unavailable("others read events for too long".into()));
+        };
         let keys = match trail {
             Trail::Firehose => {
                 let mut keys = vec![(self.schema.acts(), CHUNK)];
@@ -267,6 +272,7 @@ impl Store {
 
     /// Notes that a token was used in an act, whose event does not come by the firehose.
     pub async fn note_use(&self, account: AccountId, token: TokenId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.has_room()?;
         let mut pipeline = redis::pipe();
         let key = self.schema.usage(account);
         pipeline.hset(&key, format!("used:{token}"), now.timestamp_millis()).ignore();

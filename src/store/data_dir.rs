@@ -63,6 +63,8 @@ impl DataDir {
             }
             Err(TryLockError::Error(source)) => return Err(failed(&file, source)),
         }
+        // On a full disk the private Redis has something laid aside.
+        super::private::make_room(&path.join("redis"));
         lock.set_len(0)
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(|source| failed(&file, source))?;

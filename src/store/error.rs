@@ -16,6 +16,9 @@ pub enum StoreError {
         /// That had to.
         required: u64,
     },
+    /// There is no room for it. Nothing was changed.
+    #[error("the store has no room: its {0} is full")]
+    Full(Full),
     /// Another change came first.
     #[error("another change came first")]
     Conflict,
@@ -46,6 +49,24 @@ pub enum StoreError {
     /// What lies in the store is not what this version of Countermark writes.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
+}
+
+/// What is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Redis has reached its `maxmemory`.
+    Memory,
+    /// The disk that the private Redis writes to.
+    Disk,
+}
+
+impl std::fmt::Display for Full {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        })
+    }
 }
 
 impl From<redis::RedisError> for StoreError {
@@ -89,7 +110,9 @@ pub(super) fn of_change(error: redis::RedisError) -> StoreError {
     let refused = error.code().is_some_and(|code| REFUSALS.contains(&code)) && !out_of_a_script;
     let never_sent =
         matches!(error.kind(), AuthenticationFailed | InvalidClientConfig) || error.is_connection_refusal();
-    if refused || never_sent {
+    if refused && error.code() == Some("OOM") {
+        StoreError::Full(Full::Memory)
+    } else if refused || never_sent {
         StoreError::Unavailable(describe(&error))
     } else {
         StoreError::Uncertain(describe(&error))
@@ -110,7 +133,6 @@ mod tests {
         for refused in [
             "READONLY You can't write against a read only replica.",
             "NOREPLICAS Not enough good replicas to write.",
-            "OOM command not allowed when used memory > 'maxmemory'.",
             "MISCONF Redis is configured to save RDB snapshots, but it can't persist on disk.",
             "LOADING Redis is loading the dataset in memory",
             "BUSY Redis is busy running a script.",
@@ -118,7 +140,10 @@ mod tests {
         ] {
             assert!(matches!(of(refused), StoreError::Unavailable(_)), "{refused}");
         }
+        let full = of("OOM command not allowed when used memory > 'maxmemory'.");
+        assert!(matches!(full, StoreError::Full(Full::Memory)), "{full}");
         for uncertain in [
+            "OOM command not allowed when used memory > 'maxmemory'. script: f, on @user_script:65.",
             "WRONGTYPE Operation against a key holding the wrong kind of value script: f, on @user_script:65.",
             "ERR user_script:65: attempt to index a nil value script: f, on @user_script:65.",
             "NOPERM ACL failure in script: f, on @user_script:65.",

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamReadReply};
 use tokio_util::sync::CancellationToken;
 
-use super::link::Numbered;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
@@ -46,6 +45,10 @@ impl Filler {
         while !stop.is_cancelled() {
             if let Err(error) = self.turn().await {
                 tracing::debug!(%error, "activity logs wait for the store");
+                if matches!(error, StoreError::Full(_)) {
+                    // Left to end by themselves, the locks would be written about once more, whether there is room or not.
+                    self.hand_over().await;
+                }
                 (self.mine, self.kept) = (BTreeSet::new(), None);
                 tokio::select! {
                     () = stop.cancelled() => {}
@@ -53,6 +56,10 @@ impl Filler {
                 }
             }
         }
+        self.hand_over().await;
+    }
+
+    async fn hand_over(&mut self) {
         for shard in std::mem::take(&mut self.mine) {
             let _ = self.lock(shard, Duration::ZERO).await;
         }
@@ -60,6 +67,7 @@ impl Filler {
 
     /// Waits for new batches for a moment, and writes them.
     async fn turn(&mut self) -> Result<(), StoreError> {
+        self.store.has_room()?;
         // Locks are kept long before they end, and not in each turn: each time is a write to disk.
         let keep = self.kept.is_none_or(|kept| kept.elapsed() >= LOCK / 3);
         // Written under keys that a lost dataset has lost as well: they must not be made in a new one.
@@ -111,6 +119,7 @@ impl Filler {
     }
 
     async fn lock(&self, shard: u16, hold: Duration) -> Result<bool, StoreError> {
+        self.store.has_some_room()?;
         let held: u64 = self
             .store
             .run(
@@ -131,12 +140,12 @@ impl Filler {
         let log = self.store.schema.shard_log(shard);
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(&log).arg(GROUP).arg("0").arg("MKSTREAM");
-        let Numbered { mut connection, number } = self.store.shared.now()?;
-        let created: redis::RedisResult<()> = command.query_async(&mut connection).await;
+        let mut held = self.store.shared.now()?;
+        let created: redis::RedisResult<()> = command.query_async(&mut held.connection).await;
         if let Err(error) = created
             && error.code() != Some("BUSYGROUP")
         {
-            self.store.shared.failed(&error, number);
+            self.store.shared.failed(&error, held.number);
             return Err(error.into());
         }
         let mut from = "0-0".to_owned();

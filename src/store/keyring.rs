@@ -22,6 +22,6 @@ impl Store {
             .arg(dataset)
             .arg(read)
             .arg(document);
-        self.change(&script).await?.map_err(|reply| refused(&reply))
+        self.change(script).await?.map_err(|reply| refused(&reply))
     }
 }

@@ -1,24 +1,55 @@
 //! Connections that come back by themselves. While one is away, whoever asks for it is refused at once: a request that
 //! waits for the store is worth less than a clear 503.
 
+use std::cell::Cell;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::error::describe;
-use super::{Refused, StoreError};
+use super::wire::{Bounded, Intake, Route, Share};
+use super::{Refused, Space, StoreError};
+
+tokio::task_local! {
+    /// How long the store has taken so far for one request.
+    static TAKEN: Cell<Duration>;
+}
+
+/// Works for one request. Of a store that has already taken as long as a command may take, nothing more is asked for it: slow
+/// answers, each of them just in time, would add up. So two time-outs bound the whole.
+pub async fn for_one_request<F: Future>(work: F) -> F::Output {
+    TAKEN.scope(Cell::new(Duration::ZERO), work).await
+}
+
+/// How long the store has taken so far for this request.
+pub(super) fn taken() -> Duration {
+    TAKEN.try_with(Cell::get).unwrap_or_default()
+}
+
+/// Counts how long an answer takes.
+pub(super) async fn counted<F: Future>(question: F) -> F::Output {
+    let began = Instant::now();
+    let answer = question.await;
+    // Work that is nobody's request is not counted.
+    let _ = TAKEN.try_with(|taken| taken.set(taken.get() + began.elapsed()));
+    answer
+}
 
 /// Where the store is and how to get in.
 #[derive(Clone)]
 pub struct Target {
-    client: Client,
+    route: Route,
+    settings: RedisConnectionInfo,
+    intake: Intake,
+    pub(super) space: Option<Arc<Space>>,
     timeout: Duration,
     connect_timeout: Duration,
 }
@@ -56,39 +87,31 @@ pub enum Place {
 impl Target {
     /// Checks the address without connecting.
     pub fn new(address: Address) -> Result<Self, Refused> {
-        let wrong =
-            |error: &redis::RedisError| Refused(format!("the store's address is not usable: {}", describe(error)));
-        let place = match address.place {
-            Place::Socket(path) => ConnectionAddr::Unix(path),
-            Place::Tcp(host, port) => ConnectionAddr::Tcp(host, port),
-            Place::Tls(host, port) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-        };
-        let info: ConnectionInfo = place.into_connection_info().map_err(|error| wrong(&error))?;
-        let mut settings: RedisConnectionInfo = info.redis_settings().clone().set_db(i64::from(address.database));
+        let mut settings = RedisConnectionInfo::default()
+            .set_db(i64::from(address.database))
+            .set_lib_name("countermark", env!("CARGO_PKG_VERSION"));
         if let Some(user) = address.user {
             settings = settings.set_username(user);
         }
         if let Some(password) = &address.password {
             settings = settings.set_password(password.as_str());
         }
-        let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        let info = info
-            .set_redis_settings(settings.set_lib_name("countermark", env!("CARGO_PKG_VERSION")))
-            // Off by default in this version of the library: each small command would wait for the last one's ACK.
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = if tls {
-            let certificates = redis::TlsCertificates {
-                client_tls: address
-                    .client_certificate
-                    .map(|(client_cert, key)| redis::ClientTlsConfig { client_cert, client_key: key.to_vec() }),
-                root_cert: address.ca_pem,
-            };
-            Client::build_with_tls(info, certificates)
-        } else {
-            Client::open(info)
-        }
-        .map_err(|error| wrong(&error))?;
-        Ok(Self { client, timeout: address.timeout, connect_timeout: address.connect_timeout })
+        let client = address.client_certificate.as_ref().map(|(chain, key)| (chain.as_slice(), key.as_slice()));
+        let route = Route::to(address.place, address.ca_pem.as_deref(), client)
+            .map_err(|why| Refused(format!("the store's address is not usable: {why}")))?;
+        Ok(Self {
+            route,
+            settings,
+            intake: Intake::default(),
+            space: None,
+            timeout: address.timeout,
+            connect_timeout: address.connect_timeout,
+        })
+    }
+
+    /// A store that writes to a disk which we can look at.
+    pub fn on_disk(self, space: Arc<Space>) -> Self {
+        Self { space: Some(space), ..self }
     }
 
     /// How long a command may take.
@@ -96,18 +119,12 @@ impl Target {
         self.timeout
     }
 
-    /// One connection, checked to lead to a Redis that will do.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, ConnectError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.timeout));
-        let mut connection = tokio::time::timeout(
-            self.connect_timeout + self.timeout,
-            self.client.get_multiplexed_async_connection_with_config(&config),
-        )
-        .await
-        .map_err(|_| ConnectError::Away("no answer".into()))?
-        .map_err(|error| ConnectError::of(&error))?;
+    /// One connection, checked to lead to a Redis that will do, and what drives it.
+    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Driver), ConnectError> {
+        let share = self.intake.share();
+        let (mut connection, driver) = self.handshake(&share).await.map_err(|error| ConnectError::of(&error))?;
+        let task = tokio::spawn(driver);
+        let driver = Driver { guard: Guard(task.abort_handle()), task, share };
         let info: String = redis::cmd("INFO")
             .arg("server")
             .query_async(&mut connection)
@@ -122,7 +139,36 @@ impl Target {
         if major < 7 {
             return Err(ConnectError::Refused(format!("the store is Redis {version}; Countermark needs 7.0 or newer")));
         }
-        Ok(connection)
+        Ok((connection, driver))
+    }
+
+    async fn handshake(
+        &self,
+        share: &Arc<Share>,
+    ) -> redis::RedisResult<(MultiplexedConnection, Pin<Box<dyn Future<Output = ()> + Send>>)> {
+        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let wire = tokio::time::timeout(self.connect_timeout, self.route.open()).await.map_err(late)??;
+        let wire = Bounded { wire, share: Arc::clone(share) };
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.timeout));
+        let greeting = MultiplexedConnection::new_with_config(&self.settings, wire, config);
+        let (connection, driver) = tokio::time::timeout(self.timeout, greeting).await.map_err(late)??;
+        Ok((connection, Box::pin(driver)))
+    }
+}
+
+/// What carries the bytes of one connection. It ends when the connection does, or when this value goes: by itself it would
+/// first send what nobody waits for any more, to a server that may never read it.
+pub(super) struct Driver {
+    task: JoinHandle<()>,
+    share: Arc<Share>,
+    guard: Guard,
+}
+
+struct Guard(AbortHandle);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -180,11 +226,15 @@ impl ConnectError {
 pub(super) struct Numbered {
     pub(super) connection: MultiplexedConnection,
     pub(super) number: u64,
+    share: Arc<Share>,
+    _driven: Arc<Guard>,
 }
 
 /// A connection under supervision.
 pub(super) struct Link {
     name: &'static str,
+    /// How long a command may take.
+    timeout: Duration,
     current: ArcSwapOption<Numbered>,
     /// The number of the last connection that an error ended.
     lost: watch::Sender<u64>,
@@ -198,6 +248,7 @@ impl Link {
     pub(super) fn supervise(name: &'static str, target: Target, busy: Duration, stop: CancellationToken) -> Arc<Self> {
         let link = Arc::new(Self {
             name,
+            timeout: target.timeout,
             current: ArcSwapOption::empty(),
             lost: watch::Sender::new(0),
             came: watch::Sender::new(0),
@@ -220,13 +271,17 @@ impl Link {
         let mut number = 0;
         loop {
             match connect_to_primary(&target).await {
-                Ok(connection) => {
+                Ok((connection, Driver { task, share, guard })) => {
                     number += 1;
-                    self.current.store(Some(Arc::new(Numbered { connection: connection.clone(), number })));
+                    let held = Numbered { connection, number, share, _driven: Arc::new(guard) };
+                    self.current.store(Some(Arc::new(held.clone())));
                     self.came.send_replace(number);
                     tracing::info!(link = self.name, "connected to the store");
                     (pause, told) = (Duration::from_millis(20), false);
-                    self.watch(connection, number, target.timeout + busy).await;
+                    tokio::select! {
+                        () = self.watch(held, target.timeout + busy) => {}
+                        _ = task => {}
+                    }
                     self.current.store(None);
                     tracing::warn!(link = self.name, "lost the connection to the store");
                 }
@@ -244,23 +299,30 @@ impl Link {
     }
 
     /// Returns when the connection is lost, or leads to a server that may no longer write.
-    async fn watch(&self, mut connection: MultiplexedConnection, number: u64, patience: Duration) {
-        connection.set_response_timeout(patience);
+    async fn watch(&self, mut held: Numbered, patience: Duration) {
+        held.connection.set_response_timeout(patience);
         let mut lost = self.lost.subscribe();
         loop {
             let look = async {
                 tokio::time::sleep(Duration::from_millis(500)).await;
-                fence(&mut connection).await
+                fence(&mut held.connection).await
             };
             tokio::select! {
-                _ = lost.wait_for(|lost| *lost >= number) => return,
-                looked = look => if looked.is_err_and(|error| is_broken(&error) || may_not_write(&error)) { return },
+                _ = lost.wait_for(|lost| *lost >= held.number) => return,
+                looked = look => match looked {
+                    Err(error) if is_broken(&error) || may_not_write(&error) => return,
+                    Ok(()) => held.share.answered(),
+                    Err(_) => {}
+                },
             }
         }
     }
 
     /// The connection, if there is one now.
     pub(super) fn now(&self) -> Result<Numbered, StoreError> {
+        if taken() >= self.timeout {
+            return Err(StoreError::Unavailable("it answers too slowly for all that the request needs".into()));
+        }
         let current = self.current.load_full();
         current.map(|current| Numbered::clone(&current)).ok_or_else(|| StoreError::Unavailable("no connection".into()))
     }
@@ -268,10 +330,26 @@ impl Link {
     /// Waits until there is a connection.
     pub(super) async fn connected(&self) {
         let mut came = self.came.subscribe();
-        while self.now().is_err() {
+        while self.current.load().is_none() {
             if came.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Waits until there is a connection with a higher number than this one.
+    pub(super) async fn connected_after(&self, number: u64) {
+        let mut came = self.came.subscribe();
+        if came.wait_for(|came| *came > number).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.connected().await;
+    }
+
+    /// Told that an answer came on the connection with this number.
+    pub(super) fn answered(&self, number: u64) {
+        if let Some(current) = self.current.load().as_ref().filter(|current| current.number == number) {
+            current.share.answered();
         }
     }
 
@@ -296,11 +374,11 @@ impl Link {
 }
 
 /// A connection to a server that may write: behind one address there may be a replica now and the primary a moment later.
-async fn connect_to_primary(target: &Target) -> Result<MultiplexedConnection, ConnectError> {
-    let mut connection = target.connect().await?;
+async fn connect_to_primary(target: &Target) -> Result<(MultiplexedConnection, Driver), ConnectError> {
+    let (mut connection, driver) = target.connect().await?;
     match fence(&mut connection).await {
         Err(error) if is_broken(&error) || may_not_write(&error) => Err(ConnectError::Away(describe(&error))),
-        _ => Ok(connection),
+        _ => Ok((connection, driver)),
     }
 }
 
@@ -309,7 +387,7 @@ async fn fence(connection: &mut MultiplexedConnection) -> redis::RedisResult<()>
     redis::cmd("EVAL").arg("#!lua flags=allow-oom\nreturn 1").arg(0).query_async(connection).await
 }
 
-fn is_broken(error: &redis::RedisError) -> bool {
+pub(super) fn is_broken(error: &redis::RedisError) -> bool {
     // A reply that is late is as bad as none: the connection may be a black hole.
     error.kind() == redis::ErrorKind::Io || error.is_unrecoverable_error()
 }

@@ -14,6 +14,7 @@ mod roles;
 pub mod schema;
 mod scripts;
 mod state;
+mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
 pub use audit::{AuditCursor, AuditFilter, Batch, Trail};
 pub use data_dir::{DataDir, DataDirError};
-pub use error::StoreError;
+pub use error::{Full, StoreError};
 pub use filler::Filler;
-pub use link::{Address, Place, Target};
-use link::{ConnectError, Link, Numbered};
+pub use link::{Address, Place, Target, for_one_request};
+use link::{ConnectError, Link, Numbered, counted};
 pub use nodes::{Introduction, Node};
-pub use private::{PrivateRedis, PrivateRedisError, private_socket};
+pub use private::{PrivateRedis, PrivateRedisError, Space, private_socket};
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
 use scripts::Scripts;
@@ -145,6 +146,8 @@ pub struct Store {
     meeting: Mutex<()>,
     /// How long a command may take.
     timeout: Duration,
+    /// The disk that it writes to, where we can look at it.
+    space: Option<Arc<Space>>,
 }
 
 impl Store {
@@ -182,7 +185,20 @@ impl Store {
             met: AtomicU64::new(0),
             meeting: Mutex::new(()),
             timeout: target.timeout(),
+            space: target.space,
         }
+    }
+
+    /// Whether there is room for what adds something.
+    pub fn has_room(&self) -> Result<(), StoreError> {
+        let ample = self.space.as_ref().is_none_or(|space| space.is_ample());
+        if ample { Ok(()) } else { Err(StoreError::Full(Full::Disk)) }
+    }
+
+    /// Whether there is room for what only takes something away, or can't be left out.
+    fn has_some_room(&self) -> Result<(), StoreError> {
+        let enough = self.space.as_ref().is_none_or(|space| space.is_enough());
+        if enough { Ok(()) } else { Err(StoreError::Full(Full::Disk)) }
     }
 
     /// Waits until the connections for reading and changing stand.
@@ -215,7 +231,7 @@ impl Store {
 
     async fn meet_on(
         &self,
-        Numbered { mut connection, number }: Numbered,
+        mut held: Numbered,
         new_id: &str,
         issuer: Option<&str>,
         default_issuer: &str,
@@ -227,11 +243,11 @@ impl Store {
             .collect();
         let known = self.dataset.read().await.as_ref().map(|dataset| dataset.id.clone());
         let known = known.or_else(|| self.expected.get().cloned());
+        self.has_some_room()?;
         // A change before it may still be waiting for its replicas.
-        connection.set_response_timeout(self.longest_wait());
-        let reply: RedisResult<Vec<String>> = self
-            .scripts
-            .start
+        held.connection.set_response_timeout(self.longest_wait());
+        let mut script = self.scripts.start.prepare_invoke();
+        script
             .key(self.schema.meta())
             .key(self.schema.roles())
             .arg(known.as_deref().unwrap_or_default())
@@ -239,16 +255,15 @@ impl Store {
             .arg(issuer.unwrap_or_default())
             .arg(default_issuer)
             .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
-            .arg(serde_json::Value::Object(roles).to_string())
-            .invoke_async(&mut connection)
-            .await;
-        let reply = noting(&self.changes, number, reply)?;
+            .arg(serde_json::Value::Object(roles).to_string());
+        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
+        let reply = noting(&self.changes, held.number, reply)?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["ok", id, issuer, term, counter] => {
                 let epoch = format!("{term}-{counter}").parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
                 let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
                 *self.dataset.write().await = Some(dataset.clone());
-                self.met.store(number, Ordering::SeqCst);
+                self.met.store(held.number, Ordering::SeqCst);
                 Ok(dataset)
             }
             ["issuer", other] => Err(MeetError::Issuer((*other).to_owned())),
@@ -281,6 +296,7 @@ impl Store {
 
     /// Asks the store whether the dataset that was met is still there: for those whose scripts can't look at it.
     async fn still_met(&self) -> Result<(), StoreError> {
+        self.has_room()?;
         self.met().await?;
         let mut command = redis::cmd("HGET");
         command.arg(self.schema.meta()).arg("dataset");
@@ -318,34 +334,89 @@ impl Store {
     }
 
     async fn query<T: FromRedisValue>(&self, link: &Link, command: redis::Cmd) -> Result<T, StoreError> {
-        let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, command.query_async(&mut connection).await)
+        let mut held = link.now()?;
+        noting(link, held.number, counted(command.query_async(&mut held.connection)).await)
     }
 
     async fn pipeline<T: FromRedisValue>(&self, link: &Link, pipeline: &redis::Pipeline) -> Result<T, StoreError> {
-        let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, pipeline.query_async(&mut connection).await)
+        let mut held = link.now()?;
+        noting(link, held.number, counted(pipeline.query_async(&mut held.connection)).await)
     }
 
     async fn run<T: FromRedisValue>(&self, link: &Link, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let Numbered { mut connection, number } = link.now()?;
-        noting(link, number, script.invoke_async(&mut connection).await)
+        let mut held = link.now()?;
+        noting(link, held.number, counted(script.invoke_async(&mut held.connection)).await)
     }
 
     /// Runs a script that changes something and waits for the replicas, on one connection that is ours meanwhile.
-    async fn change(&self, script: &ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+    ///
+    /// Where the connection breaks after the script was sent, the same is sent once more: the script does nothing twice, and
+    /// says of what it finds done that it is done. So the answer is the truth, as long as the store is back in time.
+    async fn change(&self, script: ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        self.has_room()?;
+        self.restrict(script).await
+    }
+
+    /// The same for what only takes something away: that is still possible where there is hardly any room.
+    async fn restrict(&self, mut script: ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        self.has_some_room()?;
         let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
-        let mut held = self.met().await?;
-        let reply: Vec<String> = script.invoke_async(&mut held.connection).await.map_err(|error| {
-            self.changes.failed(&error, held.number);
-            error::of_change(error)
-        })?;
+        let held = self.met().await?;
+        let (number, why) = match self.try_change(held, &script).await? {
+            Tried::Answered(answer) => return Ok(answer),
+            Tried::Lost { number, why } => (number, why),
+        };
+        tracing::warn!(why, "a change was sent and its answer was lost; asking again");
+        script.arg("again");
+        let asking = async {
+            loop {
+                self.changes.connected_after(number).await;
+                let tried = match self.met().await {
+                    Ok(held) => self.try_change(held, &script).await,
+                    Err(error) => Err(error),
+                };
+                match tried {
+                    Ok(Tried::Answered(answer)) => return Ok(answer),
+                    Err(error @ StoreError::Unconfirmed { .. }) => return Err(error),
+                    // That it is away again says nothing of what was sent before.
+                    Ok(Tried::Lost { .. }) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        // As if for another request: this one's time is kept here.
+        let asking = link::for_one_request(asking);
+        tokio::time::timeout(self.patience(), asking).await.unwrap_or(Err(StoreError::Uncertain(why)))
+    }
+
+    /// For how long a lost answer is asked for again: half as long as a command may take, where the store has left the request
+    /// so much of its time.
+    fn patience(&self) -> Duration {
+        (self.timeout * 3 / 2).saturating_sub(link::taken()).min(self.timeout / 2)
+    }
+
+    async fn try_change(&self, mut held: Numbered, script: &ScriptInvocation<'_>) -> Result<Tried, StoreError> {
+        let number = held.number;
+        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.changes.failed(&error, number);
+                let lost = link::is_broken(&error);
+                return match error::of_change(error) {
+                    StoreError::Uncertain(why) if lost => Ok(Tried::Lost { number, why }),
+                    other => Err(other),
+                };
+            }
+        };
         let epoch = match reply.as_slice() {
             [ok, epoch] if ok == "ok" => epoch.parse().map_err(|_| StoreError::Corrupt("an epoch".into()))?,
-            _ => return Ok(Err(reply)),
+            _ => return Ok(Tried::Answered(Err(reply))),
         };
-        let (replicas, waited) = self.wait(held).await?;
-        Ok(Ok(Committed { epoch, replicas, waited }))
+        let (replicas, waited) = match self.wait(held).await? {
+            Some(confirmed) => confirmed,
+            None => return Ok(Tried::Lost { number, why: "the connection broke during WAIT".into() }),
+        };
+        Ok(Tried::Answered(Ok(Committed { epoch, replicas, waited })))
     }
 
     async fn reserve(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
@@ -354,28 +425,53 @@ impl Store {
             .map_err(|_| StoreError::Unavailable("other changes still wait for replicas".into()))
     }
 
-    async fn wait(&self, Numbered { mut connection, number }: Numbered) -> Result<(u64, Duration), StoreError> {
+    /// `None`: the connection broke meanwhile.
+    async fn wait(&self, held: Numbered) -> Result<Option<(u64, Duration)>, StoreError> {
+        let Numbered { mut connection, number, .. } = held;
         let required = self.options.replicas_required;
         if required == 0 {
-            return Ok((0, Duration::ZERO));
+            return Ok(Some((0, Duration::ZERO)));
         }
         let began = Instant::now();
         connection.set_response_timeout(self.options.replica_timeout + Duration::from_secs(1));
         let timeout = u64::try_from(self.options.replica_timeout.as_millis()).unwrap_or(u64::MAX);
         let reply: RedisResult<u64> = redis::cmd("WAIT").arg(required).arg(timeout).query_async(&mut connection).await;
-        let confirmed = reply.inspect_err(|error| self.changes.failed(error, number)).unwrap_or(0);
+        let confirmed = match reply {
+            Ok(confirmed) => confirmed,
+            Err(error) => {
+                self.changes.failed(&error, number);
+                if link::is_broken(&error) {
+                    return Ok(None);
+                }
+                0
+            }
+        };
         if confirmed < required {
             return Err(StoreError::Unconfirmed { confirmed, required });
         }
-        Ok((confirmed, began.elapsed()))
+        Ok(Some((confirmed, began.elapsed())))
     }
 }
 
+/// What came of sending a change.
+enum Tried {
+    /// It was made, or refused by the script.
+    Answered(Result<Committed, Vec<String>>),
+    /// The connection of this number broke before the answer came.
+    Lost { number: u64, why: String },
+}
+
 fn noting<T>(link: &Link, number: u64, result: RedisResult<T>) -> Result<T, StoreError> {
-    result.map_err(|error| {
-        link.failed(&error, number);
-        StoreError::from(error)
-    })
+    match result {
+        Ok(answer) => {
+            link.answered(number);
+            Ok(answer)
+        }
+        Err(error) => {
+            link.failed(&error, number);
+            Err(error.into())
+        }
+    }
 }
 
 /// A script's refusal as an error.

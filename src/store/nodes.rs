@@ -67,6 +67,7 @@ impl Store {
 
     /// Says that the node goes.
     pub async fn leave(&self, id: &str) -> Result<(), StoreError> {
+        self.has_some_room()?;
         self.run::<u64>(&self.shared, self.scripts.heartbeat.key(self.schema.nodes()).arg(id).arg("{}").arg("leaving"))
             .await?;
         Ok(())

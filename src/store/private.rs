@@ -7,6 +7,7 @@ mod binary;
 mod child;
 mod place;
 mod probe;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -18,18 +19,23 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::data_dir::DataDir;
 use child::{State, Supervisor};
 use place::Place;
 use probe::Health;
+pub use space::Space;
+pub(super) use space::make_room;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 // A socket is there at once; data takes as long as it takes, within reason.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 const LOADED_WITHIN: Duration = Duration::from_secs(30 * 60);
 const TELL_EVERY: Duration = Duration::from_secs(5);
-const ENDS_WITHIN: Duration = Duration::from_secs(30);
+// What was acknowledged is on disk already: one that hangs needn't be waited for.
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(1);
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why there is no private Redis.
@@ -107,6 +113,9 @@ pub struct PrivateRedis {
     supervisor: Arc<Supervisor>,
     state: watch::Receiver<State>,
     socket: PathBuf,
+    space: Arc<Space>,
+    /// Ends with this value.
+    _looking: tokio_util::sync::DropGuard,
 }
 
 impl PrivateRedis {
@@ -117,7 +126,15 @@ impl PrivateRedis {
         end_orphan(&place.socket).await?;
         let log = place.log_length();
         let (supervisor, state) = Supervisor::start(binary, place.clone()).map_err(PrivateRedisError::Spawn)?;
-        let redis = Self { supervisor, state, socket: place.socket.clone() };
+        let looking = CancellationToken::new();
+        tokio::spawn(look(Arc::clone(&place.space), looking.clone()));
+        let redis = Self {
+            supervisor,
+            state,
+            socket: place.socket.clone(),
+            space: Arc::clone(&place.space),
+            _looking: looking.drop_guard(),
+        };
         match redis.ready().await {
             Ok(()) => Ok(redis),
             Err(what) => {
@@ -134,6 +151,11 @@ impl PrivateRedis {
         &self.socket
     }
 
+    /// The disk that it writes to.
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
     /// How often it died and was started again.
     pub fn restarts(&self) -> u64 {
         self.supervisor.restarts()
@@ -144,7 +166,7 @@ impl PrivateRedis {
         self.supervisor.pid()
     }
 
-    /// Ends it cleanly, by force after 30 seconds. No process is left when this returns.
+    /// Ends it cleanly, by force after 3 seconds. No process is left when this returns.
     pub async fn stop(mut self) {
         self.supervisor.stop();
         if !self.stopped(ENDS_WITHIN).await {
@@ -202,6 +224,16 @@ impl Drop for PrivateRedis {
 impl std::fmt::Debug for PrivateRedis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PrivateRedis").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+async fn look(space: Arc<Space>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(LOOK_AT_DISK_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => space.look(),
+        }
     }
 }
 

@@ -131,7 +131,7 @@ impl Store {
             .arg(change.event.to_line())
             .arg(self.options.retention.firehose)
             .arg(self.options.retention.activity);
-        self.change(&script).await?.map_err(|reply| refused(&reply))
+        self.change(script).await?.map_err(|reply| refused(&reply))
     }
 
     /// One role.

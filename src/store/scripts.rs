@@ -5,6 +5,8 @@ pub(super) struct Scripts {
     pub(super) start: Script,
     pub(super) lookup: Script,
     pub(super) account: Script,
+    /// The same for a store whose memory is full: for changes that only take something away.
+    pub(super) account_less: Script,
     pub(super) named: Script,
     pub(super) keyring: Script,
     pub(super) append: Script,
@@ -13,13 +15,16 @@ pub(super) struct Scripts {
     pub(super) lock: Script,
 }
 
+const ACCOUNT: &str = include_str!("scripts/account.lua");
+
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             start: Script::new(include_str!("scripts/start.lua")),
             lookup: Script::new(include_str!("scripts/lookup.lua")),
-            account: by_an_author(include_str!("scripts/account.lua")),
-            named: by_an_author(include_str!("scripts/named.lua")),
+            account: of_an_act(ACCOUNT),
+            account_less: of_an_act(&ACCOUNT.replacen("#!lua", "#!lua flags=allow-oom", 1)),
+            named: of_an_act(include_str!("scripts/named.lua")),
             keyring: Script::new(include_str!("scripts/keyring.lua")),
             append: Script::new(include_str!("scripts/append.lua")),
             activity: Script::new(include_str!("scripts/activity.lua")),
@@ -29,9 +34,11 @@ impl Scripts {
     }
 }
 
-/// A script that may call what `author.lua` defines. The first line says what language it is in, and stays the first.
-fn by_an_author(script: &str) -> Script {
+/// A script that may call what `author.lua` and `again.lua` define. The first line says what language it is in, and stays
+/// the first.
+fn of_an_act(script: &str) -> Script {
     const AUTHOR: &str = include_str!("scripts/author.lua");
+    const AGAIN: &str = include_str!("scripts/again.lua");
     let (first, rest) = script.split_once('\n').unwrap_or((script, ""));
-    Script::new(&format!("{first}\n{AUTHOR}{rest}"))
+    Script::new(&format!("{first}\n{AUTHOR}{AGAIN}{rest}"))
 }

@@ -8,11 +8,6 @@ use crate::name::RoleName;
 use crate::verify::{AsOf, Snapshot};
 
 impl Store {
-    /// Whether a verification could be decided now.
-    pub async fn can_decide(&self) -> Result<(), StoreError> {
-        self.snapshot(AccountId::nobody()).await.map(|_| ())
-    }
-
     /// All that one verification consults, by a script that replicas and cut-off primaries refuse (F3, F4).
     pub async fn snapshot(&self, account: AccountId) -> Result<Snapshot, StoreError> {
         let reply: Vec<String> = self

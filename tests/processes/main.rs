@@ -2,19 +2,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod access;
+mod between;
 mod call;
 mod certificates;
+mod client;
 mod clients;
+mod crash;
 mod credentials;
 mod effort;
+mod faults;
+mod first_start;
 mod ipv6;
 mod listen;
+mod lost_answers;
 mod machine;
 mod redis;
+mod restart;
 mod secrets;
 mod serve;
 mod server;
 mod stop;
 mod store;
 mod story;
+mod torn;
 mod until;

@@ -1,6 +1,7 @@
 //! A Redis that somebody else runs.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::until::{signal, until};
 /// Ends when it is dropped.
 pub struct Redis {
     child: Child,
+    command: Vec<std::ffi::OsString>,
+    directory: PathBuf,
     pub port: u16,
     password: Option<String>,
     tls: bool,
@@ -32,36 +35,72 @@ impl Redis {
         let directory = machine.path(&format!("redis-{port}"));
         std::fs::create_dir_all(&directory).unwrap();
         let tls = settings.iter().any(|(name, _)| *name == "--tls-port");
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
-        command.arg("--port").arg(if tls { "0".to_owned() } else { port.to_string() });
-        command.arg("--dir").arg(&directory);
+        let mut command: Vec<std::ffi::OsString> = Vec::new();
+        for word in ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"] {
+            command.push(word.into());
+        }
+        command.extend(["--port".into(), if tls { "0".into() } else { port.to_string().into() }]);
+        command.extend(["--dir".into(), directory.clone().into_os_string()]);
         for (name, value) in settings {
             let value = if *name == "--tls-port" { port.to_string() } else { (*value).to_owned() };
-            command.arg(name).args(value.split(' '));
+            command.push(name.into());
+            command.extend(value.split(' ').map(Into::into));
         }
-        let log = std::fs::File::create(directory.join("log")).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let password =
             settings.iter().find(|(name, _)| *name == "--requirepass").map(|(_, password)| (*password).to_owned());
-        let redis = Self { child, port, password, tls };
-        until(Duration::from_secs(10), "a Redis that answers", || redis.listens().then_some(()));
+        let child = spawn(&command, &directory, &[]);
+        let redis = Self { child, command, directory, port, password, tls };
+        redis.has_begun();
         redis
+    }
+
+    /// Killed.
+    pub fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Started again on the same data, with these settings too, and not waited for.
+    pub fn begin(&mut self, settings: &[(&str, &str)]) {
+        self.child = spawn(&self.command, &self.directory, settings);
+    }
+
+    /// Started again, and there.
+    pub fn again(&mut self, settings: &[(&str, &str)]) {
+        self.begin(settings);
+        self.has_begun();
+    }
+
+    pub fn has_begun(&self) {
+        until(Duration::from_secs(20), "a Redis that answers", || self.listens().then_some(()));
+    }
+
+    /// Where its data is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The code of the error that it answers a script with, if it does.
+    pub fn refusal(&self) -> Option<String> {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_connection_with_timeout(Duration::from_secs(2)).ok()?;
+        connection.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        let error = redis::cmd("EVAL").arg("return 1").arg(0).exec(&mut connection).err()?;
+        error.code().map(str::to_owned)
     }
 
     fn listens(&self) -> bool {
         if self.tls {
             return std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok();
         }
-        self.connect().is_some()
+        self.connect().is_some_and(|mut connection| redis::cmd("PING").exec(&mut connection).is_ok())
     }
 
     fn connect(&self) -> Option<redis::Connection> {
         let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         let client = redis::Client::open(format!("redis://{password}127.0.0.1:{}", self.port)).unwrap();
-        let mut connection = client.get_connection_with_timeout(Duration::from_secs(2)).ok()?;
+        let connection = client.get_connection_with_timeout(Duration::from_secs(2)).ok()?;
         connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        redis::cmd("PING").query::<String>(&mut connection).ok()?;
         Some(connection)
     }
 
@@ -81,6 +120,16 @@ impl Redis {
     pub fn size(&self) -> u64 {
         redis::cmd("DBSIZE").query(&mut self.connection()).unwrap()
     }
+}
+
+fn spawn(command: &[std::ffi::OsString], directory: &Path, settings: &[(&str, &str)]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    let mut process = Command::new("redis-server");
+    process.args(command);
+    for (name, value) in settings {
+        process.args([name, value]);
+    }
+    process.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
 impl Drop for Redis {

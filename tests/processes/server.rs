@@ -21,6 +21,8 @@ pub struct Start {
     command: Command,
     directory: PathBuf,
     data: PathBuf,
+    /// In front of the data directory's path, for us: a server may have another view of the disks.
+    view: PathBuf,
     listens: bool,
 }
 
@@ -37,7 +39,7 @@ impl Start {
         let mut command = bare(directory);
         let data = directory.join(data);
         command.args(["serve", "--operations-listen", "http://127.0.0.1:0", "--data-dir"]).arg(&data);
-        Self { command, directory: directory.to_owned(), data, listens: false }
+        Self { command, directory: directory.to_owned(), data, view: PathBuf::new(), listens: false }
     }
 
     pub fn listen(mut self, address: &str) -> Self {
@@ -48,6 +50,13 @@ impl Start {
     pub fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.arg(name).arg(value);
         self
+    }
+
+    /// Started by another command, of which this one is the last part; the data directory lies below `view` for us.
+    pub fn by(self, mut command: Command, view: PathBuf) -> Self {
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self { command, view, ..self }
     }
 
     pub fn flag(mut self, name: &str) -> Self {
@@ -83,11 +92,7 @@ impl Start {
     /// Started, and ready or not.
     #[track_caller]
     pub fn listening(self) -> Server {
-        let Self { mut command, data, .. } = self.ready_made();
-        let log = data.with_extension("log");
-        let output = File::options().create(true).append(true).open(&log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
-        let mut server = Server { child, data, log, document: Value::Null };
+        let mut server = self.begun();
         let began = Instant::now();
         loop {
             let text = std::fs::read_to_string(server.data.join("serve.json")).unwrap_or_default();
@@ -101,6 +106,18 @@ impl Start {
             assert!(early.is_none() && began.elapsed() < STARTS_WITHIN, "{early:?}: {}", server.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Started, and nothing is known of it yet.
+    pub fn begun(self) -> Server {
+        let Self { mut command, data, view, .. } = self.ready_made();
+        let log = data.with_extension("log");
+        let mut below = view.into_os_string();
+        below.push(&data);
+        let data = PathBuf::from(below);
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        Server { child, data, log, document: Value::Null }
     }
 
     /// Refused to start, or was asked for something else than to serve.
@@ -223,7 +240,12 @@ impl Server {
     /// Waits for its end.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
-        ended(&mut self.child, STOPS_WITHIN).unwrap_or_else(|| panic!("it does not stop: {}", self.log()))
+        self.ends_within(STOPS_WITHIN)
+    }
+
+    #[track_caller]
+    pub fn ends_within(&mut self, within: Duration) -> ExitStatus {
+        ended(&mut self.child, within).unwrap_or_else(|| panic!("it does not stop: {}", self.log()))
     }
 
     /// Stops it as an operator does.

@@ -21,7 +21,7 @@ async fn every_refusal_says_what_to_do_next() {
             "GET /api/v1/accounts/a503",
             503,
             vec![("Retry-After", "1")],
-            problem(503, "store_unavailable", "the change may or may not have been made"),
+            problem(503, "unconfirmed", "the change may or may not have been made"),
         ),
         (
             "GET /api/v1/accounts/a422",

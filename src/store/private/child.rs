@@ -105,6 +105,9 @@ impl Supervisor {
             }
             let ended = ended.map_or_else(|error| format!("could not be started: {error}"), |status| describe(&status));
             let last = self.place.log_since(log);
+            if ["AOF write error", "AOF for fsync error"].iter().any(|words| last.contains(words)) {
+                self.place.space.failed();
+            }
             tracing::error!(log = last.lines().last(), "the private Redis {ended}; starting it again in {pause:?}");
             say.send_replace(State::Ended(ended));
             if began.elapsed() >= SETTLED {
@@ -162,6 +165,9 @@ fn describe(status: &ExitStatus) -> String {
 }
 
 pub(super) fn spawn(binary: &Path, place: &Place) -> io::Result<Child> {
+    if let Err(error) = place.remove_leftovers() {
+        tracing::warn!(%error, "what an earlier private Redis left half written could not be removed");
+    }
     let log = OpenOptions::new().create(true).append(true).open(&place.log)?;
     let mut command = Command::new(binary);
     // No file is named, so none is read: these are all the settings there are.

@@ -3,10 +3,11 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::PrivateRedisError;
+use super::{PrivateRedisError, Space};
 use crate::store::data_dir::{DataDir, create_private};
 
 // The kernel takes 107 bytes; Redis binds to a temporary name beside it in some versions.
@@ -19,6 +20,7 @@ pub(super) struct Place {
     pub(super) directory: PathBuf,
     pub(super) socket: PathBuf,
     pub(super) log: PathBuf,
+    pub(super) space: Arc<Space>,
 }
 
 impl Place {
@@ -35,7 +37,21 @@ impl Place {
             let old = directory.join("redis.log.1");
             fs::rename(&log, old).map_err(|source| PrivateRedisError::Directory { path: log.clone(), source })?;
         }
-        Ok(Self { directory, socket, log })
+        let space = Arc::new(Space::of(&directory));
+        Ok(Self { directory, socket, log, space })
+    }
+
+    /// Removes what a Redis that was killed while it rewrote its data has left: as large as the data, and nobody's.
+    pub(super) fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("temp-") && (name.ends_with(".aof") || name.ends_with(".rdb")) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn log_length(&self) -> u64 {

@@ -4,6 +4,7 @@
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
 --       17 keyring  18 state of the author (or 13 again)  19… live tokens of a key, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
+--       7 again, where the answer to the first try was lost
 -- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
 --       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, sequence}
@@ -13,6 +14,10 @@ local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
 
 if redis.call('HGET', meta, 'dataset') ~= plan.dataset then
   return { 'dataset' }
+end
+local done = ARGV[7] and done_before(KEYS[15], ARGV[4])
+if done then
+  return { 'ok', done }
 end
 if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7]) then
   return { 'author' }

@@ -1,10 +1,14 @@
 #!lua
 -- The sealed document of keys is replaced, if it is still the one that was read (K5).
 -- KEYS  1 meta  2 feed  3 keyring
--- ARGV  1 dataset  2 version that was read  3 the sealed document
+-- ARGV  1 dataset  2 version that was read  3 the sealed document  4 again, where the answer to the first try was lost
 -- reply {'ok', epoch} or {what is wrong}
 if redis.call('HGET', KEYS[1], 'dataset') ~= ARGV[1] then
   return { 'dataset' }
+end
+-- No two sealed documents are alike: each has a nonce of its own.
+if ARGV[4] and redis.call('HGET', KEYS[3], 'document') == ARGV[3] then
+  return { 'ok', redis.call('HGET', KEYS[1], 'term') .. '-' .. redis.call('HGET', KEYS[1], 'counter') }
 end
 if (redis.call('HGET', KEYS[3], 'version') or '0') ~= ARGV[2] then
   return { 'conflict' }

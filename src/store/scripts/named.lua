@@ -2,11 +2,16 @@
 -- One change of one role or team.
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
+--       6 again, where the answer to the first try was lost
 -- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
 -- reply {'ok', epoch} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 if redis.call('HGET', KEYS[1], 'dataset') ~= plan.dataset then
   return { 'dataset' }
+end
+local done = ARGV[6] and done_before(KEYS[7], ARGV[3])
+if done then
+  return { 'ok', done }
 end
 if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9]) then
   return { 'author' }

@@ -1,5 +1,6 @@
-#!lua
+#!lua flags=allow-oom
 -- An issuer meets the store: the dataset is created or recognised, and a new identity of the server begins a new term.
+-- A store that is full is met as well: what is written is little, and without it nothing could be revoked.
 -- KEYS  1 meta  2 roles
 -- ARGV  1 id that the dataset must have, or empty  2 id for a new dataset, or empty if there must be one  3 issuer, or empty
 --       4 issuer of a dataset that has none yet, or empty  5 issuers it may move from, JSON array  6 built-in roles, JSON object

@@ -1,0 +1,200 @@
+//! The bytes between us and Redis: the socket, TLS, and how much is taken in before anything of it is an answer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::Place;
+
+/// More than all answers of ours that may be under way at once. Whoever sends more without having answered never will.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// Where the other end is, ready to be reached.
+#[derive(Clone)]
+pub(super) enum Route {
+    Socket(std::path::PathBuf),
+    Tcp(String, u16),
+    Tls { host: String, port: u16, name: ServerName<'static>, config: Arc<ClientConfig> },
+}
+
+/// Both directions of it.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+impl Route {
+    /// The error says which part of the address, or which file, is not usable.
+    pub(super) fn to(
+        place: Place,
+        ca_pem: Option<&[u8]>,
+        client_certificate: Option<(&[u8], &[u8])>,
+    ) -> Result<Self, String> {
+        Ok(match place {
+            Place::Socket(path) => Self::Socket(path),
+            Place::Tcp(host, port) => Self::Tcp(host, port),
+            Place::Tls(host, port) => {
+                let name = ServerName::try_from(host.clone()).map_err(|error| format!("{host}: {error}"))?;
+                let config = Arc::new(client_config(ca_pem, client_certificate)?);
+                Self::Tls { host, port, name, config }
+            }
+        })
+    }
+
+    pub(super) async fn open(&self) -> io::Result<Box<dyn Wire>> {
+        async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+            let stream = TcpStream::connect((host, port)).await?;
+            // Each small command would wait for the last one's ACK.
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        }
+        Ok(match self {
+            Self::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Self::Tcp(host, port) => Box::new(tcp(host, *port).await?),
+            Self::Tls { host, port, name, config } => {
+                let stream = tcp(host, *port).await?;
+                Box::new(TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?)
+            }
+        })
+    }
+}
+
+fn client_config(ca_pem: Option<&[u8]>, client_certificate: Option<(&[u8], &[u8])>) -> Result<ClientConfig, String> {
+    fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+        let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        found.ok().filter(|found| !found.is_empty()).ok_or_else(|| "no certificate in PEM".to_owned())
+    }
+    let mut roots = RootCertStore::empty();
+    match ca_pem {
+        Some(pem) => {
+            for certificate in certificates(pem)? {
+                roots.add(certificate).map_err(|error| format!("the CA certificate: {error}"))?;
+            }
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    // The provider is given explicitly, so that no other crate's default decides.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    match client_certificate {
+        None => Ok(config.with_no_client_auth()),
+        Some((chain, key)) => {
+            let key =
+                PrivateKeyDer::from_pem_slice(key).map_err(|_| "the client's key is not one in PEM".to_owned())?;
+            let chain = certificates(chain).map_err(|error| format!("the client's certificate: {error}"))?;
+            config.with_client_auth_cert(chain, key).map_err(|error| format!("the client's certificate: {error}"))
+        }
+    }
+}
+
+/// Counts what all connections of a store have taken in without an answer having come of it.
+#[derive(Clone, Default)]
+pub(super) struct Intake(Arc<AtomicU64>);
+
+/// The part of one connection in it.
+pub(super) struct Share {
+    total: Intake,
+    mine: AtomicU64,
+}
+
+impl Intake {
+    pub(super) fn share(&self) -> Arc<Share> {
+        Arc::new(Share { total: self.clone(), mine: AtomicU64::new(0) })
+    }
+}
+
+impl Share {
+    /// An answer came.
+    pub(super) fn answered(&self) {
+        self.total.0.fetch_sub(self.mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether more may come.
+    fn took(&self, bytes: u64) -> bool {
+        self.mine.fetch_add(bytes, Ordering::Relaxed);
+        self.total.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= MOST
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.answered();
+    }
+}
+
+/// A wire that ends when too much has come in.
+pub(super) struct Bounded {
+    pub(super) wire: Box<dyn Wire>,
+    pub(super) share: Arc<Share>,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.wire).poll_read(context, buffer))?;
+        let read = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
+        let may_go_on = self.share.took(read);
+        Poll::Ready(if may_go_on { Ok(()) } else { Err(io::Error::other("an answer without an end")) })
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(intake: &Intake) -> u64 {
+        intake.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn only_what_no_answer_has_come_of_is_counted_and_for_all_connections_together() {
+        let intake = Intake::default();
+        let (one, other) = (intake.share(), intake.share());
+        assert!(one.took(MOST / 2) && other.took(MOST / 2) && !other.took(1));
+        one.answered();
+        assert_eq!(taken(&intake), MOST / 2 + 1);
+        assert!(one.took(1));
+        drop(other);
+        assert_eq!(taken(&intake), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_said() {
+        let tls = |host: &str| Place::Tls(host.to_owned(), 6380);
+        let wrong = |place, ca, client| Route::to(place, ca, client).err().unwrap();
+        assert!(wrong(tls("no host"), None, None).contains("no host"));
+        assert!(wrong(tls("localhost"), Some(b"none"), None).contains("no certificate"));
+        assert!(wrong(tls("localhost"), None, Some((b"none", b"none"))).contains("client's key"));
+        assert!(Route::to(tls("localhost"), None, None).is_ok());
+        assert!(Route::to(tls("::1"), None, None).is_ok());
+    }
+}
