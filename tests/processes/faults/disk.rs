@@ -106,7 +106,9 @@ fn on_a_full_disk_verification_goes_on_and_tokens_can_be_taken_away() {
         });
         let path = format!("/api/v1/accounts/{revoked}/token");
         server.call("DELETE", &path).bearer(&admin).send().expect(200);
-        soon("the reserve again", || reserve.exists());
+        soon("the reserve again, and the news", || {
+            reserve.exists() && server.log().matches("room on the store's disk again").count() > round
+        });
     }
     assert_eq!(server.operations("/readyz").send().expect(200).json()["warnings"], json!([]));
     soon("every call in the audit", || {

@@ -15,7 +15,18 @@ pub struct Footprint {
     pub memory: u64,
 }
 
+/// That a server keeps to its store.
+pub const CONNECTIONS: usize = 5;
+
 impl Footprint {
+    /// While nothing is amiss: one of its connections may still be on its way back.
+    pub fn at_rest(scene: &Scene) -> Self {
+        until(Duration::from_secs(5), "all connections", || {
+            let now = Self::of(scene);
+            (now.clients >= CONNECTIONS).then_some(now)
+        })
+    }
+
     pub fn of(scene: &Scene) -> Self {
         let count = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", scene.server.pid())).unwrap().count();
         let clients: String = redis::cmd("CLIENT").arg("LIST").query(&mut scene.redis.connection()).unwrap();
@@ -36,11 +47,11 @@ impl Footprint {
     /// Nothing more is held than was; connections of clients take a moment to go.
     #[track_caller]
     pub fn is_reached_again(self, scene: &Scene) {
-        let mut last = self;
-        until(Duration::from_secs(10), &format!("{self:?} again, not {last:?}"), || {
-            last = Self::of(scene);
+        until(Duration::from_secs(10), &format!("{self:?} again"), || {
+            let now = Self::of(scene);
+            println!("{now:?}");
             let less =
-                last.threads <= self.threads && last.descriptors <= self.descriptors && last.clients <= self.clients;
+                now.threads <= self.threads && now.descriptors <= self.descriptors && now.clients <= self.clients;
             less.then_some(())
         });
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::footprint::Footprint;
+use super::footprint::{CONNECTIONS, Footprint};
 use super::proxy::Wire;
 use super::scene::Scene;
 use crate::effort::rounds;
@@ -10,9 +10,6 @@ use crate::until::until;
 
 /// Kilobytes of memory that many rounds may add.
 const ROOM: u64 = 64 * 1024;
-
-/// That a server keeps to its store.
-const CONNECTIONS: usize = 5;
 
 const WIRES: [Wire; 6] = [
     Wire::BlackHole,
@@ -27,7 +24,7 @@ const WIRES: [Wire; 6] = [
 fn connections_that_break_again_and_again_leave_nothing_behind() {
     let scene = Scene::on_redis(&[]);
     round(&scene);
-    let before = Footprint::of(&scene);
+    let before = Footprint::at_rest(&scene);
     for _ in 0..rounds(2, 60) {
         round(&scene);
     }
@@ -47,7 +44,7 @@ fn connections_that_break_again_and_again_leave_nothing_behind() {
 #[test]
 fn connections_that_are_given_up_are_closed_while_the_other_end_keeps_them() {
     let scene = Scene::on_redis(&[]);
-    let before = Footprint::of(&scene);
+    let before = Footprint::at_rest(&scene);
     scene.proxy.becomes(Wire::Silenced);
     let tried = scene.proxy.accepted() + rounds(20, 200);
     until(Duration::from_secs(240), "many tries", || (scene.proxy.accepted() >= tried).then_some(()));

@@ -27,7 +27,7 @@ fn connect(scene: &Scene) -> TcpStream {
 #[test]
 fn a_thousand_calls_at_once_are_all_refused_in_time_and_cost_little() {
     let scene = Scene::on_redis(&[]);
-    let before = Footprint::of(&scene);
+    let before = Footprint::at_rest(&scene);
     let request =
         format!("GET /verify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n", scene.good);
     for round in 0..rounds(2, 20) {
