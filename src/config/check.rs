@@ -173,6 +173,7 @@ fn tls(reader: &mut Reader) -> Tls {
 fn limits(reader: &mut Reader) -> Limits {
     Limits {
         head_bytes: reader.number("limits.head_bytes", &defaults::HEAD_BYTES),
+        head_fields: reader.number("limits.head_fields", &defaults::HEAD_FIELDS),
         head_timeout: reader.duration("limits.head_timeout", &defaults::HEAD_TIMEOUT),
         body_bytes: reader.number("limits.body_bytes", &defaults::BODY_BYTES),
         body_timeout: reader.duration("limits.body_timeout", &defaults::BODY_TIMEOUT),

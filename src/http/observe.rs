@@ -16,7 +16,7 @@ use super::leftover::Leftover;
 use super::problem::Problem;
 use crate::authority::{Call, Ending};
 use crate::clock::uuid_v7;
-use crate::listen::Peer;
+use crate::listen::{HeadTooLarge, Peer, Standing};
 use crate::verify::{Demand, Presenter, Reason};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -50,9 +50,20 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
 
+    let standing = request.extensions().get::<Standing>().cloned();
+    let too_large = request.extensions().get::<HeadTooLarge>().copied();
     let (leftover, request) = Leftover::of(request);
     let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
-    let answer = if private {
+    let answer = if !private {
+        let answer = exposed(&edge, &call, request.headers(), &path).await.into_response();
+        drop(request);
+        answer
+    } else if let Some(most) = too_large {
+        let problem = Problem::head_too_large(most);
+        let problem = if super::verify::is_gateway_path(&path) { problem.for_gateway() } else { problem };
+        drop(request);
+        problem.into_response()
+    } else {
         match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
@@ -61,11 +72,10 @@ pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: 
                 Problem::internal(format!("panic: {}", what.as_deref().unwrap_or("…"))).into_response()
             }
         }
-    } else {
-        let answer = exposed(&edge, &call, request.headers(), &path).await.into_response();
-        drop(request);
-        answer
     };
+    if let Some(standing) = standing.filter(|_| call.shows_a_live_token()) {
+        standing.prove();
+    }
     leftover.discard().await;
     let response = finish(&edge, &call, &method, &path, answer);
     let status = response.status().as_u16();

@@ -20,6 +20,8 @@ pub(super) struct Progress {
     /// When the first byte of an unfinished request head came; `NOTHING` between requests and inside them.
     head: AtomicU64,
     requests: AtomicUsize,
+    /// When the last of them ended.
+    used: AtomicU64,
 }
 
 /// Why a connection is closed from our side.
@@ -37,6 +39,7 @@ impl Progress {
             // Who connects and says nothing is late with a head too.
             head: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
         })
     }
 
@@ -60,14 +63,25 @@ impl Progress {
         RequestGuard(Arc::clone(self))
     }
 
-    /// Returns when nothing has moved for `idle`, or a head has taken longer than `head`.
+    fn at(&self, moment: u64) -> Instant {
+        self.began + Duration::from_millis(moment)
+    }
+
+    /// Since when no request has been under way; `None` while one is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let used = self.used.load(Ordering::Relaxed);
+        (self.requests.load(Ordering::Relaxed) == 0).then(|| self.at(used))
+    }
+
+    /// Returns when nothing has moved for `idle`, or a head has taken longer than `head`. Without a limit for heads (frames of
+    /// HTTP/2 don't tell where one begins) bytes alone are no use of a connection: a request has to come within `idle`.
     pub(super) async fn stalled(&self, head: Option<Duration>, idle: Duration) -> Stalled {
         loop {
-            let idle_at = self.began + Duration::from_millis(self.last.load(Ordering::Relaxed)) + idle;
+            let unmoved_at = self.at(self.last.load(Ordering::Relaxed)) + idle;
+            let unused_at = self.idle_since().filter(|_| head.is_none()).map(|since| since + idle);
+            let idle_at = unused_at.map_or(unmoved_at, |at| at.min(unmoved_at));
             let head_began = self.head.load(Ordering::Relaxed);
-            let head_at = head
-                .filter(|_| head_began != NOTHING)
-                .map(|limit| self.began + Duration::from_millis(head_began) + limit);
+            let head_at = head.filter(|_| head_began != NOTHING).map(|limit| self.at(head_began) + limit);
             let now = Instant::now();
             if head_at.is_some_and(|at| at <= now) {
                 return Stalled::Head;
@@ -80,6 +94,19 @@ impl Progress {
             tokio::time::sleep_until(look_again.unwrap_or(idle_at)).await;
         }
     }
+
+    /// Returns when no request has been under way for `grace` from now on.
+    pub(super) async fn unused(&self, grace: Duration) {
+        let from = Instant::now();
+        loop {
+            let now = Instant::now();
+            let end = self.idle_since().map(|since| since.max(from) + grace);
+            if end.is_some_and(|end| end <= now) {
+                return;
+            }
+            tokio::time::sleep_until(end.unwrap_or(now + grace)).await;
+        }
+    }
 }
 
 /// A request that is being answered.
@@ -87,6 +114,7 @@ pub(super) struct RequestGuard(Arc<Progress>);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
+        self.0.used.store(self.0.now(), Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -53,6 +53,13 @@ async fn start(address: &str, limits: Limits) -> Server {
     };
     let service = Router::new()
         .route("/", get(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") }))
+        .route("/prove", get(|Extension(standing): Extension<Standing>| async move { standing.prove() }))
+        .route(
+            "/head",
+            get(|too_large: Option<Extension<HeadTooLarge>>| async move {
+                if too_large.is_some() { "too large" } else { "fits" }
+            }),
+        )
         .route("/wait", wait)
         .route("/endless", get(|| async { Body::from_stream(ticks(Duration::ZERO, Bytes::from(vec![b'x'; 65_536]))) }))
         .route(
@@ -63,7 +70,7 @@ async fn start(address: &str, limits: Limits) -> Server {
         let directory = tempfile::tempdir().unwrap();
         (TlsContext::new(&Tls::default(), directory.path()).unwrap(), directory)
     });
-    let connections = Connections::new(limits.connections);
+    let connections = Connections::new(limits.connections, vec![]);
     let shutdown = CancellationToken::new();
     let context = tls.as_ref().map(|(context, _)| Arc::clone(context));
     let ended = tokio::spawn(serve(listener, service, limits, context, Arc::clone(&connections), shutdown.clone()));
@@ -183,17 +190,31 @@ async fn tls_speaks_http2_to_those_who_ask_for_it_and_http1_to_all_others() {
 async fn a_tls_address_without_a_certificate_is_not_served() {
     let listener = Listener::bind(&Address::parse("https://127.0.0.1:0").unwrap()).await.unwrap();
     let ended =
-        serve(listener, Router::new(), limits(|_| {}), None, Connections::new(1), CancellationToken::new()).await;
+        serve(listener, Router::new(), limits(|_| {}), None, Connections::new(1, vec![]), CancellationToken::new())
+            .await;
     assert!(matches!(ended, Err(ListenError::NoCertificate { .. })));
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_answered_431() {
-    let server = start("http://127.0.0.1:0", limits(|limits| limits.head_bytes = 8192)).await;
-    let mut stream = server.connect().await;
-    stream.write_all(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n", "x".repeat(9000)).as_bytes()).await.unwrap();
-    let answer = answer(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+async fn a_head_that_is_too_large_is_the_services_to_refuse_and_beyond_that_answered_431() {
+    let change = |limits: &mut Limits| (limits.head_bytes, limits.head_fields) = (8192, 20);
+    let server = start("http://127.0.0.1:0", limits(change)).await;
+    let with = async |fields: usize, length: usize| {
+        let mut stream = server.connect().await;
+        let field = format!("x: {}\r\n", "x".repeat(length));
+        let head = format!("GET /head HTTP/1.1\r\nhost: a\r\n{}\r\n", field.repeat(fields));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        answer(&mut stream).await
+    };
+    for (fields, length, wanted) in [(1, 8000, "fits"), (19, 10, "fits"), (1, 9000, "too large"), (20, 10, "too large")]
+    {
+        let answer = with(fields, length).await;
+        assert!(answer.ends_with(wanted), "{fields} of {length}: {answer}");
+    }
+    for (fields, length) in [(40, 10), (1, 60_000)] {
+        let answer = with(fields, length).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{fields} of {length}: {answer}");
+    }
     server.stop().await;
 }
 
@@ -227,6 +248,24 @@ async fn an_idle_connection_has_the_idle_time_out_and_not_the_shorter_one_of_hea
     server.stop().await;
 }
 
+/// HTTP/2 without its frames' meaning: the preface and what is given, then one byte at a time of a head without an end.
+#[tokio::test]
+async fn bytes_alone_do_not_keep_an_http2_connection() {
+    let server = start("https://127.0.0.1:0", limits(|limits| limits.idle_timeout = Duration::from_millis(300))).await;
+    let mut stream = server.connect_tls(b"h2").await;
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // HEADERS of stream 1, 16,000 bytes long.
+    stream.write_all(b"\0\x3e\x80\x01\x04\0\0\0\x01").await.unwrap();
+    let began = Instant::now();
+    while server.connections.open() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "never cut off");
+        let _ = stream.write_all(b"\0").await;
+        let _ = stream.flush().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn http2_pings_do_not_keep_an_idle_connection() {
     let server = start("https://127.0.0.1:0", limits(|limits| limits.idle_timeout = Duration::from_millis(300))).await;
@@ -237,15 +276,45 @@ async fn http2_pings_do_not_keep_an_idle_connection() {
 }
 
 #[tokio::test]
-async fn over_the_limit_connections_are_closed_at_once_and_counted() {
-    let server = start("http://127.0.0.1:0", limits(|limits| limits.connections = 1)).await;
-    let mut first = server.connect().await;
+async fn when_all_places_are_taken_the_oldest_stranger_makes_room() {
+    let server = start("http://127.0.0.1:0", limits(|limits| limits.connections = 2)).await;
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
     ask(&mut first, "/").await;
+    ask(&mut second, "/").await;
+    let mut third = server.connect().await;
+    ask(&mut third, "/").await;
+    assert!(is_closed(&mut first).await);
+    ask(&mut second, "/prove").await;
+    ask(&mut third, "/").await;
+    // The second is older, and no stranger any more.
+    let mut fourth = server.connect().await;
+    ask(&mut fourth, "/").await;
+    assert!(is_closed(&mut third).await);
+    ask(&mut second, "/").await;
+    assert_eq!((server.connections.open(), server.connections.refused(), server.connections.displaced()), (2, 0, 2));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn where_nobody_is_a_stranger_the_idlest_makes_room_and_who_is_busy_stays() {
+    let server = start("http://127.0.0.1:0", limits(|limits| limits.connections = 2)).await;
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    ask(&mut second, "/prove").await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    ask(&mut first, "/prove").await;
+    let mut third = server.connect().await;
+    ask(&mut third, "/prove").await;
+    assert!(is_closed(&mut second).await);
+    for busy in [&mut first, &mut third] {
+        busy.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        server.reached.notified().await;
+    }
     assert!(is_closed(&mut server.connect().await).await);
-    assert_eq!((server.connections.open(), server.connections.refused()), (1, 1));
-    drop(first);
-    server.until_open(0).await;
-    ask(&mut server.connect().await, "/").await;
+    assert_eq!((server.connections.open(), server.connections.refused(), server.connections.displaced()), (2, 1, 1));
+    for busy in [&mut first, &mut third] {
+        server.go.notify_one();
+        assert!(answer(busy).await.ends_with("waited"));
+    }
     server.stop().await;
 }
 
@@ -307,6 +376,21 @@ async fn on_shutdown_http2_requests_finish() {
     drop(send);
     connection.await.unwrap().unwrap();
     server.stop().await;
+}
+
+#[tokio::test]
+async fn on_shutdown_half_a_head_and_a_silent_http2_peer_are_not_waited_for() {
+    let server = start("https://127.0.0.1:0", limits(|_| {})).await;
+    let mut half = server.connect_tls(b"http/1.1").await;
+    half.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    let mut silent = server.connect_tls(b"h2").await;
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // Its settings tell that it has taken over.
+    silent.read_exact(&mut [0; 9]).await.unwrap();
+    server.until_open(2).await;
+    let began = Instant::now();
+    server.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod access;
 mod call;
 mod certificates;
 mod effort;
+mod heads;
 mod listen;
 mod machine;
 mod redis;

@@ -1,0 +1,298 @@
+//! The places that connections take, and who makes room when there is none left.
+//!
+//! Opening a connection costs an attacker nothing, so places must not go to whoever comes first. Who has shown a live token on
+//! his connection, and who comes through a trusted proxy or a Unix socket, is known; everybody else is a stranger until then.
+//! When all places are taken, the newcomer gets one all the same: of the subscriber with the most strangers, the oldest one
+//! goes. So a flood displaces itself: a client with a live token has as long for its handshake and its first request as it takes
+//! to open as many connections as there are places, from as many addresses as the flood has. Where no strangers are left, the
+//! known connection goes that has been idle longest; where all are busy, the newcomer is refused.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ipnet::IpNet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::progress::Progress;
+use crate::subscriber::Subscriber;
+
+/// The connections of the whole process: one limit for all listeners.
+pub struct Connections {
+    limit: usize,
+    trusted_proxies: Vec<IpNet>,
+    free: Arc<Semaphore>,
+    taken: Mutex<Taken>,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    displaced: AtomicU64,
+}
+
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    strangers: HashMap<Subscriber, BTreeMap<u64, Arc<Seat>>>,
+    /// The subscribers of `strangers`; last the one with the most, and among equals the one with the oldest.
+    crowds: BTreeSet<Crowd>,
+    known: HashMap<u64, Arc<Seat>>,
+}
+
+type Crowd = (usize, Reverse<u64>, Subscriber);
+
+struct Seat {
+    number: u64,
+    subscriber: Subscriber,
+    since: Instant,
+    known: AtomicBool,
+    leave: CancellationToken,
+    /// Of its requests, once the handshake is over.
+    progress: OnceLock<Arc<Progress>>,
+}
+
+/// A connection's place, free again when this is dropped.
+pub(super) struct Place {
+    standing: Standing,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What a request does for its connection: an extension of every request.
+#[derive(Clone)]
+pub struct Standing {
+    connections: Arc<Connections>,
+    seat: Arc<Seat>,
+}
+
+impl Connections {
+    /// A limit to be shared by all listeners. Peers in `trusted_proxies` are known from the start.
+    pub fn new(limit: usize, trusted_proxies: Vec<IpNet>) -> Arc<Self> {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            limit,
+            trusted_proxies,
+            free: Arc::new(Semaphore::new(limit)),
+            taken: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            displaced: AtomicU64::new(0),
+        })
+    }
+
+    /// How many are open now.
+    pub fn open(&self) -> usize {
+        self.limit.saturating_sub(self.free.available_permits())
+    }
+
+    /// How many were accepted since the start.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many were closed at once since the start, because all places were taken and in use.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many had to make room for a newer one since the start.
+    pub fn displaced(&self) -> u64 {
+        self.displaced.load(Ordering::Relaxed)
+    }
+
+    /// A place for who comes from this address (`None`: by a Unix socket). `None`: all are taken, and in use.
+    pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+        let permit = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            // Its place is free as soon as its task has noticed, so the limit holds at every moment.
+            Err(_) if self.displace() => Arc::clone(&self.free).acquire_owned().await.ok(),
+            Err(_) => None,
+        };
+        let counter = if permit.is_some() { &self.accepted } else { &self.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        permit.map(|permit| {
+            let seat = self.taken().sit(Subscriber::from(address), self.knows(address));
+            Place { standing: Standing { connections: Arc::clone(self), seat }, _permit: permit }
+        })
+    }
+
+    /// Makes somebody leave. `false`: nobody can be asked to.
+    pub(super) fn displace(&self) -> bool {
+        let mut taken = self.taken();
+        let Some(seat) = taken.oldest_stranger().or_else(|| taken.idlest()) else { return false };
+        taken.leave(&seat);
+        drop(taken);
+        seat.leave.cancel();
+        self.displaced.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn knows(&self, address: Option<IpAddr>) -> bool {
+        let trusts = |address| self.trusted_proxies.iter().any(|network| network.contains(&address));
+        address.is_none_or(|address| trusts(address.to_canonical()))
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn sit(&mut self, subscriber: Subscriber, known: bool) -> Arc<Seat> {
+        self.next += 1;
+        let seat = Arc::new(Seat {
+            number: self.next,
+            subscriber,
+            since: Instant::now(),
+            known: AtomicBool::new(known),
+            leave: CancellationToken::new(),
+            progress: OnceLock::new(),
+        });
+        if known {
+            self.known.insert(seat.number, Arc::clone(&seat));
+        } else {
+            self.change(subscriber, |crowd| crowd.insert(seat.number, Arc::clone(&seat)));
+        }
+        seat
+    }
+
+    /// Whether he had not left already.
+    fn leave(&mut self, seat: &Seat) -> bool {
+        self.known.remove(&seat.number).is_some()
+            || self.change(seat.subscriber, |crowd| crowd.remove(&seat.number)).is_some()
+    }
+
+    fn change<T>(&mut self, subscriber: Subscriber, change: impl FnOnce(&mut BTreeMap<u64, Arc<Seat>>) -> T) -> T {
+        let crowd = self.strangers.entry(subscriber).or_default();
+        let key = |crowd: &BTreeMap<u64, Arc<Seat>>| {
+            crowd.first_key_value().map(|(oldest, _)| (crowd.len(), Reverse(*oldest), subscriber))
+        };
+        if let Some(before) = key(crowd) {
+            self.crowds.remove(&before);
+        }
+        let changed = change(crowd);
+        match key(crowd) {
+            Some(after) => drop(self.crowds.insert(after)),
+            None => drop(self.strangers.remove(&subscriber)),
+        }
+        changed
+    }
+
+    fn oldest_stranger(&self) -> Option<Arc<Seat>> {
+        let (_, Reverse(oldest), subscriber) = self.crowds.last()?;
+        self.strangers.get(subscriber)?.get(oldest).cloned()
+    }
+
+    /// Looks at all who are known: that costs something, and happens only where all who are here have shown a live token.
+    fn idlest(&self) -> Option<Arc<Seat>> {
+        let idle = self.known.values().filter_map(|seat| {
+            let since = match seat.progress.get() {
+                Some(progress) => progress.idle_since()?,
+                None => seat.since,
+            };
+            Some((since, seat))
+        });
+        idle.min_by_key(|(since, _)| *since).map(|(_, seat)| Arc::clone(seat))
+    }
+}
+
+impl Place {
+    /// Returns when it has to be left.
+    pub(super) async fn displaced(&self) {
+        self.standing.seat.leave.cancelled().await;
+    }
+
+    /// The requests begin.
+    pub(super) fn watch(&self, progress: &Arc<Progress>) {
+        let _ = self.standing.seat.progress.set(Arc::clone(progress));
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.standing.connections.taken().leave(&self.standing.seat);
+    }
+}
+
+impl Standing {
+    /// A live token was shown on this connection: it is no stranger's any more.
+    pub fn prove(&self) {
+        let seat = &self.seat;
+        if seat.known.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut taken = self.connections.taken();
+        // Not if he is on his way out.
+        if taken.leave(seat) {
+            taken.known.insert(seat.number, Arc::clone(seat));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn admit(connections: &Arc<Connections>, address: &str) -> Place {
+        connections.admit(Some(address.parse().unwrap())).await.unwrap()
+    }
+
+    /// A newcomer from `address`, for whom the place of `leaver` is given up.
+    async fn displaces(connections: &Arc<Connections>, address: &str, leaver: Place) -> Place {
+        let admitted = admit(connections, address);
+        let left = async {
+            tokio::time::timeout(Duration::from_secs(10), leaver.displaced()).await.expect("another one has to leave");
+            drop(leaver);
+        };
+        tokio::join!(admitted, left).0
+    }
+
+    #[tokio::test]
+    async fn the_greatest_crowd_of_strangers_makes_room() {
+        let connections = Connections::new(5, vec!["10.0.0.0/8".parse().unwrap()]);
+        let _proxy = admit(&connections, "10.0.0.1").await;
+        let single = admit(&connections, "192.0.2.1").await;
+        let (first, second) = (admit(&connections, "2001:db8::1").await, admit(&connections, "2001:db8::2").await);
+        let _shown = admit(&connections, "2001:db8::3").await;
+        _shown.standing().prove();
+        // The one /64 has two strangers: they go before the older one who is alone.
+        let third = displaces(&connections, "2001:db8::4", first).await;
+        let another = displaces(&connections, "198.51.100.1", second).await;
+        // All are alone now: the oldest goes.
+        let last = displaces(&connections, "203.0.113.1", single).await;
+        drop((third, another, last));
+        assert_eq!((connections.open(), connections.displaced()), (2, 3));
+        let taken = connections.taken();
+        assert_eq!((taken.strangers.len(), taken.crowds.len(), taken.known.len()), (0, 0, 2));
+    }
+
+    #[tokio::test]
+    async fn who_leaves_is_not_let_in_again_by_what_he_shows() {
+        let connections = Connections::new(1, vec![]);
+        let first = admit(&connections, "192.0.2.1").await;
+        assert!(connections.displace());
+        first.standing().prove();
+        assert!(!connections.displace());
+        drop(first);
+        assert_eq!(connections.taken().known.len(), 0);
+        drop(admit(&connections, "192.0.2.1").await);
+    }
+
+    #[tokio::test]
+    async fn a_place_on_a_unix_socket_is_a_known_ones() {
+        let connections = Connections::new(2, vec![]);
+        let local = connections.admit(None).await.unwrap();
+        let stranger = admit(&connections, "192.0.2.1").await;
+        let next = displaces(&connections, "192.0.2.1", stranger).await;
+        assert!(!local.standing.seat.leave.is_cancelled());
+        drop((local, next));
+        assert_eq!(connections.open(), 0);
+    }
+}
