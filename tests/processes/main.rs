@@ -5,6 +5,7 @@ mod access;
 mod call;
 mod certificates;
 mod effort;
+mod floods;
 mod heads;
 mod listen;
 mod machine;
