@@ -178,6 +178,7 @@ fn limits(reader: &mut Reader) -> Limits {
         body_bytes: reader.number("limits.body_bytes", &defaults::BODY_BYTES),
         body_timeout: reader.duration("limits.body_timeout", &defaults::BODY_TIMEOUT),
         connections: reader.number("limits.connections", &defaults::CONNECTIONS),
+        requests: reader.number("limits.requests", &defaults::REQUESTS),
         requests_per_connection: reader.number("limits.requests_per_connection", &defaults::REQUESTS_PER_CONNECTION),
         idle_timeout: reader.duration("limits.idle_timeout", &defaults::IDLE_TIMEOUT),
         drain_timeout: reader.duration("limits.drain_timeout", &defaults::DRAIN_TIMEOUT),

@@ -150,7 +150,7 @@ where
         let (service, progress, standing) = (shared.service.clone(), Arc::clone(&progress), place.standing());
         let most = HeadTooLarge { bytes: limits.head_bytes, fields: limits.head_fields };
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            let guard = progress.request();
+            let guards = (progress.request(), standing.request(progress.requests()));
             let too_large = head_length(&request) > most.bytes || request.headers().len() > most.fields;
             let extensions = request.extensions_mut();
             extensions.insert(peer.clone());
@@ -159,7 +159,7 @@ where
                 extensions.insert(most);
             }
             let answer = service.clone().oneshot(request);
-            async move { Ok::<_, Infallible>(answer.await?.map(|body| CountedBody { body, _guard: guard })) }
+            async move { Ok::<_, Infallible>(answer.await?.map(|body| CountedBody { body, _guards: guards })) }
         })
     };
     if http2 {

@@ -6,11 +6,14 @@
 //! goes. So a flood displaces itself: a client with a live token has as long for its handshake and its first request as it takes
 //! to open as many connections as there are places, from as many addresses as the flood has. Where no strangers are left, the
 //! known connection goes that has been idle longest; where all are busy, the newcomer is refused.
+//!
+//! Requests of all connections together have a limit too, because HTTP/2 makes a hundred of them as cheap as one connection:
+//! over it, a stranger who has one under way and begins another has to go.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ipnet::IpNet;
@@ -24,6 +27,8 @@ use crate::subscriber::Subscriber;
 /// The connections of the whole process: one limit for all listeners.
 pub struct Connections {
     limit: usize,
+    most_requests: usize,
+    requests: AtomicUsize,
     trusted_proxies: Vec<IpNet>,
     free: Arc<Semaphore>,
     taken: Mutex<Taken>,
@@ -66,12 +71,23 @@ pub struct Standing {
     seat: Arc<Seat>,
 }
 
+/// A request among all that are under way.
+pub(super) struct UnderWay(Arc<Connections>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Connections {
-    /// A limit to be shared by all listeners. Peers in `trusted_proxies` are known from the start.
-    pub fn new(limit: usize, trusted_proxies: Vec<IpNet>) -> Arc<Self> {
+    /// So many connections and requests, to be shared by all listeners. Peers in `trusted_proxies` are known from the start.
+    pub fn new(limit: usize, most_requests: usize, trusted_proxies: Vec<IpNet>) -> Arc<Self> {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             limit,
+            most_requests,
+            requests: AtomicUsize::new(0),
             trusted_proxies,
             free: Arc::new(Semaphore::new(limit)),
             taken: Mutex::default(),
@@ -123,9 +139,15 @@ impl Connections {
         let Some(seat) = taken.oldest_stranger().or_else(|| taken.idlest()) else { return false };
         taken.leave(&seat);
         drop(taken);
-        seat.leave.cancel();
-        self.displaced.fetch_add(1, Ordering::Relaxed);
+        self.sends_away(&seat);
         true
+    }
+
+    fn sends_away(&self, seat: &Seat) {
+        if !seat.leave.is_cancelled() {
+            seat.leave.cancel();
+            self.displaced.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn knows(&self, address: Option<IpAddr>) -> bool {
@@ -220,6 +242,15 @@ impl Drop for Place {
 }
 
 impl Standing {
+    /// A request begins on this connection, which has `own` under way with it.
+    pub(super) fn request(&self, own: usize) -> UnderWay {
+        let all = self.connections.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if all > self.connections.most_requests && own > 1 && !self.seat.known.load(Ordering::Relaxed) {
+            self.connections.sends_away(&self.seat);
+        }
+        UnderWay(Arc::clone(&self.connections))
+    }
+
     /// A live token was shown on this connection: it is no stranger's any more.
     pub fn prove(&self) {
         let seat = &self.seat;
@@ -256,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_greatest_crowd_of_strangers_makes_room() {
-        let connections = Connections::new(5, vec!["10.0.0.0/8".parse().unwrap()]);
+        let connections = Connections::new(5, 10, vec!["10.0.0.0/8".parse().unwrap()]);
         let _proxy = admit(&connections, "10.0.0.1").await;
         let single = admit(&connections, "192.0.2.1").await;
         let (first, second) = (admit(&connections, "2001:db8::1").await, admit(&connections, "2001:db8::2").await);
@@ -275,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_is_not_let_in_again_by_what_he_shows() {
-        let connections = Connections::new(1, vec![]);
+        let connections = Connections::new(1, 10, vec![]);
         let first = admit(&connections, "192.0.2.1").await;
         assert!(connections.displace());
         first.standing().prove();
@@ -287,7 +318,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_on_a_unix_socket_is_a_known_ones() {
-        let connections = Connections::new(2, vec![]);
+        let connections = Connections::new(2, 10, vec![]);
         let local = connections.admit(None).await.unwrap();
         let stranger = admit(&connections, "192.0.2.1").await;
         let next = displaces(&connections, "192.0.2.1", stranger).await;

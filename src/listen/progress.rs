@@ -11,6 +11,8 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::places::UnderWay;
+
 const NOTHING: u64 = u64::MAX;
 
 /// What happened on a connection, and when, in milliseconds since it began.
@@ -63,6 +65,11 @@ impl Progress {
         RequestGuard(Arc::clone(self))
     }
 
+    /// How many requests are under way.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     fn at(&self, moment: u64) -> Instant {
         self.began + Duration::from_millis(moment)
     }
@@ -70,7 +77,7 @@ impl Progress {
     /// Since when no request has been under way; `None` while one is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let used = self.used.load(Ordering::Relaxed);
-        (self.requests.load(Ordering::Relaxed) == 0).then(|| self.at(used))
+        (self.requests() == 0).then(|| self.at(used))
     }
 
     /// Returns when nothing has moved for `idle`, or a head has taken longer than `head`. Without a limit for heads (frames of
@@ -122,7 +129,7 @@ impl Drop for RequestGuard {
 /// A body that keeps its request going until it has been sent.
 pub(super) struct CountedBody {
     pub(super) body: Body,
-    pub(super) _guard: RequestGuard,
+    pub(super) _guards: (RequestGuard, UnderWay),
 }
 
 impl HttpBody for CountedBody {

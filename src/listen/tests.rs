@@ -70,7 +70,7 @@ async fn start(address: &str, limits: Limits) -> Server {
         let directory = tempfile::tempdir().unwrap();
         (TlsContext::new(&Tls::default(), directory.path()).unwrap(), directory)
     });
-    let connections = Connections::new(limits.connections, vec![]);
+    let connections = Connections::new(limits.connections, limits.requests, vec![]);
     let shutdown = CancellationToken::new();
     let context = tls.as_ref().map(|(context, _)| Arc::clone(context));
     let ended = tokio::spawn(serve(listener, service, limits, context, Arc::clone(&connections), shutdown.clone()));
@@ -190,7 +190,7 @@ async fn tls_speaks_http2_to_those_who_ask_for_it_and_http1_to_all_others() {
 async fn a_tls_address_without_a_certificate_is_not_served() {
     let listener = Listener::bind(&Address::parse("https://127.0.0.1:0").unwrap()).await.unwrap();
     let ended =
-        serve(listener, Router::new(), limits(|_| {}), None, Connections::new(1, vec![]), CancellationToken::new())
+        serve(listener, Router::new(), limits(|_| {}), None, Connections::new(1, 1, vec![]), CancellationToken::new())
             .await;
     assert!(matches!(ended, Err(ListenError::NoCertificate { .. })));
 }

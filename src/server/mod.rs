@@ -97,8 +97,11 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let node_name = node_name::of(&config, data_dir.path())?;
 
     // Everything that may refuse is asked before anything is served.
-    let connections =
-        Connections::new(descriptors::room_for(config.limits.connections)?, config.trusted_proxies.clone());
+    let connections = Connections::new(
+        descriptors::room_for(config.limits.connections)?,
+        config.limits.requests,
+        config.trusted_proxies.clone(),
+    );
     let tls = TlsContext::new(&config.tls, data_dir.path()).map_err(ServeError::of)?;
     let policies = setup::policies(&config)?;
     let mut listeners = Vec::new();
@@ -167,7 +170,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         crate::http::operations_router(Arc::clone(&running.edge)),
         Limits { drain_timeout: LAST_SCRAPE, ..running.config.limits.clone() },
         None,
-        Connections::new(OPERATIONS_CONNECTIONS, Vec::new()),
+        Connections::new(OPERATIONS_CONNECTIONS, OPERATIONS_CONNECTIONS, Vec::new()),
         close_operations.clone(),
     ));
     let certificates = tokio::spawn(Arc::clone(&tls).keep_current(running.retire.clone()));

@@ -70,7 +70,7 @@ impl Scene {
         for _ in 0..attackers {
             let (attack, attacker, begun) = (Arc::clone(&attack), Arc::clone(&attacker), Arc::clone(&begun));
             flood.spawn(async move {
-                let mut who = attacker.begins(&begun);
+                let who = attacker.begins(&begun);
                 loop {
                     // An end is an end, however it came.
                     let _ = attack(Arc::clone(&who)).await;
