@@ -19,6 +19,8 @@ use crate::config::{Address, Limits};
 
 // Long enough for a file descriptor to come free, short enough not to be noticed.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
+// Somebody was just told to go.
+const AFTER_ROOM: Duration = Duration::from_millis(1);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves a listener until `shutdown`, then lets the requests under way finish for `limits.drain_timeout` and drops what
@@ -87,7 +89,7 @@ where
                 }
                 tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = tokio::time::sleep(AFTER_ERROR) => {}
+                    () = tokio::time::sleep(if made_room { AFTER_ROOM } else { AFTER_ERROR }) => {}
                 }
             }
         }

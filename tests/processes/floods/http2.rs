@@ -99,7 +99,7 @@ fn answers_that_are_never_taken() {
 
 #[test]
 fn a_head_that_goes_on_for_ever() {
-    let scene = Scene::start("");
+    let scene = Scene::start("").without_pause();
     scene.endures(BUSY, 32, async |attacker: Arc<Attacker>| {
         let mut connection = attacker.http2(&[]).await?;
         connection.write_all(&frame(HEADERS, 0, 1, &head("GET", "/verify"))).await?;
@@ -115,7 +115,7 @@ fn a_head_that_goes_on_for_ever() {
 
 #[test]
 fn empty_continuations() {
-    let scene = Scene::start("");
+    let scene = Scene::start("").without_pause();
     scene.endures(BUSY, 32, async |attacker: Arc<Attacker>| {
         let mut connection = attacker.http2(&[]).await?;
         connection.write_all(&frame(HEADERS, 0, 1, &head("GET", "/verify"))).await?;
@@ -126,7 +126,7 @@ fn empty_continuations() {
 
 #[test]
 fn pings_whose_answers_nobody_reads() {
-    let scene = Scene::start("");
+    let scene = Scene::start("").without_pause();
     let many = frame(PING, 0, 0, b"whatever").repeat(1_000);
     scene.endures(BUSY, 32, move |attacker: Arc<Attacker>| {
         let many = many.clone();
@@ -136,7 +136,7 @@ fn pings_whose_answers_nobody_reads() {
 
 #[test]
 fn settings_without_end() {
-    let scene = Scene::start("");
+    let scene = Scene::start("").without_pause();
     let many = frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0x10, 0]).repeat(1_000);
     scene.endures(BUSY, 32, move |attacker: Arc<Attacker>| {
         let many = many.clone();
@@ -146,7 +146,7 @@ fn settings_without_end() {
 
 #[test]
 fn requests_that_are_taken_back_at_once() {
-    let scene = Scene::start("");
+    let scene = Scene::start("").without_pause();
     scene.endures(BUSY, 48, async |attacker: Arc<Attacker>| {
         let connection = attacker.http2(&[]).await?;
         attacker.is_there();
@@ -162,7 +162,7 @@ fn requests_that_are_taken_back_at_once() {
 
 #[test]
 fn requests_that_we_are_made_to_take_back() {
-    let scene = Scene::start("");
+    let scene = Scene::start("").without_pause();
     scene.endures(BUSY, 48, async |attacker: Arc<Attacker>| {
         let connection = attacker.http2(&[]).await?;
         attacker.is_there();
@@ -217,7 +217,7 @@ fn great_heads_on_every_stream_whose_bodies_do_not_come() {
 
 #[test]
 fn bodies_in_crumbs() {
-    let scene = Scene::start("");
+    let scene = Scene::start("").without_pause();
     scene.endures(BUSY, 48, async |attacker: Arc<Attacker>| {
         let mut connection = attacker.http2(&[]).await?;
         connection.write_all(&begun(0, "/oauth2/revoke")).await?;

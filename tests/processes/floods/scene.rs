@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::wire::Attacker;
 use crate::machine::Machine;
-use crate::server::Server;
+use crate::server::{Server, Start};
 use crate::until::until;
 
 /// What a question may take under attack, on a machine that does other things too.
@@ -21,6 +21,8 @@ const MB: u64 = 1024 * 1024;
 pub struct Scene {
     pub server: Server,
     token: String,
+    /// How long whoever is thrown out stays away.
+    pause: Duration,
     _machine: Machine,
 }
 
@@ -33,14 +35,24 @@ struct Before {
 impl Scene {
     /// TLS first, plain HTTP on the loopback second.
     pub fn start(config: &str) -> Self {
-        let machine = Machine::new();
-        let server = machine.serve().listen("127.0.0.1:0").listen("http://127.0.0.1:0").config(config).ready();
-        let (_, token) = server.create("ci", "auditor");
-        server.verify(&token).expect(200);
-        Self { server, token, _machine: machine }
+        Self::start_with(config, |start| start)
     }
 
-    /// `attackers` do this, again and again (whoever is thrown out comes back after a pause), while somebody asks about a live
+    pub fn start_with(config: &str, change: impl FnOnce(Start) -> Start) -> Self {
+        let machine = Machine::new();
+        let start = machine.serve().listen("127.0.0.1:0").listen("http://127.0.0.1:0").config(config);
+        let server = change(start).ready();
+        let (_, token) = server.create("ci", "auditor");
+        server.verify(&token).expect(200);
+        Self { server, token, pause: Duration::from_secs(1), _machine: machine }
+    }
+
+    /// Whoever is thrown out comes back at once.
+    pub fn without_pause(self) -> Self {
+        Self { pause: Duration::ZERO, ..self }
+    }
+
+    /// `attackers` do this, again and again (whoever is thrown out comes back), while somebody asks about a live
     /// token on one new connection after the other. Afterwards nothing of it is left, and it took at most so much memory.
     pub fn endures<F, A>(&self, attackers: usize, megabytes: u64, attack: A)
     where
@@ -66,6 +78,7 @@ impl Scene {
         let attacker = Arc::new(Attacker::of(&self.server));
         let honest = Attacker::of(&self.server);
         let begun = Arc::new(tokio::sync::Semaphore::new(0));
+        let pause = self.pause;
         let mut flood = JoinSet::new();
         for _ in 0..attackers {
             let (attack, attacker, begun) = (Arc::clone(&attack), Arc::clone(&attacker), Arc::clone(&begun));
@@ -74,7 +87,7 @@ impl Scene {
                 loop {
                     // An end is an end, however it came.
                     let _ = attack(Arc::clone(&who)).await;
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(pause).await;
                 }
             });
         }
@@ -127,6 +140,11 @@ impl Scene {
         });
         // Counted once a second.
         until(Duration::from_secs(30), "all connections are gone", || (self.gauge("connections") == 0).then_some(()));
+        self.is_well();
+    }
+
+    /// That it is ready, and lets a live token in.
+    pub fn is_well(&self) {
         assert!(self.server.is_ready());
         self.server.verify(&self.token).expect(200);
     }
@@ -145,7 +163,7 @@ impl Scene {
     }
 }
 
-fn files(pid: u32) -> usize {
+pub fn files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
