@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,9 +25,13 @@ use tokio_util::sync::CancellationToken;
 use super::progress::Progress;
 use crate::subscriber::Subscriber;
 
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// The connections of the whole process: one limit for all listeners.
 pub struct Connections {
     limit: usize,
+    /// So many places are made free ahead: under load it takes a moment until somebody who was told to go is gone.
+    reserve: usize,
     most_requests: usize,
     requests: AtomicUsize,
     trusted_proxies: Vec<IpNet>,
@@ -44,6 +49,8 @@ struct Taken {
     /// The subscribers of `strangers`; last the one with the most, and among equals the one with the oldest.
     crowds: BTreeSet<Crowd>,
     known: HashMap<u64, Arc<Seat>>,
+    /// In none of them any more, and not gone yet.
+    leaving: usize,
 }
 
 type Crowd = (usize, Reverse<u64>, Subscriber);
@@ -61,7 +68,7 @@ struct Seat {
 /// A connection's place, free again when this is dropped.
 pub(super) struct Place {
     standing: Standing,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What a request does for its connection: an extension of every request.
@@ -86,6 +93,7 @@ impl Connections {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             limit,
+            reserve: limit / 64,
             most_requests,
             requests: AtomicUsize::new(0),
             trusted_proxies,
@@ -119,35 +127,54 @@ impl Connections {
 
     /// A place for who comes from this address (`None`: by a Unix socket). `None`: all are taken, and in use.
     pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
-        let permit = match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            // Its place is free as soon as its task has noticed, so the limit holds at every moment.
-            Err(_) if self.displace() => Arc::clone(&self.free).acquire_owned().await.ok(),
-            Err(_) => None,
-        };
-        let counter = if permit.is_some() { &self.accepted } else { &self.refused };
-        counter.fetch_add(1, Ordering::Relaxed);
-        permit.map(|permit| {
-            let seat = self.taken().sit(Subscriber::from(address), self.knows(address));
-            Place { standing: Standing { connections: Arc::clone(self), seat }, _permit: permit }
-        })
+        while self.makes_room() {
+            // Whoever leaves has left as soon as his task has noticed. Meanwhile another may be faster: then all over again.
+            let permit = tokio::time::timeout(LOOK_AGAIN, Arc::clone(&self.free).acquire_owned());
+            if let Ok(Ok(permit)) = permit.await {
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+                let seat = self.taken().sit(Subscriber::from(address), self.knows(address));
+                let standing = Standing { connections: Arc::clone(self), seat };
+                return Some(Place { standing, permit: Some(permit) });
+            }
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
-    /// Makes somebody leave. `false`: nobody can be asked to.
+    /// Whether there is room, or will be in a moment.
+    fn makes_room(&self) -> bool {
+        let taken = self.taken();
+        let free = self.free.available_permits();
+        if free + taken.leaving > self.reserve {
+            return true;
+        }
+        let seat = taken.oldest_stranger();
+        if seat.is_none() && free + taken.leaving > 0 {
+            return true;
+        }
+        let seat = seat.or_else(|| taken.idlest());
+        seat.is_some_and(|seat| self.sends_away(taken, &seat))
+    }
+
+    /// Makes somebody leave, if nobody is about to. `false`: nobody can be asked to.
     pub(super) fn displace(&self) -> bool {
-        let mut taken = self.taken();
-        let Some(seat) = taken.oldest_stranger().or_else(|| taken.idlest()) else { return false };
-        taken.leave(&seat);
-        drop(taken);
-        self.sends_away(&seat);
-        true
+        let taken = self.taken();
+        if taken.leaving > 0 {
+            return true;
+        }
+        let seat = taken.oldest_stranger().or_else(|| taken.idlest());
+        seat.is_some_and(|seat| self.sends_away(taken, &seat))
     }
 
-    fn sends_away(&self, seat: &Seat) {
-        if !seat.leave.is_cancelled() {
-            seat.leave.cancel();
+    fn sends_away(&self, mut taken: MutexGuard<'_, Taken>, seat: &Seat) -> bool {
+        let was_here = taken.leave(seat);
+        if was_here {
+            taken.leaving += 1;
             self.displaced.fetch_add(1, Ordering::Relaxed);
         }
+        drop(taken);
+        seat.leave.cancel();
+        was_here
     }
 
     fn knows(&self, address: Option<IpAddr>) -> bool {
@@ -237,7 +264,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.standing.connections.taken().leave(&self.standing.seat);
+        let mut taken = self.standing.connections.taken();
+        // Before he is counted as gone: in between he would be missing in both.
+        self.permit.take();
+        if !taken.leave(&self.standing.seat) {
+            taken.leaving -= 1;
+        }
     }
 }
 
@@ -246,7 +278,7 @@ impl Standing {
     pub(super) fn request(&self, own: usize) -> UnderWay {
         let all = self.connections.requests.fetch_add(1, Ordering::Relaxed) + 1;
         if all > self.connections.most_requests && own > 1 && !self.seat.known.load(Ordering::Relaxed) {
-            self.connections.sends_away(&self.seat);
+            self.connections.sends_away(self.connections.taken(), &self.seat);
         }
         UnderWay(Arc::clone(&self.connections))
     }
@@ -267,8 +299,6 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     async fn admit(connections: &Arc<Connections>, address: &str) -> Place {
@@ -310,10 +340,29 @@ mod tests {
         let first = admit(&connections, "192.0.2.1").await;
         assert!(connections.displace());
         first.standing().prove();
-        assert!(!connections.displace());
-        drop(first);
         assert_eq!(connections.taken().known.len(), 0);
+        drop(first);
+        assert_eq!(connections.taken().leaving, 0);
         drop(admit(&connections, "192.0.2.1").await);
+    }
+
+    #[tokio::test]
+    async fn who_is_known_stays_while_a_stranger_is_still_on_his_way_out() {
+        let connections = Connections::new(2, 10, vec![]);
+        let known = admit(&connections, "192.0.2.1").await;
+        known.standing().prove();
+        let stranger = admit(&connections, "192.0.2.2").await;
+        let newcomers = [connections.admit(None), connections.admit(None)].map(Box::pin);
+        let [mut first, mut second] = newcomers;
+        for _ in 0..3 {
+            // Both wait for the one place that is to come free.
+            let short = Duration::from_millis(20);
+            assert!(tokio::time::timeout(short, async { tokio::join!(&mut first, &mut second) }).await.is_err());
+        }
+        assert_eq!((connections.displaced(), known.standing.seat.leave.is_cancelled()), (1, false));
+        drop(stranger);
+        let place = tokio::select! { place = first => place, place = second => place };
+        assert!(place.is_some());
     }
 
     #[tokio::test]

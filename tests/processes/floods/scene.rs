@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::wire::Attacker;
+use super::wire::{Attacker, verifies_on};
 use crate::machine::Machine;
 use crate::server::{Server, Start};
 use crate::until::until;
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// `attackers` do this, again and again (whoever is thrown out comes back), while somebody asks about a live
-    /// token on one new connection after the other. Afterwards nothing of it is left, and it took at most so much memory.
+    /// token on one new connection after the other, and on one that he keeps. Afterwards nothing of it is left, and it took at most so much memory.
     pub fn endures<F, A>(&self, attackers: usize, megabytes: u64, attack: A)
     where
         A: Fn(Arc<Attacker>) -> F + Send + Sync + 'static,
@@ -77,6 +77,9 @@ impl Scene {
         let attack = Arc::new(attack);
         let attacker = Arc::new(Attacker::of(&self.server));
         let honest = Attacker::of(&self.server);
+        // One who keeps his connection, older than any of theirs.
+        let mut regular = honest.http1().await.unwrap();
+        assert_eq!(verifies_on(&mut regular, &self.token).await.unwrap(), 200);
         let begun = Arc::new(tokio::sync::Semaphore::new(0));
         let pause = self.pause;
         let mut flood = JoinSet::new();
@@ -100,6 +103,8 @@ impl Scene {
             assert!(began.elapsed() < Duration::from_secs(540), "only {} of them have come", begun.available_permits());
             let took = self.asks(&honest).await;
             slowest = slowest.max(took);
+            let kept = tokio::time::timeout(ANSWERED_WITHIN, verifies_on(&mut regular, &self.token));
+            assert_eq!(kept.await.expect("a kept connection is not answered in time").unwrap(), 200);
             asked += 1;
             if begun.available_permits() >= everybody as usize {
                 asked_in_full += 1;
