@@ -248,21 +248,38 @@ async fn an_idle_connection_has_the_idle_time_out_and_not_the_shorter_one_of_hea
     server.stop().await;
 }
 
-/// HTTP/2 without its frames' meaning: the preface and what is given, then one byte at a time of a head without an end.
+/// Frames that mean something, and answers to pings, but no request.
 #[tokio::test]
-async fn bytes_alone_do_not_keep_an_http2_connection() {
-    let server = start("https://127.0.0.1:0", limits(|limits| limits.idle_timeout = Duration::from_millis(300))).await;
-    let mut stream = server.connect_tls(b"h2").await;
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    // HEADERS of stream 1, 16,000 bytes long.
-    stream.write_all(b"\0\x3e\x80\x01\x04\0\0\0\x01").await.unwrap();
+async fn frames_without_requests_do_not_keep_an_http2_connection() {
+    let server = start("https://127.0.0.1:0", limits(|limits| limits.idle_timeout = Duration::from_secs(1))).await;
+    let (mut reading, mut writing) = tokio::io::split(server.connect_tls(b"h2").await);
+    writing.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let (pong, mut pings) = tokio::sync::mpsc::unbounded_channel();
+    let reader = tokio::spawn(async move {
+        let mut head = [0; 9];
+        while reading.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; usize::from(head[1]) * 256 + usize::from(head[2])];
+            reading.read_exact(&mut payload).await.unwrap();
+            if (head[3], head[4]) == (6, 0) {
+                pong.send(payload).unwrap();
+            }
+        }
+    });
     let began = Instant::now();
-    while server.connections.open() > 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "never cut off");
-        let _ = stream.write_all(b"\0").await;
-        let _ = stream.flush().await;
+    while server.connections.open() > 0 || began.elapsed() < Duration::from_millis(200) {
+        assert!(began.elapsed() < Duration::from_secs(10), "never cut off");
+        // The window of the connection grows by one.
+        let mut frames = b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01".to_vec();
+        while let Ok(payload) = pings.try_recv() {
+            frames.extend(b"\0\0\x08\x06\x01\0\0\0\0");
+            frames.extend(payload);
+        }
+        let _ = writing.write_all(&frames).await;
+        let _ = writing.flush().await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    reader.await.unwrap();
     server.stop().await;
 }
 

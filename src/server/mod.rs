@@ -18,7 +18,7 @@ pub use recover::recover;
 
 use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
-use crate::config::{Config, Limits, Overrides};
+use crate::config::{Config, Overrides};
 use crate::http::Edge;
 use crate::listen::{Connections, Listener, TlsContext};
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
@@ -26,8 +26,6 @@ use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
 /// How long what is left of the audit may take at the end.
 const FLUSH: Duration = Duration::from_secs(10);
 
-/// The operations listener ends last, when all that it could tell of is over.
-const LAST_SCRAPE: Duration = Duration::from_secs(1);
 /// On the operations listener; not out of those that clients share.
 const OPERATIONS_CONNECTIONS: usize = 100;
 
@@ -168,7 +166,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let operations = tokio::spawn(crate::listen::serve(
         operations_listener,
         crate::http::operations_router(Arc::clone(&running.edge)),
-        Limits { drain_timeout: LAST_SCRAPE, ..running.config.limits.clone() },
+        running.config.limits.clone(),
         None,
         Connections::new(OPERATIONS_CONNECTIONS, OPERATIONS_CONNECTIONS, Vec::new()),
         close_operations.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::scene::Scene;
-use super::wire::{Attacker, Stream, until_closed};
+use super::wire::{Attacker, Stream, until_closed, verifies_on};
 use crate::effort::rounds;
 
 /// A tenth more attackers than places.
@@ -132,5 +132,25 @@ fn who_connects_and_goes_at_once() {
         let mut stream = attacker.plain().await?;
         stream.write_all(b"\0").await?;
         stream.read_u8().await.map(drop)
+    });
+}
+
+#[test]
+fn guesses_as_fast_as_they_are_answered() {
+    let scene = Scene::start("");
+    let forged = Arc::new(scene.forged());
+    scene.endures(100, 32, move |attacker: Arc<Attacker>| {
+        let forged = Arc::clone(&forged);
+        async move {
+            let mut stream = attacker.http1().await?;
+            for number in 0_u64.. {
+                let status = verifies_on(&mut stream, &forged).await?;
+                assert!(status == 401 || status == 429, "{status}");
+                if number == 10 {
+                    attacker.is_there();
+                }
+            }
+            Ok(())
+        }
     });
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -52,24 +53,34 @@ impl Scene {
         Self { pause: Duration::ZERO, ..self }
     }
 
+    /// The live token with another signature.
+    pub fn forged(&self) -> String {
+        let (signed, signature) = self.token.rsplit_once('.').unwrap();
+        let other = if signature.starts_with('A') { "B" } else { "A" };
+        format!("{signed}.{other}{}", &signature[1..])
+    }
+
     /// `attackers` do this, again and again (whoever is thrown out comes back), while somebody asks about a live
     /// token on one new connection after the other, and on one that he keeps. Afterwards nothing of it is left, and it took at most so much memory.
-    pub fn endures<F, A>(&self, attackers: usize, megabytes: u64, attack: A)
+    /// How often somebody was thrown out.
+    pub fn endures<F, A>(&self, attackers: usize, megabytes: u64, attack: A) -> usize
     where
         A: Fn(Arc<Attacker>) -> F + Send + Sync + 'static,
         F: Future<Output = std::io::Result<()>> + Send + 'static,
     {
         let before = self.before();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let slowest = runtime.block_on(self.asked_while_attacked(attackers, attack));
+        let ends = Arc::new(AtomicUsize::new(0));
+        let slowest = runtime.block_on(self.asked_while_attacked(attackers, attack, &ends));
         runtime.shutdown_background();
         let took = status(self.server.pid(), "VmHWM").saturating_sub(before.memory) / MB;
         println!("{attackers} attackers: {took} MB, the slowest answer took {slowest:?}");
         assert!(took <= megabytes, "{took} MB more");
         self.is_as(&before);
+        ends.load(Ordering::Relaxed)
     }
 
-    async fn asked_while_attacked<F, A>(&self, attackers: usize, attack: A) -> Duration
+    async fn asked_while_attacked<F, A>(&self, attackers: usize, attack: A, ends: &Arc<AtomicUsize>) -> Duration
     where
         A: Fn(Arc<Attacker>) -> F + Send + Sync + 'static,
         F: Future<Output = std::io::Result<()>> + Send + 'static,
@@ -84,12 +95,12 @@ impl Scene {
         let pause = self.pause;
         let mut flood = JoinSet::new();
         for _ in 0..attackers {
-            let (attack, attacker, begun) = (Arc::clone(&attack), Arc::clone(&attacker), Arc::clone(&begun));
+            let (attack, who, ends) = (Arc::clone(&attack), attacker.begins(&begun), Arc::clone(ends));
             flood.spawn(async move {
-                let who = attacker.begins(&begun);
                 loop {
                     // An end is an end, however it came.
                     let _ = attack(Arc::clone(&who)).await;
+                    ends.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(pause).await;
                 }
             });
