@@ -145,7 +145,7 @@ where
     let limits = &shared.limits;
     let progress = Progress::new();
     place.watch(&progress);
-    let io = TokioIo::new(Watched { io, progress: Arc::clone(&progress) });
+    let io = TokioIo::new(Watched::new(io, &progress));
     let service = {
         let (service, progress, standing) = (shared.service.clone(), Arc::clone(&progress), place.standing());
         let most = HeadTooLarge { bytes: limits.head_bytes, fields: limits.head_fields };

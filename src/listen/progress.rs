@@ -149,10 +149,21 @@ impl HttpBody for CountedBody {
     }
 }
 
-/// A stream whose bytes are counted as progress.
+/// A stream whose bytes are counted as progress, and of which no more is read at once than is fair to others.
 pub(super) struct Watched<IO> {
-    pub(super) io: IO,
-    pub(super) progress: Arc<Progress>,
+    io: IO,
+    progress: Arc<Progress>,
+    read: usize,
+}
+
+/// A connection that has always more to say would be read on and on: thousands of pings are a few kilobytes, and tens of
+/// milliseconds in which its thread does nothing else. After so much the others have their turn.
+const TURN: usize = 16 * 1024;
+
+impl<IO> Watched<IO> {
+    pub(super) fn new(io: IO, progress: &Arc<Progress>) -> Self {
+        Self { io, progress: Arc::clone(progress), read: 0 }
+    }
 }
 
 // RFC 9113, section 6.7: length 8, type 6. Pings, ours and the peer's, keep no connection alive: they are no use of it.
@@ -162,9 +173,15 @@ fn is_ping(bytes: &[u8]) -> bool {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read >= TURN {
+            self.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buffer);
         let read = buffer.filled().get(before..).unwrap_or_default();
+        self.read = if result.is_pending() { 0 } else { self.read + read.len() };
         if !read.is_empty() && !is_ping(read) {
             self.progress.moved(true);
         }

@@ -13,7 +13,10 @@ use crate::effort::rounds;
 /// A tenth more attackers than places.
 fn crowd() -> (usize, Scene) {
     let places = rounds(2_000, 18_000);
-    (places + places / 10, Scene::start(&format!("[limits]\nconnections = {places}\n")))
+    // It takes longer to open many than a server is patient.
+    let patience =
+        "head_timeout = \"200s\"\nhandshake_timeout = \"200s\"\nbody_timeout = \"200s\"\nidle_timeout = \"200s\"\n";
+    (places + places / 10, Scene::start(&format!("[limits]\nconnections = {places}\n{patience}")))
 }
 
 /// So many megabytes for each thousand of them.
@@ -39,7 +42,7 @@ async fn drips(stream: impl Stream) -> std::io::Result<()> {
 #[test]
 fn idle_connections_from_one_address() {
     let (attackers, scene) = crowd();
-    scene.endures(attackers, megabytes(attackers, 22), async |attacker: Arc<Attacker>| {
+    scene.endures(attackers, megabytes(attackers, 36), async |attacker: Arc<Attacker>| {
         let stream = attacker.plain().await?;
         attacker.is_there();
         until_closed(stream).await
@@ -51,7 +54,7 @@ fn idle_connections_from_one_address() {
 fn idle_connections_over_tls_from_many_addresses() {
     let (attackers, scene) = crowd();
     let from = Arc::new(AtomicU8::new(0));
-    scene.endures(attackers, megabytes(attackers, 40), move |attacker: Arc<Attacker>| {
+    scene.endures(attackers, megabytes(attackers, 52), move |attacker: Arc<Attacker>| {
         let attacker = attacker.at([127, 0, 1, from.fetch_add(1, Ordering::Relaxed)]);
         async move {
             let stream = attacker.http1().await?;
@@ -65,7 +68,7 @@ fn idle_connections_over_tls_from_many_addresses() {
 #[test]
 fn half_a_handshake() {
     let (attackers, scene) = crowd();
-    scene.endures(attackers, megabytes(attackers, 22), async |attacker: Arc<Attacker>| {
+    scene.endures(attackers, megabytes(attackers, 36), async |attacker: Arc<Attacker>| {
         let mut stream = attacker.before_tls().await?;
         // A ClientHello of 512 bytes, of which a few come.
         stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?;
@@ -78,7 +81,7 @@ fn half_a_handshake() {
 #[test]
 fn heads_that_drip() {
     let (attackers, scene) = crowd();
-    scene.endures(attackers, megabytes(attackers, 22), async |attacker: Arc<Attacker>| {
+    scene.endures(attackers, megabytes(attackers, 36), async |attacker: Arc<Attacker>| {
         let mut stream = attacker.plain().await?;
         stream.write_all(b"GET /verify HTTP/1.1\r\nHost: localhost\r\nX-Long: ").await?;
         attacker.is_there();
@@ -90,7 +93,7 @@ fn heads_that_drip() {
 #[test]
 fn bodies_that_drip() {
     let (attackers, scene) = crowd();
-    scene.endures(attackers, megabytes(attackers, 40), async |attacker: Arc<Attacker>| {
+    scene.endures(attackers, megabytes(attackers, 52), async |attacker: Arc<Attacker>| {
         let mut stream = attacker.plain().await?;
         let head = "POST /oauth2/revoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\
                     Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=";

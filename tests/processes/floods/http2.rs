@@ -16,11 +16,13 @@ use crate::effort::rounds;
 
 /// Those who hold something.
 fn holders() -> usize {
-    rounds(50, 500)
+    rounds(50, 150)
 }
 
 /// Those who keep the server busy.
-const BUSY: usize = 4;
+fn busy() -> usize {
+    rounds(4, 32)
+}
 
 /// A request with an invalid token.
 fn guess(number: u32) -> Vec<u8> {
@@ -67,11 +69,11 @@ async fn pours_unread(connection: Connection, attacker: &Attacker, thing: impl F
 
 #[test]
 fn streams_that_are_opened_and_left() {
-    let requests = rounds(1_000, 10_000);
+    let requests = rounds(1_000, 2_000);
     let scene = Scene::start(&format!("[limits]\nrequests = {requests}\n"));
     let open: Vec<u8> = (0..100).flat_map(|number| begun(number, "/oauth2/revoke")).collect();
-    // Five times as many streams as there may be requests.
-    scene.endures(holders(), rounds(40, 250) as u64, move |attacker: Arc<Attacker>| {
+    // Many times as many streams as there may be requests.
+    scene.endures(holders(), rounds(40, 80) as u64, move |attacker: Arc<Attacker>| {
         let open = open.clone();
         async move {
             let mut connection = attacker.http2(&[]).await?;
@@ -89,7 +91,7 @@ fn answers_that_are_never_taken() {
     let scene = Scene::start("");
     let ask: Vec<u8> =
         (0..100).flat_map(|number| request(number, ["/docs", "/api/v1/openapi.json"][number as usize % 2])).collect();
-    scene.endures(holders(), rounds(64, 400) as u64, move |attacker: Arc<Attacker>| {
+    scene.endures(holders(), rounds(64, 150) as u64, move |attacker: Arc<Attacker>| {
         let ask = ask.clone();
         async move {
             let mut connection = attacker.http2(&NO_WINDOW).await?;
@@ -106,7 +108,7 @@ fn answers_that_are_never_taken() {
 #[test]
 fn a_head_that_goes_on_for_ever() {
     let scene = Scene::start("").without_pause();
-    let ends = scene.endures(BUSY, 32, async |attacker: Arc<Attacker>| {
+    let ends = scene.endures(busy(), 32, async |attacker: Arc<Attacker>| {
         let mut connection = attacker.http2(&[]).await?;
         connection.write_all(&frame(HEADERS, 0, 1, &head("GET", "/verify"))).await?;
         attacker.is_there();
@@ -123,7 +125,7 @@ fn a_head_that_goes_on_for_ever() {
 #[test]
 fn empty_continuations() {
     let scene = Scene::start("").without_pause();
-    let ends = scene.endures(BUSY, 32, async |attacker: Arc<Attacker>| {
+    let ends = scene.endures(busy(), 32, async |attacker: Arc<Attacker>| {
         let mut connection = attacker.http2(&[]).await?;
         connection.write_all(&frame(HEADERS, 0, 1, &head("GET", "/verify"))).await?;
         attacker.is_there();
@@ -136,7 +138,7 @@ fn empty_continuations() {
 fn pings_whose_answers_nobody_reads() {
     let scene = Scene::start("").without_pause();
     let many = frame(PING, 0, 0, b"whatever").repeat(1_000);
-    scene.endures(BUSY, 32, move |attacker: Arc<Attacker>| {
+    scene.endures(busy(), 32, move |attacker: Arc<Attacker>| {
         let many = many.clone();
         async move { pours_unread(attacker.http2(&[]).await?, &attacker, || many.clone()).await }
     });
@@ -146,7 +148,7 @@ fn pings_whose_answers_nobody_reads() {
 fn settings_without_end() {
     let scene = Scene::start("").without_pause();
     let many = frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0x10, 0]).repeat(1_000);
-    scene.endures(BUSY, 32, move |attacker: Arc<Attacker>| {
+    scene.endures(busy(), 32, move |attacker: Arc<Attacker>| {
         let many = many.clone();
         async move { pours_unread(attacker.http2(&[]).await?, &attacker, || many.clone()).await }
     });
@@ -155,7 +157,7 @@ fn settings_without_end() {
 #[test]
 fn requests_that_are_taken_back_at_once() {
     let scene = Scene::start("").without_pause();
-    let ends = scene.endures(BUSY, 48, async |attacker: Arc<Attacker>| {
+    let ends = scene.endures(busy(), 48, async |attacker: Arc<Attacker>| {
         let connection = attacker.http2(&[]).await?;
         attacker.is_there();
         pours(connection, &attacker, |number| {
@@ -171,7 +173,7 @@ fn requests_that_are_taken_back_at_once() {
 fn requests_that_are_taken_back_a_little_later() {
     let scene = Scene::start("").without_pause();
     // So few at once, and so late, that each has been looked at: for h2 there is nothing wrong with them.
-    scene.endures(BUSY, 48, async |attacker: Arc<Attacker>| {
+    scene.endures(busy(), 48, async |attacker: Arc<Attacker>| {
         let (reading, mut writing) = tokio::io::split(attacker.http2(&[]).await?);
         attacker.is_there();
         let asking = async {
@@ -196,7 +198,7 @@ fn requests_that_are_taken_back_a_little_later() {
 #[test]
 fn requests_that_we_are_made_to_take_back() {
     let scene = Scene::start("").without_pause();
-    let ends = scene.endures(BUSY, 48, async |attacker: Arc<Attacker>| {
+    let ends = scene.endures(busy(), 48, async |attacker: Arc<Attacker>| {
         let connection = attacker.http2(&[]).await?;
         attacker.is_there();
         // CVE-2025-8671: a window that grows beyond what is possible is an error of the stream, which the server has to reset.
@@ -220,7 +222,7 @@ fn a_few_bytes_that_mean_many() {
     };
     // Heads of 40 kB and of 8 MB out of 2 kB, and a thousand fields of nothing.
     let bombs = [of(0, &great, 0), of(1, &[], 9), of(2, &small, 1_000), of(3, &great, 2_000)];
-    let ends = scene.endures(holders(), rounds(64, 300) as u64, move |attacker: Arc<Attacker>| {
+    let ends = scene.endures(holders(), rounds(64, 150) as u64, move |attacker: Arc<Attacker>| {
         let bombs = bombs.concat();
         async move {
             let mut connection = attacker.http2(&[]).await?;
@@ -254,7 +256,7 @@ fn great_heads_on_every_stream_whose_bodies_do_not_come() {
 #[test]
 fn bodies_in_crumbs() {
     let scene = Scene::start("").without_pause();
-    let ends = scene.endures(BUSY, 48, async |attacker: Arc<Attacker>| {
+    let ends = scene.endures(busy(), 48, async |attacker: Arc<Attacker>| {
         let mut connection = attacker.http2(&[]).await?;
         connection.write_all(&begun(0, "/oauth2/revoke")).await?;
         attacker.is_there();
