@@ -7,6 +7,7 @@ mod certificates;
 mod effort;
 mod floods;
 mod heads;
+mod ipv6;
 mod listen;
 mod machine;
 mod redis;

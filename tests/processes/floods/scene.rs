@@ -9,12 +9,17 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::wire::{Attacker, verifies_on};
+use crate::effort::rounds;
 use crate::machine::Machine;
 use crate::server::{Server, Start};
 use crate::until::until;
 
 /// What a question may take under attack, on a machine that does other things too.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+fn answered_within() -> Duration {
+    Duration::from_secs(rounds(5, 15) as u64)
+}
+
+const AGAIN: Duration = Duration::from_millis(50);
 /// Questions asked during an attack.
 const QUESTIONS: usize = 20;
 /// For each thousand attackers.
@@ -125,9 +130,10 @@ impl Scene {
                         503 => println!("503 on a kept connection"),
                         status => break assert_eq!(status, 200),
                     }
+                    tokio::time::sleep(AGAIN).await;
                 }
             };
-            tokio::time::timeout(ANSWERED_WITHIN, kept).await.expect("a kept connection is not answered in time");
+            tokio::time::timeout(answered_within(), kept).await.expect("a kept connection is not answered in time");
             asked += 1;
             if begun.available_permits() >= everybody as usize {
                 asked_in_full += 1;
@@ -149,9 +155,11 @@ impl Scene {
                     Ok(status) => break status,
                     Err(error) => println!("asked in vain: {error}"),
                 }
+                tokio::time::sleep(AGAIN).await;
             }
         };
-        let status = tokio::time::timeout(ANSWERED_WITHIN, asking).await.expect("a live token is not answered in time");
+        let status =
+            tokio::time::timeout(answered_within(), asking).await.expect("a live token is not answered in time");
         assert_eq!(status, 200);
         began.elapsed()
     }
