@@ -222,3 +222,40 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_without_end_is_read_in_turns() {
+        let mut watched = Watched::new(tokio::io::repeat(0), &Progress::new());
+        for _ in 0..3 {
+            // In one poll of the task: as much as there is, until it says that it is somebody else's turn.
+            let read = poll_fn(|cx| {
+                let mut bytes = [0; 4096];
+                let mut read = 0;
+                while read < 10 * TURN {
+                    let mut buffer = ReadBuf::new(&mut bytes);
+                    match Pin::new(&mut watched).poll_read(cx, &mut buffer) {
+                        Poll::Ready(result) => result.unwrap(),
+                        Poll::Pending => break,
+                    }
+                    read += buffer.filled().len();
+                }
+                Poll::Ready(read)
+            });
+            assert_eq!(read.await, TURN);
+        }
+        // And then it is read on.
+        tokio::time::timeout(
+            Duration::from_secs(10),
+            tokio::io::AsyncReadExt::read_exact(&mut watched, &mut [0; 3 * TURN]),
+        )
+        .await
+        .expect("nobody is woken")
+        .unwrap();
+    }
+}
