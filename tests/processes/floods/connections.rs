@@ -157,3 +157,15 @@ fn guesses_as_fast_as_they_are_answered() {
         }
     });
 }
+
+#[test]
+fn idle_connections_on_the_operations_port() {
+    let scene = Scene::start("");
+    let address = scene.server.document()["operations"].as_str().unwrap().replace("http://", "");
+    // It has a hundred places of its own, and whoever asks whether all is well is as much a stranger as anybody else there.
+    let held: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    for _ in 0..5 {
+        scene.is_well();
+    }
+    drop(held);
+}

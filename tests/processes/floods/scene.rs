@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use super::wire::{Attacker, verifies_on};
@@ -47,6 +48,9 @@ impl Scene {
     }
 
     pub fn start_with(config: &str, change: impl FnOnce(Start) -> Start) -> Self {
+        // Every attacker is an open file of this process.
+        let files = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
         let machine = Machine::new();
         let start = machine.serve().listen("127.0.0.1:0").listen("http://127.0.0.1:0").config(config);
         let server = change(start).ready();
