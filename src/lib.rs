@@ -9,7 +9,7 @@
 //!
 //! | floor | modules | what |
 //! |---|---|---|
-//! | 1 vocabulary | [`account`], [`permission`], [`name`], [`epoch`], [`token`], [`audit`], [`clock`], [`strict_json`] | pure: no I/O, no async; only `clock` reads time and randomness |
+//! | 1 vocabulary | [`account`], [`permission`], [`name`], [`epoch`], [`token`], [`audit`], [`clock`], [`strict_json`], `subscriber` | pure: no I/O, no async; only `clock` reads time and randomness |
 //! | 2 verify | [`verify`] | the one function that decides about a token |
 //! | 3 service | `store`, `keyring`, `authority`, `config`, `durable` | Redis and its scripts; the sealed keys; every decision, without HTTP; settings |
 //! | 4 edges | `http`, `listen`, `cli`, `server` | they translate and never decide |
@@ -46,5 +46,7 @@ pub mod server;
 #[cfg(feature = "server")]
 pub mod store;
 pub mod strict_json;
+#[cfg(feature = "server")]
+pub mod subscriber;
 pub mod token;
 pub mod verify;

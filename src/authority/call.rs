@@ -105,6 +105,12 @@ impl Call {
         self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a live token was shown, whatever it was good for.
+    pub fn shows_a_live_token(&self) -> bool {
+        let record = self.record();
+        record.holder.is_some() && matches!(record.refusal, None | Some(Reason::InsufficientPermission))
+    }
+
     /// Microseconds since it began.
     pub fn elapsed_us(&self, clock: &dyn Clock) -> u64 {
         u64::try_from(clock.monotonic().duration_since(self.0.began).as_micros()).unwrap_or(u64::MAX)

@@ -44,8 +44,10 @@ pub struct Metrics {
     pub audit_refused: Counter,
     /// Open connections.
     pub connections: Gauge<i64, std::sync::atomic::AtomicI64>,
-    /// Connections closed because there were too many.
+    /// Connections closed at once because all places were taken and in use.
     pub connections_refused: Counter<u64, AtomicU64>,
+    /// Connections closed to make room for newer ones.
+    pub connections_displaced: Counter<u64, AtomicU64>,
     /// 1 while ready.
     pub ready: Gauge,
     /// 1 while the store's disk has no room for changes.
@@ -67,6 +69,7 @@ impl Metrics {
             audit_refused: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            connections_displaced: Counter::default(),
             ready: Gauge::default(),
             store_full: Gauge::default(),
             registry: Registry::default(),
@@ -90,8 +93,13 @@ impl Metrics {
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register(
             "connections_refused",
-            "Connections closed because there were too many",
+            "Connections closed at once because all places were taken and in use",
             metrics.connections_refused.clone(),
+        );
+        registry.register(
+            "connections_displaced",
+            "Connections closed to make room for newer ones",
+            metrics.connections_displaced.clone(),
         );
         registry.register("ready", "1 while ready", metrics.ready.clone());
         registry.register(

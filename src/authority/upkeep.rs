@@ -15,8 +15,6 @@ use crate::store::{AccountChange, Introduction};
 const ANNOUNCE: Duration = Duration::from_secs(5);
 /// How often ended overlaps are looked for.
 const OVERLAPS: Duration = Duration::from_secs(1);
-/// How often quiet addresses are forgotten.
-const QUIET: Duration = Duration::from_secs(60);
 
 /// A node's regular work.
 pub struct Upkeep {
@@ -35,13 +33,11 @@ impl Upkeep {
     pub async fn run(self, stop: CancellationToken) {
         let mut announce = tokio::time::interval(ANNOUNCE);
         let mut overlaps = tokio::time::interval(OVERLAPS);
-        let mut quiet = tokio::time::interval(QUIET);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = announce.tick() => self.announce().await,
                 _ = overlaps.tick() => self.end_overlaps().await,
-                _ = quiet.tick() => self.authority.forget_the_quiet(),
             }
         }
         if let Err(error) = self.authority.store.leave(&self.node_id).await {

@@ -78,7 +78,7 @@ impl Authority {
     /// Only what was never signed by us counts towards the limit of an address.
     fn count(&self, call: &Call, refusal: Refusal) -> Refused {
         if refusal.reason.is_unproven()
-            && let Err(wait) = self.guessing.count(call.client_address())
+            && let Err(wait) = self.guessing.count(call.client_address(), self.clock.monotonic())
         {
             return Refused { refusal: Refusal::unproven(Reason::RateLimited), retry_after: Some(wait) };
         }
@@ -88,11 +88,6 @@ impl Authority {
 
     pub(super) fn is_sample(&self, call: &Call) -> bool {
         self.guessing.is_sample(call.client_address(), self.clock.monotonic())
-    }
-
-    /// Forgets addresses that have been quiet.
-    pub fn forget_the_quiet(&self) {
-        self.guessing.forget_the_quiet();
     }
 }
 

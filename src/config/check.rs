@@ -173,10 +173,12 @@ fn tls(reader: &mut Reader) -> Tls {
 fn limits(reader: &mut Reader) -> Limits {
     Limits {
         head_bytes: reader.number("limits.head_bytes", &defaults::HEAD_BYTES),
+        head_fields: reader.number("limits.head_fields", &defaults::HEAD_FIELDS),
         head_timeout: reader.duration("limits.head_timeout", &defaults::HEAD_TIMEOUT),
         body_bytes: reader.number("limits.body_bytes", &defaults::BODY_BYTES),
         body_timeout: reader.duration("limits.body_timeout", &defaults::BODY_TIMEOUT),
         connections: reader.number("limits.connections", &defaults::CONNECTIONS),
+        requests: reader.number("limits.requests", &defaults::REQUESTS),
         requests_per_connection: reader.number("limits.requests_per_connection", &defaults::REQUESTS_PER_CONNECTION),
         idle_timeout: reader.duration("limits.idle_timeout", &defaults::IDLE_TIMEOUT),
         drain_timeout: reader.duration("limits.drain_timeout", &defaults::DRAIN_TIMEOUT),

@@ -36,10 +36,12 @@ pub(super) const CONNECT_TIMEOUT: Bounded<Duration> = bounded(seconds(1), Durati
 
 // hyper refuses a read buffer below 8 KiB.
 pub(super) const HEAD_BYTES: Bounded<usize> = bounded(32 * 1024, 8 * 1024, 1024 * 1024);
+pub(super) const HEAD_FIELDS: Bounded<usize> = bounded(100, 16, 1_000);
 pub(super) const HEAD_TIMEOUT: Bounded<Duration> = bounded(seconds(10), Duration::from_millis(100), seconds(300));
 pub(super) const BODY_BYTES: Bounded<usize> = bounded(64 * 1024, 1024, 64 * 1024);
 pub(super) const BODY_TIMEOUT: Bounded<Duration> = bounded(seconds(30), Duration::from_millis(100), seconds(600));
 pub(super) const CONNECTIONS: Bounded<usize> = bounded(10_000, 1, 1_000_000);
+pub(super) const REQUESTS: Bounded<usize> = bounded(2_000, 1, 1_000_000);
 pub(super) const REQUESTS_PER_CONNECTION: Bounded<u32> = bounded(100, 1, 10_000);
 pub(super) const IDLE_TIMEOUT: Bounded<Duration> = bounded(seconds(60), Duration::from_millis(100), seconds(3600));
 pub(super) const DRAIN_TIMEOUT: Bounded<Duration> = bounded(seconds(20), Duration::ZERO, seconds(600));

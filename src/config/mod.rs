@@ -138,14 +138,18 @@ pub struct CertificateFiles {
 pub struct Limits {
     /// Request line and headers, in bytes (32 KiB).
     pub head_bytes: usize,
+    /// Headers, in number (100).
+    pub head_fields: usize,
     /// How long they may take (10 s).
     pub head_timeout: Duration,
     /// A body, in bytes (64 KiB).
     pub body_bytes: usize,
     /// How long it may take (30 s).
     pub body_timeout: Duration,
-    /// Connections of the whole process (10,000).
+    /// Connections of the whole process (10,000); fewer where the limit of open files has no room for them.
     pub connections: usize,
+    /// Concurrent requests of the whole process (2,000), above which a stranger may not have several.
+    pub requests: usize,
     /// Concurrent requests on one HTTP/2 connection (100).
     pub requests_per_connection: u32,
     /// How long a connection may go without a byte either way (60 s).

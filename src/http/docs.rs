@@ -1,10 +1,10 @@
 //! The OpenAPI document (3.1) of what is served, and a page to read it.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use axum::Extension;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine as _;
@@ -62,22 +62,37 @@ pub fn finished(openapi: &utoipa::openapi::OpenApi) -> Value {
     document
 }
 
+/// What is served of it, made once: however many ask, it is there once.
+#[derive(Clone)]
+pub struct Pages {
+    document: Bytes,
+    page: Bytes,
+    policy: HeaderValue,
+}
+
+impl Pages {
+    /// Of this document.
+    pub fn of(document: &Value) -> Self {
+        let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        Self {
+            document: document.to_string().into(),
+            page: render(document).into(),
+            policy: HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'")),
+        }
+    }
+}
+
 /// The document.
-pub async fn openapi(Extension(document): Extension<Arc<Value>>) -> Response {
-    axum::Json(&*document).into_response()
+pub async fn openapi(Extension(pages): Extension<Pages>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], pages.document).into_response()
 }
 
 /// The page: each operation with what it needs and does.
-pub async fn page(Extension(document): Extension<Arc<Value>>) -> Response {
-    let mut response = Html(render(&document)).into_response();
-    let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
+pub async fn page(Extension(pages): Extension<Pages>) -> Response {
+    ([(header::CONTENT_SECURITY_POLICY, pages.policy)], Html(pages.page)).into_response()
 }
 
 const STYLE: &str = include_str!("docs.css");

@@ -68,7 +68,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/api/v1/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
-        .layer(Extension(Arc::new(docs::finished(&openapi))))
+        .layer(Extension(docs::Pages::of(&docs::finished(&openapi))))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_method)
         .layer(from_fn_with_state(Arc::clone(&edge), observe::observe))

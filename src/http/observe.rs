@@ -16,7 +16,7 @@ use super::leftover::Leftover;
 use super::problem::Problem;
 use crate::authority::{Call, Ending};
 use crate::clock::uuid_v7;
-use crate::listen::Peer;
+use crate::listen::{HeadTooLarge, Peer, Standing, Work};
 use crate::verify::{Demand, Presenter, Reason};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,6 +48,7 @@ pub async fn observe(State(edge): State<Arc<Edge>>, request: Request, next: Next
 }
 
 async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response {
+    let _work = request.extensions_mut().remove::<Work>();
     let request_id = request_id(request.headers(), &edge);
     let peer = request.extensions().get::<Peer>().cloned();
     let client_address = peer.as_ref().and_then(|peer| edge.client_address(peer, request.headers()));
@@ -60,9 +61,20 @@ async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
 
+    let standing = request.extensions().get::<Standing>().cloned();
+    let too_large = request.extensions().get::<HeadTooLarge>().copied();
     let (leftover, request) = Leftover::of(request);
     let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
-    let answer = if private {
+    let answer = if !private {
+        let answer = exposed(&edge, &call, request.headers(), &path).await.into_response();
+        drop(request);
+        answer
+    } else if let Some(most) = too_large {
+        let problem = Problem::head_too_large(most);
+        let problem = if super::verify::is_gateway_path(&path) { problem.for_gateway() } else { problem };
+        drop(request);
+        problem.into_response()
+    } else {
         match AssertUnwindSafe(crate::store::for_one_request(next.run(request))).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
@@ -71,11 +83,10 @@ async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response
                 Problem::internal(format!("panic: {}", what.as_deref().unwrap_or("…"))).into_response()
             }
         }
-    } else {
-        let answer = exposed(&edge, &call, request.headers(), &path).await.into_response();
-        drop(request);
-        answer
     };
+    if let Some(standing) = standing.filter(|_| call.shows_a_live_token()) {
+        standing.prove();
+    }
     leftover.discard().await;
     let response = finish(&edge, &call, &method, &path, answer);
     let status = response.status().as_u16();

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::authority::{Error, FieldError, Refused, RevokeError};
+use crate::listen::HeadTooLarge;
 use crate::verify::{Reason, Refusal};
 
 /// The media type of errors.
@@ -134,6 +135,13 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", format!("a body has at most {limit} bytes"))
     }
 
+    /// 431.
+    pub fn head_too_large(most: HeadTooLarge) -> Self {
+        let HeadTooLarge { bytes, fields } = most;
+        let detail = format!("a request line and its headers have at most {bytes} bytes, in at most {fields} headers");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)
+    }
+
     /// 408.
     pub fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not arrive in time")
@@ -219,7 +227,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
             StatusCode::CONFLICT => "Conflict",
             StatusCode::PRECONDITION_FAILED => "Changed meanwhile",
-            StatusCode::PAYLOAD_TOO_LARGE => "Too large",
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "Too large",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "Unsupported media type",
             StatusCode::UNPROCESSABLE_ENTITY => "Invalid fields",
             StatusCode::TOO_MANY_REQUESTS => "Too many invalid tokens",

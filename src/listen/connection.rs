@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use super::certificates::{ALPN_HTTP2, TlsContext};
-use super::progress::{CountedBody, Progress, Watched};
+use super::places::{Place, UnderWay};
+use super::progress::{CountedBody, Progress, RequestGuard, Watched};
 use super::socket::Accepted;
 use crate::config::Limits;
 
@@ -61,7 +62,21 @@ pub(super) struct Shared<S> {
     pub(super) abort: CancellationToken,
 }
 
-pub(super) async fn run<S>(shared: Arc<Shared<S>>, accepted: Accepted)
+/// The head of this request is larger than allowed: an extension of such requests, which are to be refused.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadTooLarge {
+    /// How many bytes it may have.
+    pub bytes: usize,
+    /// How many fields.
+    pub fields: usize,
+}
+
+/// A request counts until nothing is done for it any more: an extension, to be held by whoever goes on when its client has
+/// left, so that requests which are given up at once are no way around the limits.
+#[derive(Clone)]
+pub struct Work(#[expect(dead_code, reason = "held, not read")] Arc<(RequestGuard, UnderWay)>);
+
+pub(super) async fn run<S>(shared: Arc<Shared<S>>, accepted: Accepted, place: Place)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -71,13 +86,13 @@ where
         match accepted {
             Accepted::Unix(stream) => {
                 let peer = Peer { address: None, transport: Transport::Unix, listener, server_name: None };
-                http(&shared, stream, peer, false).await;
+                http(&shared, &place, stream, peer, false).await;
             }
             Accepted::Tcp(stream, address) => match &shared.tls {
                 None => {
                     let peer =
                         Peer { address: Some(address), transport: Transport::Plain, listener, server_name: None };
-                    http(&shared, stream, peer, false).await;
+                    http(&shared, &place, stream, peer, false).await;
                 }
                 Some(tls) => {
                     let Some(stream) = handshake(tls, stream, shared.limits.handshake_timeout, &shared.shutdown).await
@@ -88,7 +103,7 @@ where
                     let http2 = session.alpn_protocol() == Some(ALPN_HTTP2);
                     let server_name = session.server_name().map(Arc::from);
                     let peer = Peer { address: Some(address), transport: Transport::Tls, listener, server_name };
-                    http(&shared, stream, peer, http2).await;
+                    http(&shared, &place, stream, peer, http2).await;
                 }
             },
         }
@@ -96,8 +111,12 @@ where
     tokio::select! {
         () = work => {}
         () = shared.abort.cancelled() => {}
+        () = place.displaced() => tracing::debug!("a connection makes room for another"),
     }
 }
+
+/// How long a request that is on its way may take to arrive once we are to stop.
+const LAST_HEAD: Duration = Duration::from_secs(1);
 
 async fn handshake(
     tls: &TlsContext,
@@ -123,7 +142,7 @@ async fn handshake(
     }
 }
 
-async fn http<S, IO>(shared: &Shared<S>, io: IO, peer: Peer, http2: bool)
+async fn http<S, IO>(shared: &Shared<S>, place: &Place, io: IO, peer: Peer, http2: bool)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -131,65 +150,95 @@ where
 {
     let limits = &shared.limits;
     let progress = Progress::new();
-    let io = TokioIo::new(Watched { io, progress: Arc::clone(&progress) });
+    place.watch(&progress);
+    let io = TokioIo::new(Watched::new(io, &progress));
     let service = {
-        let (service, progress) = (shared.service.clone(), Arc::clone(&progress));
-        let head_bytes = limits.head_bytes;
+        let (service, progress, standing) = (shared.service.clone(), Arc::clone(&progress), place.standing());
+        let most = HeadTooLarge { bytes: limits.head_bytes, fields: limits.head_fields };
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let guard = progress.request();
-            request.extensions_mut().insert(peer.clone());
-            let fits = head_length(&request) <= head_bytes;
-            let answer = fits.then(|| service.clone().oneshot(request));
+            let work = Work(Arc::new((guard, standing.request(progress.requests()))));
+            let too_large = head_length(&request) > most.bytes || request.headers().len() > most.fields;
+            let extensions = request.extensions_mut();
+            extensions.insert(peer.clone());
+            extensions.insert(standing.clone());
+            extensions.insert(work.clone());
+            if too_large {
+                extensions.insert(most);
+            }
+            let answer = service.clone().oneshot(request);
             async move {
-                let mut answer = match answer {
-                    Some(answer) => answer.await?,
-                    None => head_too_long(),
-                };
+                let mut answer = answer.await?;
                 if answer.status() == StatusCode::NOT_MODIFIED {
                     // The framework says how long the missing body is. A cache takes it for the length of what it has:
                     // only that may stand here (RFC 9110, section 8.6).
                     answer.headers_mut().remove(CONTENT_LENGTH);
                 }
-                Ok::<_, Infallible>(answer.map(|body| CountedBody { body, _guard: guard }))
+                Ok::<_, Infallible>(answer.map(|body| CountedBody { body, _work: work }))
             }
         })
     };
     if http2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-            .max_concurrent_streams(limits.requests_per_connection)
-            // Finds a dead peer in the middle of a request; a live one that does nothing is idle all the same.
-            .keep_alive_interval(limits.idle_timeout / 2)
-            .keep_alive_timeout(limits.idle_timeout / 2);
-        let connection = builder.serve_connection(io, service);
+        let connection = http2_builder(limits).serve_connection(io, service);
         drive(connection, http2::Connection::graceful_shutdown, shared, &progress, None).await;
     } else {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            // hyper's clock runs between requests too, so it has to leave an idle connection its time. The stricter
-            // limit for a head that has begun is kept by `Progress`.
-            .header_read_timeout(limits.head_timeout.max(limits.idle_timeout))
-            .max_buf_size(limits.head_bytes.max(8192));
-        let connection = builder.serve_connection(io, service);
+        let connection = http1_builder(limits).serve_connection(io, service);
         let head = Some(limits.head_timeout);
         drive(connection, http1::Connection::graceful_shutdown, shared, &progress, head).await;
     }
 }
 
-/// hyper's own limit is about its buffer: what comes in one piece may be twice as long.
+/// Whoever is a little over our own limit is answered by us, with a reason; only beyond this is it hyper that closes the
+/// connection, or answers with a bare status.
+const HEAD_SURPLUS: usize = 16 * 1024;
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // hyper's clock runs between requests too, so it has to leave an idle connection its time. The stricter limit for
+        // a head that has begun is kept by `Progress`.
+        .header_read_timeout(limits.head_timeout.max(limits.idle_timeout))
+        .max_headers(limits.head_fields * 2)
+        .max_buf_size(limits.head_bytes + HEAD_SURPLUS);
+    builder
+}
+
+/// Nothing is left to defaults, which hyper does not hold stable: what a peer may make us keep or do is stated here. Against
+/// CONTINUATION floods h2 itself holds the frames of a head to what its size needs; pings and settings are answered one at
+/// a time, and nothing more is read meanwhile.
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let head_bytes = limits.head_bytes + HEAD_SURPLUS;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.requests_per_connection)
+        // In the count of RFC 9113, section 6.5.2: 32 bytes more for each field.
+        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
+        // What the peer's compressor may have us remember: the initial value, and no more.
+        .header_table_size(4096)
+        // Streams that were reset before we looked at them (CVE-2023-44487): an honest client does that now and then.
+        .max_pending_accept_reset_streams(20)
+        // Streams that we had to reset because of what the peer sent (CVE-2025-8671): an honest client has none.
+        .max_local_error_reset_streams(100)
+        // What a peer may send before somebody reads it: a whole body for each stream, a few of them for all together.
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(256 * 1024)
+        .adaptive_window(false)
+        .max_frame_size(16 * 1024)
+        // What we keep for a peer that does not read, for each stream.
+        .max_send_buf_size(64 * 1024)
+        // Finds a dead peer in the middle of a request; a live one that does nothing is idle all the same.
+        .keep_alive_interval(limits.idle_timeout / 2)
+        .keep_alive_timeout(limits.idle_timeout / 2);
+    builder
+}
+
+/// As it came in HTTP/1.1, or would have.
 fn head_length(request: &Request<Incoming>) -> usize {
     let uri = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     request.method().as_str().len() + uri + fields.sum::<usize>()
-}
-
-fn head_too_long() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response
 }
 
 /// Runs a connection until it ends, stalls, or is told to finish.
@@ -219,6 +268,8 @@ async fn drive<S, C>(
             tokio::select! {
                 ended = connection => ended,
                 _ = stalled => return,
+                // Half a head, or a peer that does not answer our goodbye: nothing that has begun is lost.
+                () = progress.unused(LAST_HEAD) => return,
             }
         }
     };

@@ -1,10 +1,12 @@
 //! From a socket to a request: listeners, TLS, HTTP/1.1 and HTTP/2, and what a connection may cost.
 //!
 //! [`Listener::bind`] opens an address, [`serve`] runs its accept loop until it is told to stop. Every request carries a
-//! [`Peer`]. hyper is driven directly, because the time-outs and the process-wide limit of connections need it.
+//! [`Peer`] and its connection's [`Standing`], and one whose head is too large a [`HeadTooLarge`]: it is for the service to
+//! refuse it. hyper is driven directly, because the time-outs and the process-wide limit of connections need it.
 mod certificates;
 mod connection;
 mod local_ca;
+mod places;
 mod progress;
 mod serve;
 mod socket;
@@ -12,7 +14,8 @@ mod socket;
 mod tests;
 
 pub use certificates::{CertificateError, TlsContext};
-pub use connection::{Peer, Transport};
+pub use connection::{HeadTooLarge, Peer, Transport, Work};
 pub use local_ca::{LocalCa, LocalCaError};
-pub use serve::{Connections, serve};
+pub use places::{Connections, Standing};
+pub use serve::serve;
 pub use socket::{ListenError, Listener};

@@ -11,6 +11,8 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::connection::Work;
+
 const NOTHING: u64 = u64::MAX;
 
 /// What happened on a connection, and when, in milliseconds since it began.
@@ -20,6 +22,8 @@ pub(super) struct Progress {
     /// When the first byte of an unfinished request head came; `NOTHING` between requests and inside them.
     head: AtomicU64,
     requests: AtomicUsize,
+    /// When the last of them ended.
+    used: AtomicU64,
 }
 
 /// Why a connection is closed from our side.
@@ -37,6 +41,7 @@ impl Progress {
             // Who connects and says nothing is late with a head too.
             head: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
         })
     }
 
@@ -60,14 +65,30 @@ impl Progress {
         RequestGuard(Arc::clone(self))
     }
 
-    /// Returns when nothing has moved for `idle`, or a head has taken longer than `head`.
+    /// How many requests are under way.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn at(&self, moment: u64) -> Instant {
+        self.began + Duration::from_millis(moment)
+    }
+
+    /// Since when no request has been under way; `None` while one is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let used = self.used.load(Ordering::Relaxed);
+        (self.requests() == 0).then(|| self.at(used))
+    }
+
+    /// Returns when nothing has moved for `idle`, or a head has taken longer than `head`. Without a limit for heads (frames of
+    /// HTTP/2 don't tell where one begins) bytes alone are no use of a connection: a request has to come within `idle`.
     pub(super) async fn stalled(&self, head: Option<Duration>, idle: Duration) -> Stalled {
         loop {
-            let idle_at = self.began + Duration::from_millis(self.last.load(Ordering::Relaxed)) + idle;
+            let unmoved_at = self.at(self.last.load(Ordering::Relaxed)) + idle;
+            let unused_at = self.idle_since().filter(|_| head.is_none()).map(|since| since + idle);
+            let idle_at = unused_at.map_or(unmoved_at, |at| at.min(unmoved_at));
             let head_began = self.head.load(Ordering::Relaxed);
-            let head_at = head
-                .filter(|_| head_began != NOTHING)
-                .map(|limit| self.began + Duration::from_millis(head_began) + limit);
+            let head_at = head.filter(|_| head_began != NOTHING).map(|limit| self.at(head_began) + limit);
             let now = Instant::now();
             if head_at.is_some_and(|at| at <= now) {
                 return Stalled::Head;
@@ -80,6 +101,19 @@ impl Progress {
             tokio::time::sleep_until(look_again.unwrap_or(idle_at)).await;
         }
     }
+
+    /// Returns when no request has been under way for `grace` from now on.
+    pub(super) async fn unused(&self, grace: Duration) {
+        let from = Instant::now();
+        loop {
+            let now = Instant::now();
+            let end = self.idle_since().map(|since| since.max(from) + grace);
+            if end.is_some_and(|end| end <= now) {
+                return;
+            }
+            tokio::time::sleep_until(end.unwrap_or(now + grace)).await;
+        }
+    }
 }
 
 /// A request that is being answered.
@@ -87,6 +121,7 @@ pub(super) struct RequestGuard(Arc<Progress>);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
+        self.0.used.store(self.0.now(), Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -94,7 +129,7 @@ impl Drop for RequestGuard {
 /// A body that keeps its request going until it has been sent.
 pub(super) struct CountedBody {
     pub(super) body: Body,
-    pub(super) _guard: RequestGuard,
+    pub(super) _work: Work,
 }
 
 impl HttpBody for CountedBody {
@@ -114,10 +149,21 @@ impl HttpBody for CountedBody {
     }
 }
 
-/// A stream whose bytes are counted as progress.
+/// A stream whose bytes are counted as progress, and of which no more is read at once than is fair to others.
 pub(super) struct Watched<IO> {
-    pub(super) io: IO,
-    pub(super) progress: Arc<Progress>,
+    io: IO,
+    progress: Arc<Progress>,
+    read: usize,
+}
+
+/// A connection that has always more to say would be read on and on: thousands of pings are a few kilobytes, and tens of
+/// milliseconds in which its thread does nothing else. After so much the others have their turn.
+const TURN: usize = 16 * 1024;
+
+impl<IO> Watched<IO> {
+    pub(super) fn new(io: IO, progress: &Arc<Progress>) -> Self {
+        Self { io, progress: Arc::clone(progress), read: 0 }
+    }
 }
 
 // RFC 9113, section 6.7: length 8, type 6. Pings, ours and the peer's, keep no connection alive: they are no use of it.
@@ -127,9 +173,15 @@ fn is_ping(bytes: &[u8]) -> bool {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read >= TURN {
+            self.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buffer);
         let read = buffer.filled().get(before..).unwrap_or_default();
+        self.read = if result.is_pending() { 0 } else { self.read + read.len() };
         if !read.is_empty() && !is_ping(read) {
             self.progress.moved(true);
         }
@@ -168,5 +220,42 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_without_end_is_read_in_turns() {
+        let mut watched = Watched::new(tokio::io::repeat(0), &Progress::new());
+        for _ in 0..3 {
+            // In one poll of the task: as much as there is, until it says that it is somebody else's turn.
+            let read = poll_fn(|cx| {
+                let mut bytes = [0; 4096];
+                let mut read = 0;
+                while read < 10 * TURN {
+                    let mut buffer = ReadBuf::new(&mut bytes);
+                    match Pin::new(&mut watched).poll_read(cx, &mut buffer) {
+                        Poll::Ready(result) => result.unwrap(),
+                        Poll::Pending => break,
+                    }
+                    read += buffer.filled().len();
+                }
+                Poll::Ready(read)
+            });
+            assert_eq!(read.await, TURN);
+        }
+        // And then it is read on.
+        tokio::time::timeout(
+            Duration::from_secs(10),
+            tokio::io::AsyncReadExt::read_exact(&mut watched, &mut [0; 3 * TURN]),
+        )
+        .await
+        .expect("nobody is woken")
+        .unwrap();
     }
 }

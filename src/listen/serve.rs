@@ -2,64 +2,26 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::certificates::TlsContext;
 use super::connection::{self, Shared};
-use super::socket::{ListenError, Listener};
+use super::places::Connections;
+use super::socket::{Accepted, ListenError, Listener};
 use crate::config::{Address, Limits};
 
 // Long enough for a file descriptor to come free, short enough not to be noticed.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
-
-/// The connections of the whole process: one limit for all listeners.
-#[derive(Debug)]
-pub struct Connections {
-    limit: usize,
-    free: Arc<Semaphore>,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Connections {
-    /// A limit to be shared by all listeners.
-    pub fn new(limit: usize) -> Arc<Self> {
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        let free = Arc::new(Semaphore::new(limit));
-        Arc::new(Self { limit, free, accepted: AtomicU64::new(0), refused: AtomicU64::new(0) })
-    }
-
-    /// How many are open now.
-    pub fn open(&self) -> usize {
-        self.limit.saturating_sub(self.free.available_permits())
-    }
-
-    /// How many were accepted since the start.
-    pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// How many were closed at once since the start, because the limit was reached.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok();
-        let counter = if permit.is_some() { &self.accepted } else { &self.refused };
-        counter.fetch_add(1, Ordering::Relaxed);
-        permit
-    }
-}
+// Somebody was just told to go.
+const AFTER_ROOM: Duration = Duration::from_millis(1);
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves a listener until `shutdown`, then lets the requests under way finish for `limits.drain_timeout` and drops what
 /// is left. `tls` is used by listeners on a TLS address only, and needed there.
@@ -94,6 +56,7 @@ where
         abort: abort.clone(),
     });
     let tasks = TaskTracker::new();
+    let mut told = Told::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -102,22 +65,31 @@ where
         };
         match accepted {
             Ok(accepted) => {
-                // Dropped without a permit: who is refused learns it now, and the queue of the kernel stays short.
-                if let Some(permit) = connections.admit() {
-                    let shared = Arc::clone(&shared);
-                    tasks.spawn(async move {
-                        connection::run(shared, accepted).await;
-                        drop(permit);
-                    });
+                let address = match &accepted {
+                    Accepted::Tcp(_, address) => Some(*address),
+                    Accepted::Unix(_) => None,
+                };
+                let place = tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => break,
+                    place = connections.admit(address) => place,
+                };
+                // Dropped without a place: who is refused learns it now, and the queue of the kernel stays short.
+                if let Some(place) = place {
+                    tasks.spawn(connection::run(Arc::clone(&shared), accepted, place));
                 }
             }
             // The client went away between its connect and our accept.
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = %name, %error, "can't accept connections, trying again");
+                // Where the files are used up, a connection is the only thing that can be done without.
+                let made_room = is_of_the_process(&error) && connections.displace();
+                if told.is_news() {
+                    tracing::warn!(listener = %name, %error, made_room, "can't accept connections, trying again");
+                }
                 tokio::select! {
                     () = shutdown.cancelled() => break,
-                    () = tokio::time::sleep(AFTER_ERROR) => {}
+                    () = tokio::time::sleep(if made_room { AFTER_ROOM } else { AFTER_ERROR }) => {}
                 }
             }
         }
@@ -130,6 +102,27 @@ where
         tasks.wait().await;
     }
     Ok(())
+}
+
+/// Something that goes on is told of once in a while.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    fn is_news(&mut self) -> bool {
+        let news = self.0.is_none_or(|last| last.elapsed() >= TELL_EVERY);
+        if news {
+            self.0 = Some(Instant::now());
+        }
+        news
+    }
+}
+
+/// Too many open files, here or on the whole machine, or no memory for another.
+fn is_of_the_process(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

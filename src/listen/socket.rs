@@ -1,15 +1,19 @@
 //! Sockets that are listened on.
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Address;
 
 // Who is in the socket's group may talk to it: a proxy under another user needs that. Its directory can forbid more.
 const SOCKET_MODE: u32 = 0o660;
+
+// Connections that the kernel holds until they are accepted; Linux takes as many as net.core.somaxconn (4,096). Where it is
+// full a client waits a second before it tries again, so a burst should fit in.
+const QUEUE: u32 = 4096;
 
 /// Why an address can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +71,7 @@ impl Listener {
         let failed = |source| ListenError::Bind { address: address.clone(), source };
         match address {
             Address::Tls(wanted) | Address::Plain(wanted) => {
-                let socket = TcpListener::bind(wanted).await.map_err(failed)?;
+                let socket = listen(*wanted).map_err(failed)?;
                 let bound = socket.local_addr().map_err(failed)?;
                 let address = match address {
                     Address::Tls(_) => Address::Tls(bound),
@@ -114,6 +118,14 @@ impl Drop for Listener {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait until the connections of the last run are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 enum Stale {

@@ -1,3 +1,5 @@
+mod limits;
+
 use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -53,6 +55,13 @@ async fn start(address: &str, limits: Limits) -> Server {
     };
     let service = Router::new()
         .route("/", get(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") }))
+        .route("/prove", get(|Extension(standing): Extension<Standing>| async move { standing.prove() }))
+        .route(
+            "/head",
+            get(|too_large: Option<Extension<HeadTooLarge>>| async move {
+                if too_large.is_some() { "too large" } else { "fits" }
+            }),
+        )
         .route("/wait", wait)
         .route("/endless", get(|| async { Body::from_stream(ticks(Duration::ZERO, Bytes::from(vec![b'x'; 65_536]))) }))
         .route(
@@ -63,7 +72,7 @@ async fn start(address: &str, limits: Limits) -> Server {
         let directory = tempfile::tempdir().unwrap();
         (TlsContext::new(&Tls::default(), directory.path()).unwrap(), directory)
     });
-    let connections = Connections::new(limits.connections);
+    let connections = Connections::new(limits.connections, limits.requests, vec![]);
     let shutdown = CancellationToken::new();
     let context = tls.as_ref().map(|(context, _)| Arc::clone(context));
     let ended = tokio::spawn(serve(listener, service, limits, context, Arc::clone(&connections), shutdown.clone()));
@@ -183,99 +192,12 @@ async fn tls_speaks_http2_to_those_who_ask_for_it_and_http1_to_all_others() {
 async fn a_tls_address_without_a_certificate_is_not_served() {
     let listener = Listener::bind(&Address::parse("https://127.0.0.1:0").unwrap()).await.unwrap();
     let ended =
-        serve(listener, Router::new(), limits(|_| {}), None, Connections::new(1), CancellationToken::new()).await;
+        serve(listener, Router::new(), limits(|_| {}), None, Connections::new(1, 1, vec![]), CancellationToken::new())
+            .await;
     assert!(matches!(ended, Err(ListenError::NoCertificate { .. })));
 }
 
-#[tokio::test]
-async fn a_head_that_is_too_large_is_answered_431() {
-    let server = start("http://127.0.0.1:0", limits(|limits| limits.head_bytes = 8192)).await;
-    let mut stream = server.connect().await;
-    stream.write_all(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n", "x".repeat(9000)).as_bytes()).await.unwrap();
-    let answer = answer(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_head_that_drips_is_cut_off_at_the_head_time_out() {
-    let server = start("http://127.0.0.1:0", limits(|limits| limits.head_timeout = Duration::from_millis(200))).await;
-    let mut stream = server.connect().await;
-    ask(&mut stream, "/").await;
-    let began = Instant::now();
-    while stream.write_all(b"G").await.is_ok() && server.connections.open() > 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "never cut off");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    // And who says nothing at all.
-    assert!(is_closed(&mut server.connect().await).await);
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn an_idle_connection_has_the_idle_time_out_and_not_the_shorter_one_of_heads() {
-    let change = |limits: &mut Limits| {
-        limits.head_timeout = Duration::from_millis(100);
-        limits.idle_timeout = Duration::from_millis(600);
-    };
-    let server = start("http://127.0.0.1:0", limits(change)).await;
-    let mut stream = server.connect().await;
-    ask(&mut stream, "/").await;
-    let began = Instant::now();
-    assert!(is_closed(&mut stream).await);
-    assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn http2_pings_do_not_keep_an_idle_connection() {
-    let server = start("https://127.0.0.1:0", limits(|limits| limits.idle_timeout = Duration::from_millis(300))).await;
-    let (mut send, connection) = server.http2().await;
-    send.send_request(Request::get("https://localhost/").body(String::new()).unwrap()).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), connection).await.expect("still open").unwrap().ok();
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn over_the_limit_connections_are_closed_at_once_and_counted() {
-    let server = start("http://127.0.0.1:0", limits(|limits| limits.connections = 1)).await;
-    let mut first = server.connect().await;
-    ask(&mut first, "/").await;
-    assert!(is_closed(&mut server.connect().await).await);
-    assert_eq!((server.connections.open(), server.connections.refused()), (1, 1));
-    drop(first);
-    server.until_open(0).await;
-    ask(&mut server.connect().await, "/").await;
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_reader_that_stops_is_dropped_and_a_stream_that_ticks_is_not() {
-    let server = start("http://127.0.0.1:0", limits(|limits| limits.idle_timeout = Duration::from_millis(300))).await;
-    let mut stuck = server.connect().await;
-    stuck.write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let mut ticking = server.connect().await;
-    ticking.write_all(b"GET /ticks HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    server.until_open(2).await;
-    let began = Instant::now();
-    let mut buffer = [0; 256];
-    while began.elapsed() < Duration::from_millis(900) {
-        assert!(ticking.read(&mut buffer).await.unwrap() > 0, "the stream ended");
-    }
-    server.until_open(1).await;
-    drop(ticking);
-    server.until_open(0).await;
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn a_tls_handshake_that_does_not_come_is_dropped() {
-    let change = |limits: &mut Limits| limits.handshake_timeout = Duration::from_millis(100);
-    let server = start("https://127.0.0.1:0", limits(change)).await;
-    assert!(is_closed(&mut server.connect().await).await);
-    server.stop().await;
-}
-
+/// Frames that mean something, and answers to pings, but no request.
 #[tokio::test]
 async fn on_shutdown_requests_finish_and_idle_connections_close() {
     let server = start("http://127.0.0.1:0", limits(|_| {})).await;
@@ -307,6 +229,21 @@ async fn on_shutdown_http2_requests_finish() {
     drop(send);
     connection.await.unwrap().unwrap();
     server.stop().await;
+}
+
+#[tokio::test]
+async fn on_shutdown_half_a_head_and_a_silent_http2_peer_are_not_waited_for() {
+    let server = start("https://127.0.0.1:0", limits(|_| {})).await;
+    let mut half = server.connect_tls(b"http/1.1").await;
+    half.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    let mut silent = server.connect_tls(b"h2").await;
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    // Its settings tell that it has taken over.
+    silent.read_exact(&mut [0; 9]).await.unwrap();
+    server.until_open(2).await;
+    let began = Instant::now();
+    server.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The composition root: configuration → store → authority → router → listeners, and back down again.
 
+mod descriptors;
 mod logging;
 mod node_name;
 mod recover;
@@ -24,6 +25,9 @@ use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
 
 /// How long what is left of the audit may take at the end.
 const FLUSH: Duration = Duration::from_secs(8);
+
+/// On the operations listener; not out of those that clients share.
+const OPERATIONS_CONNECTIONS: usize = 100;
 
 /// Why the server does not start, or ends; for people, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +96,11 @@ async fn run(config: Config) -> Result<(), ServeError> {
     let node_name = node_name::of(&config, data_dir.path())?;
 
     // Everything that may refuse is asked before anything is served.
+    let connections = Connections::new(
+        descriptors::room_for(config.limits.connections)?,
+        config.limits.requests,
+        config.trusted_proxies.clone(),
+    );
     let tls = TlsContext::new(&config.tls, data_dir.path()).map_err(ServeError::of)?;
     let policies = setup::policies(&config)?;
     let mut listeners = Vec::new();
@@ -142,7 +151,6 @@ async fn run(config: Config) -> Result<(), ServeError> {
     });
 
     let (close, close_operations) = (CancellationToken::new(), CancellationToken::new());
-    let connections = Connections::new(running.config.limits.connections);
     let mut serving = JoinSet::new();
     let router = crate::http::router(Arc::clone(&running.edge));
     for listener in listeners {
@@ -161,7 +169,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         crate::http::operations_router(Arc::clone(&running.edge)),
         running.config.limits.clone(),
         None,
-        Connections::new(100),
+        Connections::new(OPERATIONS_CONNECTIONS, OPERATIONS_CONNECTIONS, Vec::new()),
         close_operations.clone(),
     ));
     let certificates = tokio::spawn(Arc::clone(&tls).keep_current(running.retire.clone()));
@@ -370,17 +378,28 @@ fn token_in(path: &std::path::Path) -> Result<zeroize::Zeroizing<String>, ServeE
     Ok(zeroize::Zeroizing::new(text.trim_end().to_owned()))
 }
 
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 async fn count_connections(connections: Arc<Connections>, metrics: Arc<Metrics>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let mut counted = 0;
+    let (mut told, mut told_at): (u64, Option<tokio::time::Instant>) = (0, None);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {
                 metrics.connections.set(i64::try_from(connections.open()).unwrap_or(i64::MAX));
-                let refused = connections.refused();
-                metrics.connections_refused.inc_by(refused.saturating_sub(counted));
-                counted = refused;
+                // They only rise.
+                let (refused, displaced) = (connections.refused(), connections.displaced());
+                metrics.connections_refused.inc_by(refused.saturating_sub(metrics.connections_refused.get()));
+                metrics.connections_displaced.inc_by(displaced.saturating_sub(metrics.connections_displaced.get()));
+                if displaced > told && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                    tracing::warn!(
+                        open = connections.open(),
+                        displaced,
+                        "all places of limits.connections are taken: connections that have shown no live token make room"
+                    );
+                    (told, told_at) = (displaced, Some(tokio::time::Instant::now()));
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ mod attacks;
 mod audit;
 mod bad_input;
 mod doors;
+mod guessing;
 mod histories;
 mod keys;
 mod oauth;

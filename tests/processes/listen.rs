@@ -197,27 +197,6 @@ fn a_unix_socket_is_served_and_goes_with_the_server() {
     assert!(!socket.exists());
 }
 
-#[test]
-fn a_head_of_more_than_32_kib_is_refused() {
-    let machine = Machine::new();
-    let server = machine.serve().ready();
-    let with = |flag: &str, length: usize| {
-        server.call("GET", "/.well-known/jwks.json").flag(flag).header("X-Long", &"x".repeat(length)).attempt()
-    };
-    for flag in ["--http1.1", "--http2"] {
-        with(flag, 20_000).unwrap().expect(200);
-        // However it is cut into pieces on its way.
-        for length in [32_760, 40_000, 60_000, 100_000, 40_000, 40_000, 40_000] {
-            match with(flag, length) {
-                Ok(reply) => assert!(reply.status == 431 || reply.status == 400, "{flag} {length}: {reply:?}"),
-                // The connection was closed while curl was still writing.
-                Err(error) => assert!(length > 32_768, "{flag} {length}: {error}"),
-            }
-        }
-    }
-    server.verify(&server.admin()).expect(200);
-}
-
 fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", server.port(1))).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -329,27 +308,6 @@ fn a_body_that_takes_too_long_is_refused() {
     let (answer, _) = rest(&stream);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("request_timeout"), "{answer}");
-}
-
-#[test]
-fn more_connections_than_allowed_are_closed_at_once_and_others_live_on() {
-    let machine = Machine::new();
-    let server = both(&machine, "[limits]\nconnections = 3\nhead_timeout = \"20s\"\n");
-    let ask = |mut stream: &TcpStream| {
-        stream.write_all(b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n").is_ok() && {
-            let mut bytes = [0; 15];
-            stream.read_exact(&mut bytes).is_ok() && bytes == *b"HTTP/1.1 200 OK"
-        }
-    };
-    let mut kept: Vec<TcpStream> = (0..3).map(|_| connect(&server)).collect();
-    assert!(kept.iter().all(ask));
-    let (said, ended) = rest(&connect(&server));
-    assert!(ended && said.is_empty());
-    assert!(server.call("GET", "/verify").attempt().is_err());
-    // Whether it is well is still to be known.
-    assert!(server.is_ready());
-    kept.pop();
-    soon("room for another", || ask(&connect(&server)));
 }
 
 #[test]

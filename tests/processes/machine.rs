@@ -94,7 +94,12 @@ pub fn tool(name: &str) -> PathBuf {
 
 /// The binary with nothing of the test's own environment.
 pub fn bare(directory: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    bare_program(Path::new(BINARY), directory)
+}
+
+/// Another program, the same way.
+pub fn bare_program(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("HOME", directory).current_dir(directory);
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);

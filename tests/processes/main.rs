@@ -12,6 +12,8 @@ mod credentials;
 mod effort;
 mod faults;
 mod first_start;
+mod floods;
+mod heads;
 mod ipv6;
 mod listen;
 mod lost_answers;

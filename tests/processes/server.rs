@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::call::{Call, Reply};
-use crate::machine::{Ended, bare, finish, write_private};
+use crate::machine::{Ended, bare, bare_program, finish, write_private};
 use crate::until::{ended, lives, signal, until};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -75,6 +75,15 @@ impl Start {
         let path = self.directory.join(name);
         write_private(&path, text);
         self.option("--config", path)
+    }
+
+    /// With these limits of open files, soft and hard.
+    pub fn open_files(mut self, soft: u32, hard: u32) -> Self {
+        let mut limited = bare_program(Path::new("sh"), &self.directory);
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        limited.args(["-c", &script]).arg(self.command.get_program()).args(self.command.get_args());
+        self.command = limited;
+        self
     }
 
     fn ready_made(self) -> Self {
