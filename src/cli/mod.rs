@@ -11,6 +11,7 @@ mod audit;
 mod client;
 mod confirm;
 mod connect;
+mod export;
 mod inspect;
 mod issued;
 mod json;
@@ -139,7 +140,7 @@ async fn dispatch(command: ClientCommand, connection: &ConnectionArgs, output: O
         ClientCommand::Token(command) => tokens::run(command, connection, output).await,
         ClientCommand::Role(command) => roles::run(command, &session()?).await,
         ClientCommand::Team(command) => teams::run(command, &session()?).await,
-        ClientCommand::Key(command) => keys::run(command, &session()?).await,
+        ClientCommand::Key(command) => keys::run(command, connection, output).await,
         ClientCommand::Audit(command) => audit::run(command, &session()?).await,
         ClientCommand::Node(command) => nodes::run(command, &session()?).await,
         ClientCommand::Login(args) => login::run(args, connection, output).await,

@@ -4,6 +4,7 @@
 mod access;
 mod call;
 mod certificates;
+mod export;
 mod listen;
 mod machine;
 mod redis;

@@ -1,6 +1,7 @@
 //! The client against a small real server: what is sent where, and what becomes of the answers.
 
 mod commands;
+mod export;
 mod sending;
 
 use std::collections::BTreeMap;
