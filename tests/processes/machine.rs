@@ -81,6 +81,17 @@ impl Ended {
     }
 }
 
+/// A program that `scripts/setup test` installs below the target directory, such as `clients/bin/python`.
+pub fn tool(name: &str) -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(|target| manifest.join(target));
+    // The binary lies in `<target directory>/<profile>`.
+    let built = Path::new(BINARY).ancestors().nth(2).map(PathBuf::from);
+    let places = [target, built, Some(manifest.join("target"))];
+    let found = places.into_iter().flatten().map(|place| place.join("tools").join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing: run `scripts/setup test`"))
+}
+
 /// The binary with nothing of the test's own environment.
 pub fn bare(directory: &Path) -> Command {
     let mut command = Command::new(BINARY);

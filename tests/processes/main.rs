@@ -4,6 +4,7 @@
 mod access;
 mod call;
 mod certificates;
+mod effort;
 mod export;
 mod listen;
 mod machine;

@@ -1,11 +1,10 @@
 //! The story that everything is for: a machine gets a token, uses it, gets another, and the first one is dead.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::machine::{Ended, Machine, finish};
+use crate::machine::{Ended, Machine, finish, tool};
 use crate::server::Server;
 use crate::until::{lives, soon};
 
@@ -57,22 +56,6 @@ fn a_token_works_until_the_moment_its_successor_is_issued() {
     server.stop();
 }
 
-/// A Python with PyJWT, which the set-up makes.
-fn python() -> PathBuf {
-    if let Some(named) = std::env::var_os("COUNTERMARK_TEST_PYTHON") {
-        return named.into();
-    }
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    // The binary lies in `<target directory>/<profile>`.
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_countermark")).ancestors().nth(2).map(PathBuf::from);
-    let places = [target.map(|target| manifest.join(target)), built, Some(manifest.join("target"))];
-    let found = places.into_iter().flatten().map(|place| place.join("venv/bin/python")).find(|path| path.exists());
-    found.expect(
-        "there is no Python with PyJWT for this test: run `scripts/setup test`, or name one in COUNTERMARK_TEST_PYTHON",
-    )
-}
-
 const PYJWT: &str = r#"
 import json, ssl, sys, urllib.request
 import jwt
@@ -108,7 +91,7 @@ fn a_library_that_knows_nothing_of_us_verifies_the_token_by_the_published_keys()
     let server = machine.serve().ready();
     let (id, token) = server.create("ci", "auditor");
     let script = machine.write("check.py", PYJWT);
-    let mut check = Command::new(python());
+    let mut check = Command::new(tool("clients/bin/python"));
     check.arg(script).arg(server.ca()).arg(format!("https://localhost:{}", server.port(0)));
     let told = finish(&mut check, &token).expect(0).json();
     let (claims, header) = (&told["claims"], &told["header"]);
