@@ -24,5 +24,7 @@ fn main() -> ExitCode {
         }
         Command::Recover(arguments) => runtime.block_on(countermark::cli::recover(arguments)),
         Command::Acl(command) => countermark::cli::acl(command),
+        Command::Completions(arguments) => countermark::cli::completions(&arguments),
+        Command::Man(arguments) => countermark::cli::man(&arguments),
     }
 }

@@ -9,6 +9,7 @@ mod address;
 mod answer;
 mod audit;
 mod client;
+mod completions;
 mod confirm;
 mod connect;
 mod export;
@@ -19,6 +20,7 @@ mod keys;
 mod local;
 mod login;
 mod machine;
+mod man;
 mod nodes;
 mod pages;
 mod problem;
@@ -41,10 +43,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::accounts::AccountCommand;
 pub use self::audit::AuditCommand;
+pub use self::completions::CompletionsArgs;
 pub use self::connect::ConnectionArgs;
 pub use self::keys::KeyCommand;
 pub use self::login::LoginArgs;
 pub use self::machine::{acl, recover};
+pub use self::man::ManArgs;
 pub use self::nodes::NodeCommand;
 pub use self::roles::RoleCommand;
 pub use self::serve::{AclCommand, AclVerifierArgs, RecoverArgs, ServeArgs};
@@ -91,6 +95,10 @@ pub enum Command {
     /// Print access rules for the store
     #[command(subcommand)]
     Acl(AclCommand),
+    /// Print the script that completes commands in a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(ManArgs),
     /// The commands that go through the HTTP API.
     #[command(flatten)]
     Client(ClientCommand),
@@ -122,6 +130,16 @@ pub enum ClientCommand {
     Node(NodeCommand),
     /// Remember a server and a token for the commands that follow
     Login(LoginArgs),
+}
+
+/// `countermark completions`
+pub fn completions(arguments: &CompletionsArgs) -> ExitCode {
+    completions::run(arguments).map_or_else(Failure::report, Answer::deliver)
+}
+
+/// `countermark man`
+pub fn man(arguments: &ManArgs) -> ExitCode {
+    man::run(arguments).map_or_else(Failure::report, Answer::deliver)
 }
 
 /// Does what a client command says, prints the answer, and says how the process should end: 0 yes, 1 no, 2 could not

@@ -12,6 +12,7 @@ mod redis;
 mod secrets;
 mod serve;
 mod server;
+mod shell;
 mod stop;
 mod store;
 mod story;
