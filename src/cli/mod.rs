@@ -12,6 +12,7 @@ mod client;
 mod completions;
 mod confirm;
 mod connect;
+mod doctor;
 mod export;
 mod inspect;
 mod issued;
@@ -51,7 +52,7 @@ pub use self::machine::{acl, recover};
 pub use self::man::ManArgs;
 pub use self::nodes::NodeCommand;
 pub use self::roles::RoleCommand;
-pub use self::serve::{AclCommand, AclVerifierArgs, RecoverArgs, ServeArgs};
+pub use self::serve::{AclCommand, AclVerifierArgs, DoctorArgs, RecoverArgs, ServeArgs, ServiceArgs};
 pub use self::teams::TeamCommand;
 pub use self::tokens::TokenCommand;
 
@@ -90,6 +91,8 @@ pub enum Output {
 pub enum Command {
     /// Run the service; in an empty data directory, set everything up first
     Serve(ServeArgs),
+    /// Look for what is wrong with the service's surroundings, and say what to do about it
+    Doctor(DoctorArgs),
     /// Give an account a new token when nobody is left who could (needs the master key and the store)
     Recover(RecoverArgs),
     /// Print access rules for the store
@@ -140,6 +143,11 @@ pub fn completions(arguments: &CompletionsArgs) -> ExitCode {
 /// `countermark man`
 pub fn man(arguments: &ManArgs) -> ExitCode {
     man::run(arguments).map_or_else(Failure::report, Answer::deliver)
+}
+
+/// `countermark doctor`
+pub async fn doctor(arguments: DoctorArgs, output: Output) -> ExitCode {
+    doctor::run(arguments, output).await.map_or_else(Failure::report, Answer::deliver)
 }
 
 /// Does what a client command says, prints the answer, and says how the process should end: 0 yes, 1 no, 2 could not

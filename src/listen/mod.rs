@@ -4,6 +4,7 @@
 //! [`Peer`]. hyper is driven directly, because the time-outs and the process-wide limit of connections need it.
 mod certificates;
 mod connection;
+mod inspect;
 mod local_ca;
 mod progress;
 mod serve;
@@ -11,8 +12,10 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use certificates::check;
 pub use certificates::{CertificateError, TlsContext};
 pub use connection::{Peer, Transport};
+pub(crate) use inspect::{chain_accepts, ends_at, is_for, shown_by};
 pub use local_ca::{LocalCa, LocalCaError};
 pub use serve::{Connections, serve};
 pub use socket::{ListenError, Listener};

@@ -3,9 +3,11 @@
 mod logging;
 mod node_name;
 mod recover;
+mod serve_file;
 mod setup;
 mod welcome;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +16,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use recover::recover;
+pub use serve_file::ServeFile;
 
 use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, ConfigErrors, Overrides, StoreSource};
 use crate::http::Edge;
 use crate::listen::{Connections, Listener, TlsContext};
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
@@ -36,11 +39,34 @@ impl ServeError {
     }
 }
 
-/// Serves until SIGTERM or SIGINT.
-pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
+/// The settings of this process' service: of the file, its environment and these flags.
+pub fn load(overrides: &Overrides) -> Result<Config, ConfigErrors> {
     let environment = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-    let config = match Config::load(overrides, environment) {
+    Config::load(overrides, environment)
+}
+
+/// What the settings say beyond their own form; see `serve --check`.
+pub fn check(config: &Config) -> Result<(), ServeError> {
+    setup::policies(config).map(drop)
+}
+
+/// The store of a server that runs with these settings, on this machine or elsewhere.
+pub fn running_store(config: &Config) -> Result<Target, ServeError> {
+    match &config.store.source {
+        StoreSource::Private { .. } => setup::local_target(config, &running_socket(&config.data_dir)),
+        StoreSource::Url(url) => setup::remote_target(config, url),
+    }
+}
+
+/// The socket of the private Redis of a running server.
+fn running_socket(data_dir: &Path) -> PathBuf {
+    crate::store::private_socket(&std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned()))
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
+    let config = match load(overrides) {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("error: {errors}");
@@ -48,7 +74,7 @@ pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
         }
     };
     if check {
-        if let Err(error) = setup::policies(&config) {
+        if let Err(error) = self::check(&config) {
             eprintln!("error: {error}");
             return ExitCode::from(2);
         }
@@ -324,16 +350,15 @@ impl Running {
     }
 
     fn write_serve_json(&self, issuer: &str) -> Result<(), ServeError> {
-        let document = serde_json::json!({
-            "pid": std::process::id(),
-            "addresses": self.addresses,
-            "operations": self.operations,
-            "issuer": issuer,
-            "ca_file": self.ca_file,
-        });
-        let path = self.data_dir.path().join("serve.json");
-        crate::durable::write(&path, format!("{document:#}\n").as_bytes(), 0o644)
-            .map_err(|error| ServeError(format!("{}: {error}", path.display())))
+        let file = ServeFile {
+            pid: std::process::id(),
+            addresses: self.addresses.clone(),
+            operations: self.operations.clone(),
+            issuer: issuer.to_owned(),
+            ca_file: self.ca_file.clone(),
+        };
+        let directory = self.data_dir.path();
+        file.write(directory).map_err(|error| ServeError(format!("{}/serve.json: {error}", directory.display())))
     }
 }
 

@@ -27,6 +27,21 @@ impl Scripts {
             lock: Script::new(include_str!("scripts/lock.lua")),
         }
     }
+
+    /// Each of them.
+    pub(super) fn all(&self) -> [&Script; 9] {
+        [
+            &self.start,
+            &self.lookup,
+            &self.account,
+            &self.named,
+            &self.keyring,
+            &self.append,
+            &self.activity,
+            &self.heartbeat,
+            &self.lock,
+        ]
+    }
 }
 
 /// A script that may call what `author.lua` defines. The first line says what language it is in, and stays the first.
