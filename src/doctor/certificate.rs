@@ -16,7 +16,7 @@ const DAY: u64 = 86_400;
 const SOON: u64 = 30 * DAY;
 /// Every client has to be given a new CA: that takes longer.
 const SOON_FOR_A_CA: u64 = 180 * DAY;
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where the certificate of these settings lies.
 struct Place {

@@ -45,11 +45,11 @@ pub async fn examine(overrides: &Overrides) -> Result<Vec<Entry>, String> {
     let running = blocking_value(&config, running::find).await;
     entries.extend(blocking("data_directory", &config, data_dir::look).await);
     entries.extend(within("server", running::look(&config, &running)).await);
-    let (of_the_store, seen) = match tokio::time::timeout(LIMIT, store::look(&config, &running)).await {
-        Ok(looked) => looked,
-        Err(_) => (vec![too_slow("store")], store::Seen::default()),
-    };
-    entries.extend(of_the_store);
+    let mut seen = store::Seen::default();
+    // What was seen before it became too slow stays.
+    if tokio::time::timeout(LIMIT, store::look(&config, &running, &mut entries, &mut seen)).await.is_err() {
+        entries.push(too_slow("store"));
+    }
     entries.extend(
         blocking("master_key", &config, {
             let seen = seen.clone();

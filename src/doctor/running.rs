@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::server::ServeFile;
 use crate::store::is_running;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Open files that are no connections of clients: the store's, the operations listener's, files.
 const OTHER_FILES: u64 = 256;
 

@@ -30,16 +30,16 @@ const CLOCKS_APART: TimeDelta = TimeDelta::seconds(1);
 const LATE: TimeDelta = TimeDelta::seconds(60);
 const KEYS_LOOKED_AT: usize = 20_000;
 
-pub(super) async fn look(config: &Config, running: &Found) -> (Vec<Entry>, Seen) {
+pub(super) async fn look(config: &Config, running: &Found, entries: &mut Vec<Entry>, seen: &mut Seen) {
     const CHECK: &str = "store.reachable";
     let private = matches!(config.store.source, StoreSource::Private { .. });
     if private && let Err(why) = running {
-        let entry = Entry::unchecked(
+        entries.push(Entry::unchecked(
             CHECK,
             format!("the private Redis runs with the server, and {why}"),
             "start `countermark serve`, then run doctor again",
-        );
-        return (vec![entry], Seen::default());
+        ));
+        return;
     }
     let connected = match crate::server::running_store(config) {
         Ok(target) => Examiner::connect(&target, &config.store.prefix).await.map_err(|error| error.to_string()),
@@ -48,16 +48,17 @@ pub(super) async fn look(config: &Config, running: &Found) -> (Vec<Entry>, Seen)
     let mut examiner = match connected {
         Ok(examiner) => examiner,
         Err(why) => {
-            let entry = Entry::finding(
+            entries.push(Entry::finding(
                 CHECK,
                 format!("{}: {why}", shown(config)),
                 "without the store nothing can be verified or changed: every answer is 503",
                 "start it, or correct store.url and what belongs to it (user, password, ca_file)",
-            );
-            return (vec![entry], Seen::default());
+            ));
+            return;
         }
     };
-    let mut entries = vec![Entry::ok(CHECK, format!("{} answers", shown(config)))];
+    entries.push(Entry::ok(CHECK, format!("{} answers", shown(config))));
+    seen.reached = true;
     match examiner.info().await {
         Ok(info) => {
             entries.extend(store_settings::look(config, &info, &mut examiner).await);
@@ -74,17 +75,17 @@ pub(super) async fn look(config: &Config, running: &Found) -> (Vec<Entry>, Seen)
         entries.push(encryption(url));
         entries.push(password(url));
     }
+    // First what others build upon.
+    entries.push(dataset(config, &mut examiner, seen).await);
+    seen.newest = examiner.newest_event().await.unwrap_or_default();
     entries.push(rights(config, &mut examiner).await);
     entries.push(scripts(&mut examiner).await);
     entries.push(latency(config, &mut examiner).await);
     entries.push(clock(&mut examiner).await);
-    let mut seen = Seen { reached: true, ..Seen::default() };
-    entries.push(dataset(config, &mut examiner, &mut seen).await);
     entries.push(backlog(&mut examiner, running).await);
-    entries.push(ownerless(&mut examiner).await);
     entries.push(versions(&mut examiner).await);
-    seen.newest = examiner.newest_event().await.unwrap_or_default();
-    (entries, seen)
+    // Last what takes longest.
+    entries.push(ownerless(&mut examiner).await);
 }
 
 fn shown(config: &Config) -> String {
@@ -341,4 +342,34 @@ async fn versions(examiner: &mut Examiner) -> Entry {
         "nodes of different versions are meant to run side by side for the time of an update, no longer",
         "bring all to one version, and restart those that were updated",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    #[test]
+    fn plain_text_is_for_this_machine_alone() {
+        let at = |host: &str, tls: bool| {
+            let host = host.to_owned();
+            encryption(&StoreUrl {
+                host,
+                port: 6379,
+                tls,
+                database: 0,
+                user: None,
+                password: None,
+                ca_file: None,
+                client: None,
+            })
+        };
+        for here in ["localhost", "127.0.0.1", "127.1.2.3", "::1"] {
+            assert_eq!(at(here, false).status, Status::Ok, "{here}");
+        }
+        for elsewhere in ["10.0.0.1", "redis.example.com", "fd00::1", "0.0.0.0"] {
+            assert_eq!(at(elsewhere, false).status, Status::Finding, "{elsewhere}");
+            assert_eq!(at(elsewhere, true).status, Status::Ok, "{elsewhere}");
+        }
+    }
 }

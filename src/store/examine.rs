@@ -12,7 +12,7 @@ use super::error::describe;
 use super::filler::GROUP;
 use super::link::{ConnectError, fence};
 use super::nodes;
-use super::schema::{SHARDS, Schema};
+use super::schema::{Owner, SHARDS, Schema};
 use super::scripts::Scripts;
 use super::{Node, Refused, StoreError, Target};
 use crate::account::AccountId;
@@ -28,7 +28,7 @@ pub struct Examiner {
 pub struct Backlog {
     /// The shard.
     pub shard: u16,
-    /// When the oldest entry was written that nobody has taken up, on the store's clock.
+    /// When the oldest entry was written that nobody has finished, on the store's clock.
     pub waiting_since: Option<DateTime<Utc>>,
 }
 
@@ -162,7 +162,14 @@ impl Examiner {
             let delivered = group.map_or("0-0", |group| group.last_delivered_id.as_str());
             let after = format!("({delivered}");
             let next: StreamRangeReply = self.ask(&["XRANGE", &log, &after, "+", "COUNT", "1"]).await?;
-            let waiting_since = next.ids.first().and_then(|entry| time_of(&entry.id));
+            let mut waiting_since = next.ids.first().and_then(|entry| time_of(&entry.id));
+            // Taken up and not finished counts as well.
+            if group.is_some_and(|group| group.pending > 0) {
+                let (_, first, _, _): (u64, Option<String>, redis::Value, redis::Value) =
+                    self.ask(&["XPENDING", &log, GROUP]).await?;
+                let first = first.and_then(|id| time_of(&id));
+                waiting_since = [first, waiting_since].into_iter().flatten().min();
+            }
             backlogs.push(Backlog { shard, waiting_since });
         }
         Ok(backlogs)
@@ -177,14 +184,21 @@ impl Examiner {
             let (next, keys): (String, Vec<String>) = self.ask(&["SCAN", &cursor, "COUNT", "500"]).await?;
             // Few or none may be ours in a database that is shared: what counts is the work.
             seen += 500;
+            let mut owned = Vec::new();
+            let mut owners = redis::pipe();
             for key in keys {
                 match self.schema.owner_of(&key) {
-                    super::schema::Owner::Nobody => found.push(key),
-                    super::schema::Owner::Key(owner) if self.ask::<u64>(&["EXISTS", &owner]).await? == 0 => {
-                        found.push(key);
+                    Owner::Nobody => found.push(key),
+                    Owner::Key(owner) => {
+                        owners.cmd("EXISTS").arg(owner);
+                        owned.push(key);
                     }
-                    _ => {}
+                    Owner::Countermark | Owner::Other => {}
                 }
+            }
+            if !owned.is_empty() {
+                let exist: Vec<u64> = owners.query_async(&mut self.connection).await?;
+                found.extend(owned.into_iter().zip(exist).filter(|(_, exists)| *exists == 0).map(|(key, _)| key));
             }
             if next == "0" {
                 break;

@@ -4,6 +4,9 @@
 mod access;
 mod call;
 mod certificates;
+mod doctor;
+mod doctor_files;
+mod doctor_store;
 mod effort;
 mod export;
 mod listen;
