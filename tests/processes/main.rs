@@ -9,6 +9,7 @@ mod doctor_files;
 mod doctor_store;
 mod effort;
 mod export;
+mod ipv6;
 mod listen;
 mod machine;
 mod redis;
