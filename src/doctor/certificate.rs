@@ -80,6 +80,8 @@ fn names(config: &Config, issuer: Option<&str>, chain: &[CertificateDer<'static>
     const CHECK: &str = "certificate.names";
     let issuer = config.issuer.as_deref().or(issuer).and_then(|issuer| url::Url::parse(issuer).ok());
     let host = issuer.as_ref().and_then(|url| url.host_str()).map(|host| host.trim_matches(['[', ']']).to_owned());
+    // Behind a proxy it is the proxy's certificate that bears the issuer's name.
+    let host = host.filter(|_| config.trusted_proxies.is_empty());
     let mut wanted: Vec<String> = host.into_iter().chain(config.tls.public_names.iter().cloned()).collect();
     wanted.dedup();
     let missing: Vec<&str> = wanted
@@ -202,7 +204,9 @@ pub(super) async fn served(config: &Config, running: &Found) -> Vec<Entry> {
     }) else {
         return Vec::new();
     };
-    let Some(leaf) = chain(&place(config).certificate).ok().and_then(|chain| chain.into_iter().next()) else {
+    let path = place(config).certificate;
+    let chain = tokio::task::spawn_blocking(move || chain(&path)).await;
+    let Some(leaf) = chain.ok().and_then(Result::ok).and_then(|chain| chain.into_iter().next()) else {
         // That is a finding already.
         return Vec::new();
     };

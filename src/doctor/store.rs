@@ -1,5 +1,6 @@
 //! The store: that it answers, that this user may do what is needed there, and what lies in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -30,7 +31,7 @@ const CLOCKS_APART: TimeDelta = TimeDelta::seconds(1);
 const LATE: TimeDelta = TimeDelta::seconds(60);
 const KEYS_LOOKED_AT: usize = 20_000;
 
-pub(super) async fn look(config: &Config, running: &Found, entries: &mut Vec<Entry>, seen: &mut Seen) {
+pub(super) async fn look(config: &Arc<Config>, running: &Found, entries: &mut Vec<Entry>, seen: &mut Seen) {
     const CHECK: &str = "store.reachable";
     let private = matches!(config.store.source, StoreSource::Private { .. });
     if private && let Err(why) = running {
@@ -41,8 +42,11 @@ pub(super) async fn look(config: &Config, running: &Found, entries: &mut Vec<Ent
         ));
         return;
     }
-    let connected = match crate::server::running_store(config) {
-        Ok(target) => Examiner::connect(&target, &config.store.prefix).await.map_err(|error| error.to_string()),
+    // It reads the password and the certificates.
+    let settings = Arc::clone(config);
+    let connected = match tokio::task::spawn_blocking(move || crate::server::running_store(&settings)).await {
+        Ok(Ok(target)) => Examiner::connect(&target, &config.store.prefix).await.map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let mut examiner = match connected {
@@ -247,7 +251,9 @@ async fn dataset(config: &Config, examiner: &mut Examiner, seen: &mut Seen) -> E
             return Entry::unchecked(CHECK, error.to_string(), "let the user read Countermark's keys");
         }
     };
-    let expected = std::fs::read_to_string(config.data_dir.join("dataset")).ok().map(|text| text.trim_end().to_owned());
+    let path = config.data_dir.join("dataset");
+    let expected = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
+    let expected = expected.ok().and_then(Result::ok).map(|text| text.trim_end().to_owned());
     let data_dir = config.data_dir.display();
     let refused =
         "the service refuses to start: it would take accounts and revocations for something that they are not";

@@ -162,6 +162,9 @@ fn certificates_that_clients_would_refuse_are_found() {
     let (soon, key) = ca.sign("a.example", 20);
     look(&chain(&soon, &ca), &key, issuer).finds("certificate.expiry", &["it ends on"]);
     look(&chain(&good.0, &ca), &good.1, "https://b.example").finds("certificate.names", &["b.example"]);
+    machine.write("countermark.toml", "trusted_proxies = [\"127.0.0.1\"]\n");
+    look(&chain(&good.0, &ca), &good.1, "https://b.example").healthy();
+    fs::remove_file(machine.path("countermark.toml")).unwrap();
     look(&chain(&good.0, &other), &good.1, issuer).finds("certificate.chain", &["don't follow each other"]);
     look(&chain(&good.0, &ca), &soon_key(&ca), issuer).finds("certificate.files", &["not the key"]);
     look("no certificate", &good.1, issuer).finds("certificate.files", &["holds no certificate"]);

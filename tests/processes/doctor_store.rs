@@ -99,6 +99,11 @@ fn a_store_that_is_away_refuses_or_is_of_another_kind_is_found() {
     let away = at(&format!("redis://u:hunter2@127.0.0.1:{}", crate::redis::free_port()));
     away.finds("store.reachable", &["does not answer"]);
     assert!(!away.text.contains("hunter2"));
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let began = std::time::Instant::now();
+    at(&format!("redis://{}", silent.local_addr().unwrap())).finds("store.reachable", &["does not answer"]);
+    assert!(began.elapsed() < Duration::from_secs(10));
     drop(redis);
     let cluster = Redis::start(&machine, &[("--cluster-enabled", "yes")]);
     at(&cluster.url()).finds("store.cluster", &["cluster"]);
