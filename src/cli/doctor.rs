@@ -26,7 +26,10 @@ pub async fn run(args: DoctorArgs, output: Output) -> Result<Answer, Failure> {
 fn as_text(entries: &[Entry]) -> String {
     let width = entries.iter().map(|entry| entry.check.len()).max().unwrap_or_default();
     let mut lines = Vec::new();
-    for entry in entries {
+    // What matters stands last, where a terminal leaves it in sight.
+    let mut sorted: Vec<&Entry> = entries.iter().collect();
+    sorted.sort_by_key(|entry| entry.status);
+    for entry in sorted {
         lines.push(format!("{:<9}  {:<width$}  {}", entry.status.name(), entry.check, clean(&entry.seen)));
         for (label, text) in [("why", &entry.why), ("do", &entry.action)] {
             if !text.is_empty() {

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
-/// What became of one look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What became of one look; what matters more is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// As it should be.

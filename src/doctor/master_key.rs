@@ -1,5 +1,7 @@
 //! The master key: that it is there, for its owner alone, and the one that the signing keys are sealed under.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::Entry;
 use super::store::Seen;
 use crate::config::{Config, SecretFileError, SecretSource};
@@ -27,7 +29,26 @@ pub(super) fn look(config: &Config, seen: &Seen) -> Vec<Entry> {
             )];
         }
     };
-    vec![Entry::ok(CHECK, format!("a master key is in {place}")), opens(&key, seen)]
+    vec![owner(config, place), opens(&key, seen)]
+}
+
+/// Whoever owns the file can put another in its place.
+fn owner(config: &Config, place: String) -> Entry {
+    let SecretSource::File(path) = &config.master_key else {
+        return Entry::ok(CHECK, format!("a master key is in {place}"));
+    };
+    let uid = |path: &std::path::Path| std::fs::metadata(path).ok().map(|metadata| metadata.uid());
+    let (owner, service) = (uid(path), uid(&config.data_dir));
+    let trusted = [Some(0), Some(rustix::process::geteuid().as_raw()), service];
+    if owner.is_none() || trusted.contains(&owner) {
+        return Entry::ok(CHECK, format!("a master key is in {place}, for its owner alone"));
+    }
+    Entry::finding(
+        CHECK,
+        format!("{place} belongs to user {}", owner.unwrap_or_default()),
+        "that user can read it, and put another in its place",
+        format!("chown it to the user of the service: chown {} {place}", service.unwrap_or_default()),
+    )
 }
 
 fn unreadable(error: &SecretFileError, seen: &Seen) -> Entry {

@@ -41,6 +41,13 @@ fn rights_owners_and_keys_of_the_data_directory_are_found() {
     let said = doctor(&machine, &DATA);
     said.finds("master_key.file", &["43 characters"]);
     assert!(!said.text.contains("too short"));
+    if rustix::process::geteuid().is_root() {
+        write_private(&at("keys/master.key"), &key);
+        std::os::unix::fs::chown(at("keys/master.key"), Some(65_534), None).unwrap();
+        let said = doctor(&machine, &DATA);
+        said.finds("master_key.file", &["belongs to user 65534", "chown 0"]);
+        said.finds("data_directory.secrets", &["belongs to user 65534"]);
+    }
     fs::remove_file(at("keys/master.key")).unwrap();
     doctor(&machine, &DATA).finds("master_key.file", &["backup"]);
     write_private(&at("keys/master.key"), &key);
@@ -123,8 +130,13 @@ struct Signer(CertifiedIssuer<'static, KeyPair>);
 
 impl Signer {
     fn new() -> Self {
+        Self::lasting(3_650)
+    }
+
+    fn lasting(days: i64) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(days);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -198,5 +210,12 @@ fn a_local_ca_that_is_another_and_a_server_that_shows_another_certificate_are_fo
     doctor(&machine, &DATA).finds("certificate.chain", &["restore it"]);
     fs::write(server.ca(), ca).unwrap();
     doctor(&machine, &DATA).healthy();
+    let (ca, leaf) = (server.ca(), server.data("tls/server.pem"));
     server.stop();
+    let old = Signer::lasting(100);
+    fs::write(ca, old.0.pem()).unwrap();
+    fs::write(leaf, old.sign("localhost", 20).0).unwrap();
+    let said = doctor(&machine, &DATA);
+    said.finds("certificate.chain", &["the local CA ends on", "hand out the new"]);
+    said.finds("certificate.expiry", &["thirty days ahead"]);
 }

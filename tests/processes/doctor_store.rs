@@ -75,6 +75,23 @@ fn settings_under_which_a_store_loses_what_it_acknowledged_are_found() {
         look(&machine).finds(check, words);
         run(&redis, right);
     }
+    run(&redis, "CONFIG SET maxclients 1");
+    let one = redis.connection();
+    assert!(TcpStream::connect(("127.0.0.1", redis.port)).unwrap().read(&mut [0; 64]).unwrap() > 0, "it is told why");
+    drop(one);
+    until(Duration::from_secs(10), "room for a connection", || {
+        let client = redis::Client::open(redis.url()).unwrap();
+        redis::cmd("CONFIG").arg(&["SET", "maxclients", "1000"]).exec(&mut client.get_connection().ok()?).ok()
+    });
+    assert_eq!(look(&machine).healthy().status("store.connections"), "notice");
+    for words in ["SET thrown out", "CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 1"] {
+        run(&redis, words);
+    }
+    until(Duration::from_secs(10), "an eviction", || (redis.size() == 0).then_some(()));
+    run(&redis, "CONFIG SET maxmemory 0");
+    run(&redis, "CONFIG SET maxmemory-policy noeviction");
+    look(&machine).finds("store.eviction", &["1 keys have been evicted", "CONFIG RESETSTAT"]);
+    run(&redis, "CONFIG RESETSTAT");
     run(&redis, "ACL SETUSER countermark -acl -config");
     let said = look(&machine).healthy();
     assert_eq!((said.status("store.rights"), said.status("store.sync")), ("unchecked", "unchecked"));
