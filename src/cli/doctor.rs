@@ -9,9 +9,10 @@ use crate::doctor::{Entry, Status, examine};
 
 /// Looks and tells.
 pub async fn run(args: DoctorArgs, output: Output) -> Result<Answer, Failure> {
-    let entries = examine(&args.service.into())
-        .await
-        .map_err(|why| Failure::new(why).next("give doctor the configuration that `countermark serve` gets"))?;
+    let entries = examine(&args.service.into()).await.map_err(|why| {
+        Failure::new(why)
+            .next("give doctor the configuration that `countermark serve` gets, and run it as the same user")
+    })?;
     let found = entries.iter().any(|entry| entry.status == Status::Finding);
     let text = match output {
         Output::Table => as_text(&entries),

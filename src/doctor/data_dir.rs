@@ -26,6 +26,18 @@ const OF_THE_NETWORK: [(u64, &str); 9] = [
 ];
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
+/// Whether this user can look into it at all, if it is there: half of what is looked at would seem to be missing.
+pub(super) fn may_look(config: &Config) -> Result<(), String> {
+    match fs::read_dir(&config.data_dir) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(format!(
+            "the data directory {} can't be looked into: run doctor as the user of the service",
+            config.data_dir.display()
+        )),
+        // Whatever else is wrong with it is a finding.
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn look(config: &Config) -> Vec<Entry> {
     let path = config.data_dir.as_path();
     let metadata = match fs::metadata(path) {

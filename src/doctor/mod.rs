@@ -26,7 +26,8 @@ use crate::server;
 /// For one theme; a healthy one takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Looks at everything. An error: there is nothing to look at, because the configuration that was named can't be read.
+/// Looks at everything. An error: there is nothing to look at, because the configuration that was named can't be read, or the
+/// data directory is another user's.
 pub async fn examine(overrides: &Overrides) -> Result<Vec<Entry>, String> {
     let wanted = overrides.clone();
     let loaded = match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(move || server::load(&wanted))).await {
@@ -41,6 +42,11 @@ pub async fn examine(overrides: &Overrides) -> Result<Vec<Entry>, String> {
         }
         Err(errors) => return Ok(configuration::unusable(&errors)),
     };
+    let looked_into = Arc::clone(&config);
+    match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(move || data_dir::may_look(&looked_into))).await {
+        Ok(Ok(may_look)) => may_look?,
+        _ => return Err(format!("{} does not answer within {} s", config.data_dir.display(), LIMIT.as_secs())),
+    }
     let mut entries = blocking("configuration", &config, configuration::look).await;
     let running = blocking_value(&config, running::find).await;
     entries.extend(blocking("data_directory", &config, data_dir::look).await);

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::doctor::doctor;
-use crate::machine::{BINARY, Machine, write_private};
+use crate::machine::{BINARY, Machine, finish, write_private};
 use crate::until::{ended, signal, until};
 
 const DATA: [&str; 2] = ["--data-dir", "data"];
@@ -102,6 +102,24 @@ fn a_server_that_stands_still_or_has_too_few_files_is_found_in_time() {
     said.finds("certificate.served", &["handshake"]);
     said.finds("store.activity_logs", &["1970"]);
     server.stop();
+}
+
+#[test]
+fn another_user_is_told_to_be_the_services() {
+    use std::os::unix::process::CommandExt;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let (program, data) = (machine.path("countermark"), machine.path("data"));
+    fs::copy(BINARY, &program).unwrap();
+    fs::create_dir(&data).unwrap();
+    mode(&data, 0o700);
+    mode(&machine.path(""), 0o755);
+    let mut command = std::process::Command::new(program);
+    command.args(["doctor", "--data-dir"]).arg(&data).current_dir("/").env_clear().uid(65_534).gid(65_534);
+    let ended = finish(&mut command, "").expect(2);
+    assert!(ended.err.contains("run doctor as the user of the service") && ended.out.is_empty(), "{ended:?}");
 }
 
 #[test]
