@@ -13,6 +13,7 @@ mod master_key;
 mod replication;
 mod running;
 mod store;
+mod store_access;
 mod store_settings;
 
 pub use entry::{Entry, Status};

@@ -4,10 +4,10 @@ mod logging;
 mod node_name;
 mod recover;
 mod serve_file;
+mod settings;
 mod setup;
 mod welcome;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use recover::recover;
 pub use serve_file::ServeFile;
+pub use settings::{check, load, running_store};
 
 use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
-use crate::config::{Config, ConfigErrors, Overrides, StoreSource};
+use crate::config::{Config, Overrides};
 use crate::http::Edge;
 use crate::listen::{Connections, Listener, TlsContext};
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
@@ -39,31 +40,6 @@ impl ServeError {
     }
 }
 
-/// The settings of this process' service: of the file, its environment and these flags.
-pub fn load(overrides: &Overrides) -> Result<Config, ConfigErrors> {
-    let environment = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-    Config::load(overrides, environment)
-}
-
-/// What the settings say beyond their own form; see `serve --check`.
-pub fn check(config: &Config) -> Result<(), ServeError> {
-    setup::policies(config).map(drop)
-}
-
-/// The store of a server that runs with these settings, on this machine or elsewhere.
-pub fn running_store(config: &Config) -> Result<Target, ServeError> {
-    match &config.store.source {
-        StoreSource::Private { .. } => setup::local_target(config, &running_socket(&config.data_dir)),
-        StoreSource::Url(url) => setup::remote_target(config, url),
-    }
-}
-
-/// The socket of the private Redis of a running server.
-fn running_socket(data_dir: &Path) -> PathBuf {
-    crate::store::private_socket(&std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned()))
-}
-
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
     let config = match load(overrides) {
@@ -74,7 +50,7 @@ pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
         }
     };
     if check {
-        if let Err(error) = self::check(&config) {
+        if let Err(error) = settings::check(&config) {
             eprintln!("error: {error}");
             return ExitCode::from(2);
         }
