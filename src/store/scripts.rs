@@ -28,19 +28,10 @@ impl Scripts {
         }
     }
 
-    /// Each of them.
+    /// Each of them. One that is added does not compile without a place here.
     pub(super) fn all(&self) -> [&Script; 9] {
-        [
-            &self.start,
-            &self.lookup,
-            &self.account,
-            &self.named,
-            &self.keyring,
-            &self.append,
-            &self.activity,
-            &self.heartbeat,
-            &self.lock,
-        ]
+        let Self { start, lookup, account, named, keyring, append, activity, heartbeat, lock } = self;
+        [start, lookup, account, named, keyring, append, activity, heartbeat, lock]
     }
 }
 
