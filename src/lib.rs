@@ -12,7 +12,7 @@
 //! | 1 vocabulary | [`account`], [`permission`], [`name`], [`epoch`], [`token`], [`audit`], [`clock`], [`strict_json`], `subscriber` | pure: no I/O, no async; only `clock` reads time and randomness |
 //! | 2 verify | [`verify`] | the one function that decides about a token |
 //! | 3 service | `store`, `keyring`, `authority`, `config`, `durable` | Redis and its scripts; the sealed keys; every decision, without HTTP; settings |
-//! | 4 edges | `http`, `listen`, `cli`, `server` | they translate and never decide |
+//! | 4 edges | `http`, `listen`, `cli`, `server`, `doctor` | they translate and never decide |
 //!
 //! Floors 3 and 4 come with the feature `server` (on by default). Without it the crate is the vocabulary and the verification.
 //!
@@ -30,6 +30,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod doctor;
 #[cfg(feature = "server")]
 pub mod durable;
 pub mod epoch;

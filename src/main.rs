@@ -20,9 +20,17 @@ fn main() -> ExitCode {
         Command::Client(command) => runtime.block_on(countermark::cli::run(command, connection, output)),
         Command::Serve(arguments) => {
             let check = arguments.check;
-            runtime.block_on(countermark::server::serve(&arguments.into(), check))
+            runtime.block_on(countermark::server::serve(&arguments.service.into(), check))
+        }
+        Command::Doctor(arguments) => {
+            let code = runtime.block_on(countermark::cli::doctor(arguments, output));
+            // A look at a file system that hangs is not waited for.
+            runtime.shutdown_background();
+            code
         }
         Command::Recover(arguments) => runtime.block_on(countermark::cli::recover(arguments)),
         Command::Acl(command) => countermark::cli::acl(command),
+        Command::Completions(arguments) => countermark::cli::completions(&arguments),
+        Command::Man(arguments) => countermark::cli::man(&arguments),
     }
 }

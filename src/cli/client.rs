@@ -169,6 +169,12 @@ impl Client {
         self.send(&call, Some(token)).await
     }
 
+    /// Asks for the published keys (RFC 7517), as anybody may.
+    pub async fn key_set(&self) -> Result<RawReply, Failure> {
+        let path = vec![".well-known", "jwks.json"];
+        self.send(&Call { method: Method::GET, path, query: Vec::new(), body: None, if_match: None }, None).await
+    }
+
     async fn send(&self, call: &Call<'_>, token: Option<&BearerToken>) -> Result<RawReply, Failure> {
         let url = self.server.endpoint(&call.path, &call.query)?;
         let mut request = self.http.request(call.method.clone(), url);

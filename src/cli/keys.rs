@@ -3,8 +3,11 @@
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::Output;
 use super::answer::{Answer, Failure};
 use super::client::Session;
+use super::connect::ConnectionArgs;
+use super::export::{self, ExportArgs};
 use super::pages::{self, Wanted};
 use super::table::{day, or_dash, table, text};
 
@@ -13,12 +16,16 @@ use super::table::{day, or_dash, table, text};
 pub enum KeyCommand {
     /// List keys, how many tokens rest on each, and what comes next for it
     List,
+    /// Write public keys down, for verifiers that read them from files (needs no token)
+    Export(ExportArgs),
 }
 
 /// Does what the command says.
-pub async fn run(command: KeyCommand, session: &Session) -> Result<Answer, Failure> {
+pub async fn run(command: KeyCommand, connection: &ConnectionArgs, output: Output) -> Result<Answer, Failure> {
     match command {
+        KeyCommand::Export(args) => export::run(args, connection, output).await,
         KeyCommand::List => {
+            let session = &Session::open(connection, output)?;
             pages::read(&session.client, &["keys"], &[], Wanted::Everything).await?.answer(session, |items| {
                 let rows = items.iter().map(|key| {
                     let next = key.get("next_step").unwrap_or(&Value::Null);

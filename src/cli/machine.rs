@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::serve::{AclCommand, RecoverArgs, ServeArgs};
+use super::serve::{AclCommand, RecoverArgs, ServiceArgs};
 use crate::config::Overrides;
 use crate::store::schema::Schema;
 
-impl From<ServeArgs> for Overrides {
-    fn from(arguments: ServeArgs) -> Self {
+impl From<ServiceArgs> for Overrides {
+    fn from(arguments: ServiceArgs) -> Self {
         Self {
             config: arguments.config,
             data_dir: arguments.data_dir,

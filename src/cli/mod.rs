@@ -9,8 +9,11 @@ mod address;
 mod answer;
 mod audit;
 mod client;
+mod completions;
 mod confirm;
 mod connect;
+mod doctor;
+mod export;
 mod inspect;
 mod issued;
 mod json;
@@ -18,6 +21,7 @@ mod keys;
 mod local;
 mod login;
 mod machine;
+mod man;
 mod nodes;
 mod pages;
 mod problem;
@@ -40,13 +44,15 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::accounts::AccountCommand;
 pub use self::audit::AuditCommand;
+pub use self::completions::CompletionsArgs;
 pub use self::connect::ConnectionArgs;
 pub use self::keys::KeyCommand;
 pub use self::login::LoginArgs;
 pub use self::machine::{acl, recover};
+pub use self::man::ManArgs;
 pub use self::nodes::NodeCommand;
 pub use self::roles::RoleCommand;
-pub use self::serve::{AclCommand, AclVerifierArgs, RecoverArgs, ServeArgs};
+pub use self::serve::{AclCommand, AclVerifierArgs, DoctorArgs, RecoverArgs, ServeArgs, ServiceArgs};
 pub use self::teams::TeamCommand;
 pub use self::tokens::TokenCommand;
 
@@ -85,11 +91,17 @@ pub enum Output {
 pub enum Command {
     /// Run the service; in an empty data directory, set everything up first
     Serve(ServeArgs),
+    /// Look for what is wrong with the service's surroundings, and say what to do about it
+    Doctor(DoctorArgs),
     /// Give an account a new token when nobody is left who could (needs the master key and the store)
     Recover(RecoverArgs),
     /// Print access rules for the store
     #[command(subcommand)]
     Acl(AclCommand),
+    /// Print the script that completes commands in a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(ManArgs),
     /// The commands that go through the HTTP API.
     #[command(flatten)]
     Client(ClientCommand),
@@ -123,6 +135,21 @@ pub enum ClientCommand {
     Login(LoginArgs),
 }
 
+/// `countermark completions`
+pub fn completions(arguments: &CompletionsArgs) -> ExitCode {
+    completions::run(arguments).map_or_else(Failure::report, Answer::deliver)
+}
+
+/// `countermark man`
+pub fn man(arguments: &ManArgs) -> ExitCode {
+    man::run(arguments).map_or_else(Failure::report, Answer::deliver)
+}
+
+/// `countermark doctor`
+pub async fn doctor(arguments: DoctorArgs, output: Output) -> ExitCode {
+    doctor::run(arguments, output).await.map_or_else(Failure::report, Answer::deliver)
+}
+
 /// Does what a client command says, prints the answer, and says how the process should end: 0 yes, 1 no, 2 could not
 /// be done. A rustls crypto provider must have been installed for the process.
 pub async fn run(command: ClientCommand, connection: ConnectionArgs, output: Output) -> ExitCode {
@@ -139,7 +166,7 @@ async fn dispatch(command: ClientCommand, connection: &ConnectionArgs, output: O
         ClientCommand::Token(command) => tokens::run(command, connection, output).await,
         ClientCommand::Role(command) => roles::run(command, &session()?).await,
         ClientCommand::Team(command) => teams::run(command, &session()?).await,
-        ClientCommand::Key(command) => keys::run(command, &session()?).await,
+        ClientCommand::Key(command) => keys::run(command, connection, output).await,
         ClientCommand::Audit(command) => audit::run(command, &session()?).await,
         ClientCommand::Node(command) => nodes::run(command, &session()?).await,
         ClientCommand::Login(args) => login::run(args, connection, output).await,

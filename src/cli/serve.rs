@@ -1,4 +1,4 @@
-//! The grammar of what runs beside the service: `serve`, `recover`, `acl`. The work is done elsewhere.
+//! The grammar of what runs beside the service: `serve`, `doctor`, `recover`, `acl`. The work is done elsewhere.
 //!
 //! There are no defaults here on purpose: flags come last after the built-in defaults, the file and the environment,
 //! so that "not given" has to stay visible.
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// `serve`: run the service.
+/// What the service is told on its command line.
 #[derive(Clone, Debug, Default, Args)]
-pub struct ServeArgs {
+pub struct ServiceArgs {
     /// Configuration file (default: ./countermark.toml, if there is one)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -46,9 +46,29 @@ pub struct ServeArgs {
     /// File with the master key that seals the signing keys
     #[arg(long, value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
+}
+
+/// `serve`: run the service.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// How it runs.
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// Check the configuration and exit
     #[arg(long)]
     pub check: bool,
+}
+
+/// `doctor`: look at the service with the eyes of its operator.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    after_help = "Give it the configuration, flags and environment of `serve`, on the same machine and as the same user. It changes \
+    nothing.\nExit code: 0 nothing was found, 1 something was, 2 it could not look."
+)]
+pub struct DoctorArgs {
+    /// How the service runs.
+    #[command(flatten)]
+    pub service: ServiceArgs,
 }
 
 /// `recover`: give an account a new token without the API.
@@ -57,7 +77,7 @@ pub struct RecoverArgs {
     /// Where the service keeps its data (default: ./data)
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Configuration file of the service
+    /// Configuration file of the service (default: ./countermark.toml, if there is one)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The store, when it isn't the private one
@@ -90,7 +110,7 @@ pub struct AclVerifierArgs {
     /// Name of the Redis user
     #[arg(long, value_name = "NAME")]
     pub user: String,
-    /// Prefix of Countermark's keys in the store
+    /// Prefix of Countermark's keys in the store (default: cm)
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
 }

@@ -198,6 +198,11 @@ impl ResolvesServerCert for Shown {
     }
 }
 
+/// Whether the files are a certificate and its key, as a start would see it.
+pub(crate) fn check(files: &CertificateFiles) -> Result<(), CertificateError> {
+    load(files).0.map(drop)
+}
+
 /// The pair, and what the files held; no fingerprint where one can't be read (it is tried again each time, and
 /// reported once, as `None` equals `None`).
 fn load(files: &CertificateFiles) -> (Result<CertifiedKey, CertificateError>, Option<Fingerprint>) {

@@ -5,6 +5,7 @@
 //! refuse it. hyper is driven directly, because the time-outs and the process-wide limit of connections need it.
 mod certificates;
 mod connection;
+mod inspect;
 mod local_ca;
 mod places;
 mod progress;
@@ -13,8 +14,10 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use certificates::check;
 pub use certificates::{CertificateError, TlsContext};
 pub use connection::{HeadTooLarge, Peer, Transport, Work};
+pub(crate) use inspect::{chain_accepts, ends_at, is_for, shown_by};
 pub use local_ca::{LocalCa, LocalCaError};
 pub use places::{Connections, Standing};
 pub use serve::serve;

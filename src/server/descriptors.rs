@@ -6,7 +6,7 @@ use super::ServeError;
 
 /// Kept for everything that is no connection of a client: the operations listener's hundred, the store's connections, the
 /// private Redis, certificates, keys, the journal, and what is about to be closed.
-const OTHERS: usize = 256;
+pub const OTHER_FILES: u64 = 256;
 
 /// How many connections there is room for, at most as many as `wanted`. Raises the limit of open files as far as this process
 /// may (systemd's and most shells' soft limit is 1,024, for the sake of programs that use `select`).
@@ -21,7 +21,7 @@ pub(super) fn room_for(wanted: usize) -> Result<usize, ServeError> {
     let room = fitting(wanted, files);
     if room == 0 {
         return Err(ServeError(format!(
-            "{} open files are too few: {OTHERS} are kept for other things than connections; raise the limit (LimitNOFILE= of \
+            "{} open files are too few: {OTHER_FILES} are kept for other things than connections; raise the limit (LimitNOFILE= of \
              systemd, --ulimit nofile= of a container, ulimit -n)",
             files.unwrap_or_default()
         )));
@@ -39,8 +39,8 @@ pub(super) fn room_for(wanted: usize) -> Result<usize, ServeError> {
 }
 
 fn fitting(wanted: usize, files: Option<u64>) -> usize {
-    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-    wanted.min(files.saturating_sub(OTHERS))
+    let room = files.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES);
+    wanted.min(usize::try_from(room).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ mod descriptors;
 mod logging;
 mod node_name;
 mod recover;
+mod serve_file;
+mod settings;
 mod setup;
 mod welcome;
 
@@ -14,7 +16,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use descriptors::OTHER_FILES;
 pub use recover::recover;
+pub use serve_file::ServeFile;
+pub use settings::{check, load, running_store};
 
 use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
@@ -42,9 +47,7 @@ impl ServeError {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
-    let environment = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-    let config = match Config::load(overrides, environment) {
+    let config = match load(overrides) {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("error: {errors}");
@@ -52,7 +55,7 @@ pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
         }
     };
     if check {
-        if let Err(error) = setup::policies(&config) {
+        if let Err(error) = settings::check(&config) {
             eprintln!("error: {error}");
             return ExitCode::from(2);
         }
@@ -358,16 +361,15 @@ impl Running {
     }
 
     fn write_serve_json(&self, issuer: &str) -> Result<(), ServeError> {
-        let document = serde_json::json!({
-            "pid": std::process::id(),
-            "addresses": self.addresses,
-            "operations": self.operations,
-            "issuer": issuer,
-            "ca_file": self.ca_file,
-        });
-        let path = self.data_dir.path().join("serve.json");
-        crate::durable::write(&path, format!("{document:#}\n").as_bytes(), 0o644)
-            .map_err(|error| ServeError(format!("{}: {error}", path.display())))
+        let file = ServeFile {
+            pid: std::process::id(),
+            addresses: self.addresses.clone(),
+            operations: self.operations.clone(),
+            issuer: issuer.to_owned(),
+            ca_file: self.ca_file.clone(),
+        };
+        let directory = self.data_dir.path();
+        file.write(directory).map_err(|error| ServeError(format!("{}/serve.json: {error}", directory.display())))
     }
 }
 

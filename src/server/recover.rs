@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ServeError, node_name, open, setup, stop_private};
+use super::{ServeError, load, node_name, open, running_store, setup, stop_private};
 use crate::authority::{BootstrapError, Metrics, Startup};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Overrides, SecretSource, StoreSource};
@@ -20,9 +20,7 @@ pub async fn recover(
     months: Option<u32>,
     out: Option<PathBuf>,
 ) -> Result<PathBuf, ServeError> {
-    let environment = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-    let config = Config::load(overrides, environment).map_err(ServeError::of)?;
+    let config = load(overrides).map_err(ServeError::of)?;
     let username: Username = account.parse().map_err(ServeError::of)?;
     // Only the file that was made for it is written over.
     if let Some(taken) = out.as_ref().filter(|out| out.symlink_metadata().is_ok()) {
@@ -48,9 +46,8 @@ pub async fn recover(
         Err(error) => return Err(ServeError::of(error)),
     };
     let (private, target) = match (&config.store.source, &data_dir) {
-        (StoreSource::Private { .. }, None) => (None, setup::local_target(&config, &running_socket(&config.data_dir))?),
         (StoreSource::Private { .. }, Some(data_dir)) => setup::store(&config, data_dir).await?,
-        (StoreSource::Url(url), _) => (None, setup::remote_target(&config, url)?),
+        _ => (None, running_store(&config)?),
     };
     let disconnect = CancellationToken::new();
     let result = async {
@@ -67,11 +64,6 @@ pub async fn recover(
     disconnect.cancel();
     stop_private(private).await;
     result.map(|()| out)
-}
-
-/// The socket of the private Redis of a running server.
-fn running_socket(data_dir: &Path) -> PathBuf {
-    crate::store::private_socket(&std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned()))
 }
 
 async fn issue(

@@ -17,7 +17,7 @@ use super::{Store, StoreError};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 
-const GROUP: &str = "activity";
+pub(super) const GROUP: &str = "activity";
 const LOCK: Duration = Duration::from_secs(10);
 /// How long a read waits for something new.
 pub(super) const BLOCK: Duration = Duration::from_millis(200);

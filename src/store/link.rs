@@ -383,7 +383,7 @@ async fn connect_to_primary(target: &Target) -> Result<(MultiplexedConnection, D
 }
 
 /// A script that may write, as far as Redis knows: replicas and cut-off primaries, which would answer a PING, refuse it.
-async fn fence(connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
+pub(super) async fn fence(connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
     redis::cmd("EVAL").arg("#!lua flags=allow-oom\nreturn 1").arg(0).query_async(connection).await
 }
 

@@ -77,28 +77,7 @@ impl Store {
     pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.schema.nodes());
-        let all: Vec<(String, String)> = self.query(&self.reads, command).await?;
-        let mut nodes = all
-            .into_iter()
-            .filter_map(|(id, text)| {
-                let Ok(node) = serde_json::from_str::<Stored>(&text) else {
-                    tracing::error!(id, "an unreadable entry is left out of the list of nodes");
-                    return None;
-                };
-                Some(Node {
-                    id,
-                    name: node.name,
-                    version: node.version,
-                    address: node.address,
-                    lease_ms: node.lease_ms,
-                    applied_epoch: node.applied_epoch,
-                    renewals: node.renewals,
-                    seen_at: DateTime::from_timestamp_millis(node.seen_at_ms).unwrap_or_default(),
-                })
-            })
-            .collect::<Vec<_>>();
-        nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-        Ok(nodes)
+        Ok(read(self.query(&self.reads, command).await?))
     }
 
     /// The epoch of the last change.
@@ -108,4 +87,29 @@ impl Store {
         let (term, counter): (u64, u64) = self.query(&self.shared, command).await?;
         Ok(Epoch { term, counter })
     }
+}
+
+/// The entries of the table, by name.
+pub(super) fn read(all: Vec<(String, String)>) -> Vec<Node> {
+    let mut nodes = all
+        .into_iter()
+        .filter_map(|(id, text)| {
+            let Ok(node) = serde_json::from_str::<Stored>(&text) else {
+                tracing::error!(id, "an unreadable entry is left out of the list of nodes");
+                return None;
+            };
+            Some(Node {
+                id,
+                name: node.name,
+                version: node.version,
+                address: node.address,
+                lease_ms: node.lease_ms,
+                applied_epoch: node.applied_epoch,
+                renewals: node.renewals,
+                seen_at: DateTime::from_timestamp_millis(node.seen_at_ms).unwrap_or_default(),
+            })
+        })
+        .collect::<Vec<_>>();
+    nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    nodes
 }

@@ -108,6 +108,11 @@ pub fn private_socket(data_dir: &Path) -> PathBuf {
     place::socket_of(&data_dir.join("redis"))
 }
 
+/// The program that a private Redis would be, if there is one that will do. `binary` is `store.redis_server`.
+pub fn private_binary(binary: Option<&Path>) -> Result<PathBuf, PrivateRedisError> {
+    binary::find(binary)
+}
+
 /// A running private Redis. Dropped without [`stop`](Self::stop), it is told to end, and nobody waits for it.
 pub struct PrivateRedis {
     supervisor: Arc<Supervisor>,
@@ -280,7 +285,7 @@ async fn gone(socket: &Path, pid: Option<Pid>, within: Duration) -> bool {
 
 /// Whether the process is there and has not ended. One that nobody has reaped yet, as in a container whose first process does
 /// not, is only a name.
-fn is_running(pid: Pid) -> bool {
+pub(crate) fn is_running(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     // "PID (any name) STATE …"
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());

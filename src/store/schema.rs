@@ -152,6 +152,61 @@ impl Schema {
         rules.push(format!("(+evalsha +eval {} {})", read.join(" "), written.join(" ")));
         rules
     }
+
+    /// Who keeps a key there.
+    pub(super) fn owner_of(&self, key: &str) -> Owner {
+        const ALWAYS: [&str; 14] = [
+            "meta",
+            "feed",
+            "names",
+            "list",
+            "roles",
+            "teams",
+            "role_refs",
+            "team_refs",
+            "admins",
+            "overlaps",
+            "keyring",
+            "nodes",
+            "acts",
+            "act_heads",
+        ];
+        let Some((tag, name)) = key.strip_prefix('{').and_then(|rest| rest.split_once("}:")) else {
+            return Owner::Other;
+        };
+        let known = |known: bool| if known { Owner::Countermark } else { Owner::Nobody };
+        if tag == self.prefix {
+            return match name.split_once(':') {
+                Some(("p", account)) => match account.parse() {
+                    Ok(account) => Owner::Key(self.state(account)),
+                    Err(_) => Owner::Nobody,
+                },
+                Some(("s" | "acts", account)) => known(account.parse::<AccountId>().is_ok()),
+                Some(("live", _)) => Owner::Countermark,
+                _ => known(ALWAYS.contains(&name)),
+            };
+        }
+        match tag.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(':')) {
+            None => Owner::Other,
+            Some(shard) if shard.strip_prefix('a').is_some_and(|number| number.parse::<u16>().is_ok()) => {
+                known(matches!(name, "log" | "heads" | "lock"))
+            }
+            Some(account) => known(account.parse::<AccountId>().is_ok() && matches!(name, "activity" | "use")),
+        }
+    }
+}
+
+/// Who keeps a key in the store.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It does not bear our prefix.
+    Other,
+    /// The schema names it.
+    Countermark,
+    /// It is of use only while this other key exists.
+    Key(String),
+    /// It bears our prefix and is none of the schema.
+    Nobody,
 }
 
 /// The shard that the events of a node go to.
@@ -161,4 +216,30 @@ pub fn shard_of(node: &str) -> u16 {
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     u16::try_from(hash % u64::from(SHARDS)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_the_schema_have_an_owner_and_others_under_the_prefix_have_none() {
+        let schema = Schema::new("cm");
+        let account = AccountId::nobody();
+        for key in
+            [schema.meta(), schema.state(account), schema.acts_of(account), schema.live("kid"), schema.usage(account)]
+        {
+            assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
+        }
+        for key in [schema.shard_log(3), schema.shard_lock(0), schema.activity(account)] {
+            assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
+        }
+        assert_eq!(schema.owner_of(&schema.profile(account)), Owner::Key(schema.state(account)));
+        for key in ["{cm}:other", "{cm}:s:x", "{cm:a0}:other", "{cm:x}:log"] {
+            assert_eq!(schema.owner_of(key), Owner::Nobody, "{key}");
+        }
+        for key in ["session:1", "{cm2}:meta", "cm:meta"] {
+            assert_eq!(schema.owner_of(key), Owner::Other, "{key}");
+        }
+    }
 }

@@ -32,6 +32,12 @@ impl Scripts {
             lock: Script::new(include_str!("scripts/lock.lua")),
         }
     }
+
+    /// Each of them. One that is added does not compile without a place here.
+    pub(super) fn all(&self) -> [&Script; 10] {
+        let Self { start, lookup, account, account_less, named, keyring, append, activity, heartbeat, lock } = self;
+        [start, lookup, account, account_less, named, keyring, append, activity, heartbeat, lock]
+    }
 }
 
 /// A script that may call what `author.lua` and `again.lua` define. The first line says what language it is in, and stays

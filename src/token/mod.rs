@@ -4,6 +4,7 @@ mod algorithm;
 mod claims;
 mod id;
 mod keys;
+mod spki;
 mod wire;
 
 pub use algorithm::Algorithm;

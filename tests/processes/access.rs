@@ -138,6 +138,7 @@ fn a_store_over_tls_with_a_client_certificate_and_a_user_of_its_own_works() {
     let good = config(&text(&ca.pem()), &ours, &key, "countermark");
     let server = machine.serve().config(&good).ready();
     server.verify(&server.admin()).expect(200);
+    crate::doctor::doctor(&machine, &["--config", "data.toml", "--data-dir", "data"]).healthy();
     server.stop();
 
     let nobody = machine.serve().config(&config(&text(&ca.pem()), &ours, &key, "nobody")).ends().expect(2);

@@ -1,6 +1,7 @@
 //! The client against a small real server: what is sent where, and what becomes of the answers.
 
 mod commands;
+mod export;
 mod sending;
 
 use std::collections::BTreeMap;
@@ -143,7 +144,7 @@ fn serve_takes_what_the_contract_says() {
         --issuer https://i --store redis://s --max-staleness 0 --tls-cert c --tls-key k --public-name a --public-name b \
         --node-name n --master-key-file m --check";
     let Command::Serve(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!() };
-    assert_eq!(args.listen.len(), 2);
+    assert_eq!(args.service.listen.len(), 2);
     assert!(args.check);
     let Command::Recover(args) = Cli::try_parse_from(["countermark", "recover"]).unwrap().command else { panic!() };
     assert_eq!(args.account, "admin");

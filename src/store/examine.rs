@@ -1,0 +1,217 @@
+//! What `countermark doctor` asks the store. It reads, and has scripts loaded; it changes no key.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use redis::aio::MultiplexedConnection;
+use redis::streams::{StreamInfoGroupsReply, StreamRangeReply};
+use redis::{FromRedisValue, RedisResult};
+
+use super::error::describe;
+use super::filler::GROUP;
+use super::link::{ConnectError, Driver, fence};
+use super::nodes;
+use super::schema::{Owner, SHARDS, Schema};
+use super::scripts::Scripts;
+use super::{Node, Refused, StoreError, Target};
+use crate::account::AccountId;
+
+/// A connection of its own, which is not kept up.
+pub struct Examiner {
+    connection: MultiplexedConnection,
+    schema: Schema,
+    /// The connection ends with it.
+    _driver: Driver,
+}
+
+/// What a shard of the firehose still has for the activity logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The shard.
+    pub shard: u16,
+    /// When the oldest entry was written that nobody has finished, on the store's clock.
+    pub waiting_since: Option<DateTime<Utc>>,
+}
+
+impl Examiner {
+    /// Connects as the service does, with the same refusals.
+    pub async fn connect(target: &Target, prefix: &str) -> Result<Self, Refused> {
+        match target.connect().await {
+            Ok((connection, driver)) => Ok(Self { connection, schema: Schema::new(prefix), _driver: driver }),
+            Err(ConnectError::Away(why)) => Err(Refused(format!("it does not answer: {why}"))),
+            Err(ConnectError::Refused(why)) => Err(Refused(why)),
+        }
+    }
+
+    async fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> RedisResult<T> {
+        let (command, arguments) = words.split_first().unwrap_or((&"PING", &[]));
+        redis::cmd(command).arg(arguments).query_async(&mut self.connection).await
+    }
+
+    /// `INFO`, by name.
+    pub async fn info(&mut self) -> Result<BTreeMap<String, String>, StoreError> {
+        let text: String = self.ask(&["INFO"]).await?;
+        let pairs = text.lines().filter_map(|line| line.trim_end().split_once(':'));
+        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// `CONFIG GET` of these settings; many users may not ask.
+    pub async fn settings(&mut self, names: &[&str]) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(self.ask(&[&["CONFIG", "GET"], names].concat()).await?)
+    }
+
+    /// Whether it may write, as the service asks: the refusal's code and words if not.
+    pub async fn may_write(&mut self) -> Result<(), String> {
+        fence(&mut self.connection).await.map_err(|error| describe(&error))
+    }
+
+    /// Its clock.
+    pub async fn time(&mut self) -> Result<DateTime<Utc>, StoreError> {
+        let (seconds, micros): (i64, u32) = self.ask(&["TIME"]).await?;
+        DateTime::from_timestamp(seconds, micros.saturating_mul(1_000))
+            .ok_or_else(|| StoreError::Corrupt("the time".into()))
+    }
+
+    /// How long a round trip takes.
+    pub async fn ping(&mut self) -> Result<Duration, StoreError> {
+        let began = Instant::now();
+        self.ask::<String>(&["PING"]).await?;
+        Ok(began.elapsed())
+    }
+
+    /// The ACL user of this connection.
+    pub async fn user(&mut self) -> Result<String, StoreError> {
+        Ok(self.ask(&["ACL", "WHOAMI"]).await?)
+    }
+
+    /// The commands that the service needs and the user may not run. An error where the user may not ask.
+    pub async fn missing_rights(&mut self, user: &str) -> Result<Vec<String>, StoreError> {
+        let mut missing = Vec::new();
+        for command in self.schema.service_commands() {
+            let words: Vec<&str> = command.iter().map(String::as_str).collect();
+            if !self.dry_run(user, &words).await? {
+                missing.extend(command.first().cloned());
+            }
+        }
+        missing.dedup();
+        Ok(missing)
+    }
+
+    /// Whether the user may run a command; nothing is run.
+    pub async fn dry_run(&mut self, user: &str, command: &[&str]) -> Result<bool, StoreError> {
+        // An answer in words, and no error: that is for those who may not ask.
+        let reply: String = self.ask(&[&["ACL", "DRYRUN", user], command].concat()).await?;
+        Ok(reply == "OK")
+    }
+
+    /// Loads every script and runs the one that looks up, for nobody.
+    pub async fn scripts(&mut self) -> Result<(), StoreError> {
+        let scripts = Scripts::new();
+        for script in scripts.all() {
+            script.load_async(&mut self.connection).await?;
+        }
+        let nobody = self.schema.state(AccountId::nobody());
+        let mut lookup = scripts.lookup.prepare_invoke();
+        lookup.key(self.schema.meta()).key(nobody).key(self.schema.roles()).key(self.schema.keyring());
+        lookup.invoke_async::<Vec<String>>(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// The id of the dataset and its issuer; `None`: nobody has set it up.
+    pub async fn dataset(&mut self) -> Result<Option<(String, String)>, StoreError> {
+        let meta = self.schema.meta();
+        let (id, issuer): (Option<String>, Option<String>) = self.ask(&["HMGET", &meta, "dataset", "issuer"]).await?;
+        Ok(id.map(|id| (id, issuer.unwrap_or_default())))
+    }
+
+    /// The sealed keys with their version, as they lie there.
+    pub async fn sealed_keyring(&mut self) -> Result<Option<(u64, String)>, StoreError> {
+        let keyring = self.schema.keyring();
+        let (version, document): (Option<u64>, Option<String>) =
+            self.ask(&["HMGET", &keyring, "version", "document"]).await?;
+        Ok(version.zip(document))
+    }
+
+    /// The nodes that were there within the last minute.
+    pub async fn nodes(&mut self) -> Result<Vec<Node>, StoreError> {
+        let key = self.schema.nodes();
+        Ok(nodes::read(self.ask(&["HGETALL", &key]).await?))
+    }
+
+    /// When the newest event was written, on the store's clock.
+    pub async fn newest_event(&mut self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let streams = (0..SHARDS).map(|shard| self.schema.shard_log(shard)).chain([self.schema.acts()]);
+        let mut newest = None;
+        for stream in streams.collect::<Vec<_>>() {
+            let reply: StreamRangeReply = self.ask(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]).await?;
+            newest = newest.max(reply.ids.first().and_then(|entry| time_of(&entry.id)));
+        }
+        Ok(newest)
+    }
+
+    /// What the activity logs still wait for, of each shard that has anything.
+    pub async fn backlogs(&mut self) -> Result<Vec<Backlog>, StoreError> {
+        let mut backlogs = Vec::new();
+        for shard in 0..SHARDS {
+            let log = self.schema.shard_log(shard);
+            // Nobody has written to it yet.
+            if self.ask::<u64>(&["EXISTS", &log]).await? == 0 {
+                continue;
+            }
+            let groups: StreamInfoGroupsReply = self.ask(&["XINFO", "GROUPS", &log]).await?;
+            let group = groups.groups.iter().find(|group| group.name == GROUP);
+            let delivered = group.map_or("0-0", |group| group.last_delivered_id.as_str());
+            let after = format!("({delivered}");
+            let next: StreamRangeReply = self.ask(&["XRANGE", &log, &after, "+", "COUNT", "1"]).await?;
+            let mut waiting_since = next.ids.first().and_then(|entry| time_of(&entry.id));
+            // Taken up and not finished counts as well.
+            if group.is_some_and(|group| group.pending > 0) {
+                let (_, first, _, _): (u64, Option<String>, redis::Value, redis::Value) =
+                    self.ask(&["XPENDING", &log, GROUP]).await?;
+                let first = first.and_then(|id| time_of(&id));
+                waiting_since = [first, waiting_since].into_iter().flatten().min();
+            }
+            backlogs.push(Backlog { shard, waiting_since });
+        }
+        Ok(backlogs)
+    }
+
+    /// Keys under the prefix that no version of Countermark makes, and profiles without an account: some of them, looking at
+    /// about `most` keys of the database.
+    pub async fn ownerless(&mut self, most: usize) -> Result<Vec<String>, StoreError> {
+        let mut found = Vec::new();
+        let (mut cursor, mut seen) = ("0".to_owned(), 0);
+        while seen < most {
+            let (next, keys): (String, Vec<String>) = self.ask(&["SCAN", &cursor, "COUNT", "500"]).await?;
+            // Few or none may be ours in a database that is shared: what counts is the work.
+            seen += 500;
+            let mut owned = Vec::new();
+            let mut owners = redis::pipe();
+            for key in keys {
+                match self.schema.owner_of(&key) {
+                    Owner::Nobody => found.push(key),
+                    Owner::Key(owner) => {
+                        owners.cmd("EXISTS").arg(owner);
+                        owned.push(key);
+                    }
+                    Owner::Countermark | Owner::Other => {}
+                }
+            }
+            if !owned.is_empty() {
+                let exist: Vec<u64> = owners.query_async(&mut self.connection).await?;
+                found.extend(owned.into_iter().zip(exist).filter(|(_, exists)| *exists == 0).map(|(key, _)| key));
+            }
+            if next == "0" {
+                break;
+            }
+            cursor = next;
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn time_of(id: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(id.split('-').next()?.parse().ok()?)
+}
