@@ -33,6 +33,9 @@ pub mod config;
 #[cfg(feature = "server")]
 pub mod durable;
 pub mod epoch;
+#[cfg(any(feature = "fuzzing", all(test, feature = "server")))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]

@@ -117,9 +117,21 @@ pub struct AccountQuery {
     #[param(nullable = false, value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<Limit>,
     /// `next_cursor` of the page before.
-    #[serde(default)]
-    #[param(nullable = false)]
-    cursor: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>)]
+    cursor: Option<Cursor>,
+}
+
+/// The last username of the page before.
+pub struct Cursor(pub String);
+
+impl std::str::FromStr for Cursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        name.filter(|name| name.parse::<Username>().is_ok()).map(Self).ok_or("it is not a next_cursor of this list")
+    }
 }
 
 /// An account after a change.
@@ -174,15 +186,7 @@ pub async fn list(
     Ready(authority): Ready,
     Query(query): Query<AccountQuery>,
 ) -> Result<Response, Problem> {
-    let after = match query
-        .cursor
-        .as_deref()
-        .map(|cursor| URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()))
-    {
-        None => None,
-        Some(Some(name)) if name.parse::<Username>().is_ok() => Some(name),
-        Some(_) => return Err(Problem::invalid_field("cursor", "it is not a next_cursor of this list")),
-    };
+    let after = query.cursor.map(|Cursor(name)| name);
     let filter = AccountFilter {
         query: query.query.map(|query| query.to_lowercase()),
         role: query.role,

@@ -124,17 +124,21 @@ impl<T: DeserializeOwned> FromRequest<Arc<Edge>> for Json<T> {
         if !is_media_type(request.headers(), "application/json") {
             return Err(Problem::media_type("application/json"));
         }
-        let bytes = body(request, edge).await?;
-        if bytes.is_empty() {
-            return Err(Problem::invalid_json("the body is missing; send a JSON object"));
-        }
-        match strict_json::parse(&bytes) {
-            Ok(Value::Object(members)) => read(members).map(Self),
-            Ok(_) => Err(Problem::invalid_json("the body must be a JSON object")),
-            Err(StrictJsonError::NotJson(why)) => Err(Problem::invalid_json(format!("the body is not JSON: {why}"))),
-            Err(StrictJsonError::Duplicate(path)) => {
-                Err(Problem::invalid_field(crate::audit::printable(&path, 64), "it is given more than once"))
-            }
+        object(&body(request, edge).await?).map(Self)
+    }
+}
+
+/// Reads a text that is one JSON object.
+pub fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    if text.is_empty() {
+        return Err(Problem::invalid_json("the body is missing; send a JSON object"));
+    }
+    match strict_json::parse(text) {
+        Ok(Value::Object(members)) => read(members),
+        Ok(_) => Err(Problem::invalid_json("the body must be a JSON object")),
+        Err(StrictJsonError::NotJson(why)) => Err(Problem::invalid_json(format!("the body is not JSON: {why}"))),
+        Err(StrictJsonError::Duplicate(path)) => {
+            Err(Problem::invalid_field(crate::audit::printable(&path, 64), "it is given more than once"))
         }
     }
 }
@@ -183,16 +187,16 @@ pub fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Probl
     serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
-        let quoted = message.split('`').nth(1).unwrap_or_default();
         let inside = if path == "." { String::new() } else { format!("{path}.") };
         let named = |name: &str| crate::audit::printable(name, 64);
-        if message.starts_with("missing field") {
-            Problem::invalid_field(format!("{inside}{}", named(quoted)), "it is missing")
-        } else if message.starts_with("unknown field") {
-            let allowed = message.split_once(", ").map_or("there are no fields here", |(_, rest)| rest);
-            let field =
-                if path == "." || path.ends_with(quoted) && path == quoted { quoted.to_owned() } else { path.clone() };
-            Problem::invalid_field(named(&field), format!("there is no such field; {allowed}"))
+        if let Some(missing) = message.strip_prefix("missing field `") {
+            Problem::invalid_field(format!("{inside}{}", named(missing.trim_end_matches('`'))), "it is missing")
+        } else if let Some((unknown, allowed)) =
+            // From the end: the name is whatever was sent.
+            message.strip_prefix("unknown field `").and_then(|rest| rest.rsplit_once("`, expected "))
+        {
+            let field = if path == "." { unknown } else { path.as_str() };
+            Problem::invalid_field(named(field), format!("there is no such field; expected {allowed}"))
         } else {
             // The message may quote what was sent.
             Problem::invalid_field(named(&path), crate::audit::printable(&message, 500))
@@ -287,11 +291,18 @@ impl FromRequestParts<Arc<Edge>> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Edge>) -> Result<Self, Problem> {
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+impl IfMatch {
+    /// Reads it.
+    pub fn of(headers: &HeaderMap) -> Self {
         let mut versions = Vec::new();
-        for value in parts.headers.get_all(header::IF_MATCH) {
+        for value in headers.get_all(header::IF_MATCH) {
             for tag in value.to_str().unwrap_or("?").split(',').map(str::trim) {
                 if tag == "*" {
-                    return Ok(Self(None));
+                    return Self(None);
                 }
                 // Weak tags never match strongly; what is no version of ours matches nothing.
                 versions.extend(
@@ -301,6 +312,6 @@ impl FromRequestParts<Arc<Edge>> for IfMatch {
                 );
             }
         }
-        Ok(Self(parts.headers.contains_key(header::IF_MATCH).then_some(versions)))
+        Self(headers.contains_key(header::IF_MATCH).then_some(versions))
     }
 }

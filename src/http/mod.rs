@@ -6,6 +6,8 @@ mod credential;
 mod docs;
 mod edge;
 mod extract;
+#[cfg(any(feature = "fuzzing", test))]
+pub(crate) mod fuzzing;
 mod health;
 mod keys;
 mod leftover;
