@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::{Account, Caller, IfMatch, Json, Limit, NoQuery, Query, Ready, Time, given, text};
 use super::no_store;
 use super::permissions::{AccountsRead, AccountsWrite};
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 use crate::account::{Account as AccountView, Audience, Status};
 use crate::authority::{AccountFilter, AccountPage, AccountPatch, Issued, NewAccount, Receipt};
 use crate::name::{Description, RoleName, TeamName, Username};
@@ -151,7 +151,7 @@ pub struct Gone {
 /// Create an account with its first token, which is shown this once. Needs `tokens:issue` as well.
 #[utoipa::path(post, path = "/accounts", tag = "accounts", request_body = NewAccountBody,
     security(("bearer" = ["accounts:write", "tokens:issue"])),
-    responses((status = 201, body = Issued), Problems))]
+    responses((status = 201, body = Issued)))]
 pub async fn create(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
@@ -180,7 +180,7 @@ pub async fn create(
 /// List accounts in the order of their usernames. A page may be short, or empty, and still have a next one.
 #[utoipa::path(get, path = "/accounts", tag = "accounts", params(AccountQuery),
     security(("bearer" = ["accounts:read"])),
-    responses((status = 200, body = AccountPage), Problems))]
+    responses((status = 200, body = AccountPage)))]
 pub async fn list(
     _caller: Caller<AccountsRead>,
     Ready(authority): Ready,
@@ -202,7 +202,7 @@ pub async fn list(
 /// One account, by id or username. The `ETag` is its version.
 #[utoipa::path(get, path = "/accounts/{account}", tag = "accounts", params(("account" = String, Path, description = "Id or username")),
     security(("bearer" = ["accounts:read"])),
-    responses((status = 200, body = AccountView), Problems))]
+    responses((status = 200, body = AccountView)))]
 pub async fn show(
     _caller: Caller<AccountsRead>,
     Ready(authority): Ready,
@@ -225,7 +225,7 @@ fn tagged(version: crate::epoch::Epoch, body: impl IntoResponse) -> Response {
 #[utoipa::path(patch, path = "/accounts/{account}", tag = "accounts", request_body = AccountPatchBody,
     params(("account" = String, Path, description = "Id or username"), ("If-Match" = Option<String>, Header, description = "The version that was read")),
     security(("bearer" = ["accounts:write"])),
-    responses((status = 200, body = ChangedAccount), Problems))]
+    responses((status = 200, body = ChangedAccount)))]
 pub async fn update(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
@@ -249,7 +249,7 @@ pub async fn update(
 /// Delete an account. Its activity stays readable.
 #[utoipa::path(delete, path = "/accounts/{account}", tag = "accounts", params(("account" = String, Path, description = "Id or username")),
     security(("bearer" = ["accounts:write"])),
-    responses((status = 200, body = Gone), Problems))]
+    responses((status = 200, body = Gone)))]
 pub async fn delete(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,

@@ -1,6 +1,7 @@
 //! All routes and layers on one screen. Handlers translate and never decide: extract, one call of the authority, answer.
 
 mod accounts;
+mod answers;
 mod audit;
 mod credential;
 mod docs;

@@ -8,6 +8,7 @@ mod effort;
 mod listen;
 mod machine;
 mod redis;
+mod schemathesis;
 mod secrets;
 mod serve;
 mod server;
