@@ -5,6 +5,7 @@ mod access;
 mod call;
 mod certificates;
 mod effort;
+mod ipv6;
 mod listen;
 mod machine;
 mod redis;
