@@ -35,6 +35,9 @@ pub mod doctor;
 #[cfg(feature = "server")]
 pub mod durable;
 pub mod epoch;
+#[cfg(any(feature = "fuzzing", all(test, feature = "server")))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]

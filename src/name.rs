@@ -129,7 +129,7 @@ impl FromStr for NodeName {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "server", schema(value_type = String, max_length = 500))]
+#[cfg_attr(feature = "server", schema(value_type = String, max_length = 500, pattern = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"))]
 pub struct Description(String);
 
 impl Description {

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -214,12 +216,29 @@ impl Event {
 /// A4: what has the form of a token, or of its header or payload alone, is taken out, wherever a client may have put it and
 /// however it has written it.
 pub fn printable(text: &str, length: usize) -> String {
-    let kept = match without_tokens(&decoded(text)) {
-        // Only then as it was meant, and not as it was written.
-        Some(redacted) => redacted,
-        None => text.to_owned(),
-    };
-    kept.chars().take(length).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    redacted(text).chars().take(length).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Without tokens, however often what is left is decoded: what reads as one may only come to light when another is gone.
+fn redacted(text: &str) -> Cow<'_, str> {
+    /// Nobody who is not looking for trouble writes a token within a token.
+    const ROUNDS: usize = 4;
+    let mut kept = Cow::Borrowed(text);
+    for _ in 0..ROUNDS {
+        match without_hidden_tokens(&kept) {
+            Some(less) => kept = Cow::Owned(less),
+            None => return kept,
+        }
+    }
+    Cow::Borrowed("(token)")
+}
+
+/// As it was written, or with percent-encoding undone, twice at the most: a gateway may have added one. `None`: there are none.
+fn without_hidden_tokens(text: &str) -> Option<String> {
+    without_tokens(text).or_else(|| {
+        let once = text.contains('%').then(|| decoded(text))?;
+        without_tokens(&once).or_else(|| without_tokens(&decoded(&once)))
+    })
 }
 
 /// `None`: there are none.
@@ -248,23 +267,19 @@ fn without_tokens(text: &str) -> Option<String> {
     found.then_some(kept)
 }
 
-/// Percent-encoding undone, twice at the most: a gateway may have added one.
+/// Percent-encoding undone.
 fn decoded(text: &str) -> String {
-    let once = |text: &str| {
-        let bytes = text.as_bytes();
-        let mut decoded = Vec::with_capacity(bytes.len());
-        let mut rest = bytes;
-        while let Some((first, tail)) = rest.split_first() {
-            let byte = (*first == b'%')
-                .then(|| std::str::from_utf8(tail.get(..2)?).ok())
-                .flatten()
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-            decoded.push(byte.unwrap_or(*first));
-            rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
-        }
-        String::from_utf8_lossy(&decoded).into_owned()
-    };
-    once(&once(text))
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let byte = (*first == b'%')
+            .then(|| std::str::from_utf8(tail.get(..2)?).ok())
+            .flatten()
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -282,6 +297,16 @@ mod tests {
         }
         assert_eq!(printable(&format!("/{}", token.replace('.', "%2E").replace("eyJ", "%65yJ")), 200), "/(token)");
         assert_eq!(printable(&format!("/{}", token.replace("eyJ", "%2565yJ")), 200), "/(token)");
+        // Decoding must not be what hides one.
+        for prefix in ["%4", "%254", "%25254"] {
+            let shown = printable(&format!("/{prefix}{token}"), 200);
+            assert!(shown.ends_with("(token)") && !shown.contains("yJ"), "{shown}");
+        }
+        let encoded = token.replace("eyJ", "%65yJ");
+        assert_eq!(printable(&format!("/{token}/{encoded}"), 200), "/(token)/(token)");
+        let nested =
+            (0..9).fold(String::new(), |text, _| format!("{token}/{}", text.replace('e', "%65").replace('%', "%25")));
+        assert!(!printable(&nested, 1000).contains("yJ"));
         assert_eq!(printable("/a%20b/%zz/100%", 200), "/a%20b/%zz/100%");
         assert_eq!(printable("/eyJ.b/ä\u{1b}c", 200), "/eyJ.b/ä\u{fffd}c");
         assert_eq!(printable(&"ä".repeat(9), 3), "äää");

@@ -81,6 +81,11 @@ impl Authority {
         &self.own_audience
     }
 
+    /// The lifetimes that may be asked for, in calendar months, ascending.
+    pub fn lifetimes(&self) -> &[u32] {
+        &self.settings.valid_for_months
+    }
+
     /// The store; for readiness and upkeep.
     pub fn store(&self) -> &Arc<Store> {
         &self.store

@@ -11,6 +11,7 @@ use super::{
     Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens, defaults, issuer, policies,
     read_private, store,
 };
+use crate::name::NodeName;
 
 pub(super) fn add_flags(sources: &mut Sources, overrides: &Overrides) {
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| Raw::Text(path.to_string_lossy().into_owned()));
@@ -62,7 +63,7 @@ pub(super) fn read(reader: &mut Reader) -> Config {
         operations_listen,
         issuer: issuer.map(|issuer| issuer.value),
         also_accept_issuers,
-        node_name: reader.parsed("node_name", policies::name).map(|name| name.value),
+        node_name: reader.parsed("node_name", policies::name_of::<NodeName>).map(|name| name.value.to_string()),
         max_staleness: reader.duration("max_staleness", &defaults::MAX_STALENESS),
         master_key: master_key(reader, &data_dir),
         store: store::read(reader),

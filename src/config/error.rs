@@ -25,10 +25,22 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
-            Self::Variable(name) => f.write_str(name),
+            Self::Variable(name) => f.write_str(&plain(name)),
             Self::Flag(name) => f.write_str(name),
         }
     }
+}
+
+/// Names are repeated as they were written, but a terminal must not obey them.
+fn plain(text: &str) -> String {
+    text.chars().fold(String::new(), |mut plain, c| {
+        if c.is_control() {
+            plain.extend(c.escape_default())
+        } else {
+            plain.push(c)
+        }
+        plain
+    })
 }
 
 /// One problem. No variant holds the value of a secret.
@@ -44,7 +56,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("{path}, line {line}: {message}")]
+    #[error("{path}, line {line}: {}", plain(message))]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -54,7 +66,7 @@ pub enum ConfigError {
         message: String,
     },
     /// There is no such setting: most often a misspelt one.
-    #[error("{setting} ({origin}): there is no such setting; {allowed}")]
+    #[error("{} ({origin}): there is no such setting; {}", plain(setting), plain(allowed))]
     Unknown {
         /// The path as it was written.
         setting: String,
@@ -64,7 +76,7 @@ pub enum ConfigError {
         allowed: String,
     },
     /// The setting exists and its value is not allowed.
-    #[error("{setting} ({origin}): {problem}")]
+    #[error("{} ({origin}): {}", plain(setting), plain(problem))]
     Invalid {
         /// The path of the setting.
         setting: String,

@@ -8,6 +8,8 @@ mod check;
 mod defaults;
 mod duration;
 mod error;
+#[cfg(any(feature = "fuzzing", test))]
+pub(crate) mod fuzzing;
 mod issuer;
 mod policies;
 mod reader;
@@ -285,16 +287,17 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         let mut sources = Sources::default();
-        let mut problems = Vec::new();
         let file = match &overrides.config {
             Some(path) => Some(path.clone()),
             None => Some(directory.join(defaults::FILE)).filter(|path| path.exists()),
         };
-        if let Some(Err(problem)) = file.map(|path| sources.file(&path)) {
-            problems.push(problem);
-        }
+        let problem = file.and_then(|path| sources.file(&path).err());
         sources.environment(environment);
         check::add_flags(&mut sources, overrides);
+        Self::read(sources, problem.into_iter().collect())
+    }
+
+    fn read(sources: Sources, problems: Vec<ConfigError>) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(sources, problems);
         let config = check::read(&mut reader);
         let problems = reader.finish();

@@ -59,12 +59,17 @@ impl Sources {
         let text = std::fs::read_to_string(path)
             .map(zeroize::Zeroizing::new)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        let table = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+        self.text(path, &text)
+    }
+
+    /// The text of a file.
+    pub(super) fn text(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
-            line: line_of(&text, error.span().map_or(0, |span| span.start)),
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
             message: error.message().to_owned(),
         })?;
-        self.flatten(path, &text, "", table.get_ref());
+        self.flatten(path, text, "", table.get_ref());
         Ok(())
     }
 

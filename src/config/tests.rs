@@ -94,7 +94,7 @@ fn every_setting_of_the_file_has_its_variable() {
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.limits.head_bytes, 16_384);
     assert_eq!(config.tokens.valid_for_months, [1, 24]);
-    assert_eq!(config.policies["deploy"].permission.as_deref(), Some("deployments:create"));
+    assert_eq!(config.policies["deploy"].permission, Some("deployments:create".parse().unwrap()));
     let shown: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["10.0.0.0/8", "192.0.2.7/32"]);
 }
@@ -259,10 +259,10 @@ fn the_operations_listener_is_plain_and_local() {
 
 #[test]
 fn policies_are_read_and_their_unknown_members_refused() {
-    let text = "[policies.deploy]\npermission = \"d:create\"\nteam = \"core\"\naudience = \"api\"\n[policies.\"a.b\"]\n[policies.x-y]\nteam = \"t\"\n";
+    let text = "[policies.deploy]\npermission = \"d:create\"\nteam = \"core\"\naudience = \"api\"\n[policies.\"a.b\"]\n[policies.x-y]\npermission = \"d.2:create\"\n";
     let policies = Setup::new().file(text).load().unwrap().policies;
     assert_eq!(policies.keys().collect::<Vec<_>>(), ["a.b", "deploy", "x-y"]);
-    assert_eq!(policies["deploy"].team.as_deref(), Some("core"));
+    assert_eq!(policies["deploy"].team, Some("core".parse().unwrap()));
     assert_eq!(policies["a.b"], Policy::default());
     for bad in [
         "[policies.a]\nrole = \"x\"",
@@ -272,6 +272,7 @@ fn policies_are_read_and_their_unknown_members_refused() {
         "[policies.a]\nteam = \"T\"",
         "[policies]\na = \"x\"",
         "[policies.a]\naudience = \"a b\"",
+        "[policies.a]\nteam = \"t\"",
     ] {
         assert!(Setup::new().file(bad).load().is_err(), "{bad}");
     }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::{Account, Caller, IfMatch, Json, Limit, NoQuery, Query, Ready, Time, given, text};
 use super::no_store;
 use super::permissions::{AccountsRead, AccountsWrite};
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 use crate::account::{Account as AccountView, Audience, Status};
 use crate::authority::{AccountFilter, AccountPage, AccountPatch, Issued, NewAccount, Receipt};
 use crate::name::{Description, RoleName, TeamName, Username};
@@ -117,9 +117,21 @@ pub struct AccountQuery {
     #[param(nullable = false, value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<Limit>,
     /// `next_cursor` of the page before.
-    #[serde(default)]
-    #[param(nullable = false)]
-    cursor: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>)]
+    cursor: Option<Cursor>,
+}
+
+/// The last username of the page before.
+pub struct Cursor(pub String);
+
+impl std::str::FromStr for Cursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        name.filter(|name| name.parse::<Username>().is_ok()).map(Self).ok_or("it is not a next_cursor of this list")
+    }
 }
 
 /// An account after a change.
@@ -139,7 +151,7 @@ pub struct Gone {
 /// Create an account with its first token, which is shown this once. Needs `tokens:issue` as well.
 #[utoipa::path(post, path = "/accounts", tag = "accounts", request_body = NewAccountBody,
     security(("bearer" = ["accounts:write", "tokens:issue"])),
-    responses((status = 201, body = Issued), Problems))]
+    responses((status = 201, body = Issued)))]
 pub async fn create(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
@@ -168,21 +180,13 @@ pub async fn create(
 /// List accounts in the order of their usernames. A page may be short, or empty, and still have a next one.
 #[utoipa::path(get, path = "/accounts", tag = "accounts", params(AccountQuery),
     security(("bearer" = ["accounts:read"])),
-    responses((status = 200, body = AccountPage), Problems))]
+    responses((status = 200, body = AccountPage)))]
 pub async fn list(
     _caller: Caller<AccountsRead>,
     Ready(authority): Ready,
     Query(query): Query<AccountQuery>,
 ) -> Result<Response, Problem> {
-    let after = match query
-        .cursor
-        .as_deref()
-        .map(|cursor| URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()))
-    {
-        None => None,
-        Some(Some(name)) if name.parse::<Username>().is_ok() => Some(name),
-        Some(_) => return Err(Problem::invalid_field("cursor", "it is not a next_cursor of this list")),
-    };
+    let after = query.cursor.map(|Cursor(name)| name);
     let filter = AccountFilter {
         query: query.query.map(|query| query.to_lowercase()),
         role: query.role,
@@ -198,7 +202,7 @@ pub async fn list(
 /// One account, by id or username. The `ETag` is its version.
 #[utoipa::path(get, path = "/accounts/{account}", tag = "accounts", params(("account" = String, Path, description = "Id or username")),
     security(("bearer" = ["accounts:read"])),
-    responses((status = 200, body = AccountView), Problems))]
+    responses((status = 200, body = AccountView)))]
 pub async fn show(
     _caller: Caller<AccountsRead>,
     Ready(authority): Ready,
@@ -221,7 +225,7 @@ fn tagged(version: crate::epoch::Epoch, body: impl IntoResponse) -> Response {
 #[utoipa::path(patch, path = "/accounts/{account}", tag = "accounts", request_body = AccountPatchBody,
     params(("account" = String, Path, description = "Id or username"), ("If-Match" = Option<String>, Header, description = "The version that was read")),
     security(("bearer" = ["accounts:write"])),
-    responses((status = 200, body = ChangedAccount), Problems))]
+    responses((status = 200, body = ChangedAccount)))]
 pub async fn update(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,
@@ -245,7 +249,7 @@ pub async fn update(
 /// Delete an account. Its activity stays readable.
 #[utoipa::path(delete, path = "/accounts/{account}", tag = "accounts", params(("account" = String, Path, description = "Id or username")),
     security(("bearer" = ["accounts:write"])),
-    responses((status = 200, body = Gone), Problems))]
+    responses((status = 200, body = Gone)))]
 pub async fn delete(
     caller: Caller<AccountsWrite>,
     Ready(authority): Ready,

@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 use super::extract::{Account, Caller, Limit, NoQuery, Query, Ready, Time, text};
 use super::no_store;
 use super::permissions::AuditRead;
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 use crate::audit::Outcome;
 use crate::authority::{AccountRef, EventPage, Usage};
 use crate::store::{AuditCursor, AuditFilter};
@@ -19,7 +19,7 @@ use crate::store::{AuditCursor, AuditFilter};
 pub struct AuditQuery {
     /// Of this account: id or username.
     #[serde(default)]
-    #[param(nullable = false)]
+    #[param(nullable = false, pattern = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
     account: Option<String>,
     /// Of this kind.
     #[serde(default)]
@@ -94,7 +94,7 @@ impl std::str::FromStr for Cursor {
 
 /// The audit, from the newest on. A page may be short, or empty, and still have a next one.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(AuditQuery), security(("bearer" = ["audit:read"])),
-    responses((status = 200, body = EventPage), Problems))]
+    responses((status = 200, body = EventPage)))]
 pub async fn list(
     _caller: Caller<AuditRead>,
     Ready(authority): Ready,
@@ -125,7 +125,7 @@ pub async fn list(
 /// An account's activity log, from the newest on: its calls, and the acts by it and upon it. Also of a deleted account.
 #[utoipa::path(get, path = "/accounts/{account}/activity", tag = "audit",
     params(("account" = String, Path, description = "Id or username"), ActivityQuery),
-    security(("bearer" = ["audit:read"])), responses((status = 200, body = EventPage), Problems))]
+    security(("bearer" = ["audit:read"])), responses((status = 200, body = EventPage)))]
 pub async fn activity(
     _caller: Caller<AuditRead>,
     Ready(authority): Ready,
@@ -147,7 +147,7 @@ pub async fn activity(
 /// Who used an account's tokens within the last day, from where.
 #[utoipa::path(get, path = "/accounts/{account}/usage", tag = "audit",
     params(("account" = String, Path, description = "Id or username")),
-    security(("bearer" = ["audit:read"])), responses((status = 200, body = Usage), Problems))]
+    security(("bearer" = ["audit:read"])), responses((status = 200, body = Usage)))]
 pub async fn usage(
     _caller: Caller<AuditRead>,
     Ready(authority): Ready,

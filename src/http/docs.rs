@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::answers;
 use super::problem::ProblemBody;
 
 /// The document without its paths.
@@ -41,7 +42,7 @@ impl Modify for Bearer {
     }
 }
 
-/// The document as it is served: operations get ids that are unique, and answers a description, which OpenAPI demands.
+/// The document as it is served: operations get ids that are unique, and all that they may answer.
 pub fn finished(openapi: &utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(openapi).unwrap_or_default();
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
@@ -51,14 +52,8 @@ pub fn finished(openapi: &utoipa::openapi::OpenApi) -> Value {
         if let Some(Value::String(id)) = operation.get_mut("operationId") {
             *id = format!("{tag}_{id}");
         }
-        let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
-        for (status, response) in responses.into_iter().flatten() {
-            let said = response.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-            if let Some(response) = response.as_object_mut().filter(|_| !said) {
-                response.insert("description".into(), if status == "201" { "Created" } else { "Done" }.into());
-            }
-        }
     }
+    answers::complete(&mut document);
     document
 }
 

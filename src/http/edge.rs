@@ -42,6 +42,8 @@ pub struct Edge {
     pub trusted_proxies: Vec<IpNet>,
     /// Named demands.
     pub policies: BTreeMap<String, NamedDemand>,
+    /// The lifetimes on offer, in calendar months.
+    pub lifetimes: Vec<u32>,
     /// The largest body.
     pub body_bytes: usize,
     /// How long it may take to arrive.
@@ -55,6 +57,7 @@ impl Edge {
         clock: Arc<dyn Clock>,
         trusted_proxies: Vec<IpNet>,
         policies: BTreeMap<String, NamedDemand>,
+        lifetimes: Vec<u32>,
         body_bytes: usize,
         body_timeout: Duration,
     ) -> Arc<Self> {
@@ -65,6 +68,7 @@ impl Edge {
             clock,
             trusted_proxies,
             policies,
+            lifetimes,
             body_bytes,
             body_timeout,
         })

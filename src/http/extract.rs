@@ -127,17 +127,21 @@ impl<T: DeserializeOwned> FromRequest<Arc<Edge>> for Json<T> {
         if !is_media_type(request.headers(), "application/json") {
             return Err(Problem::media_type("application/json"));
         }
-        let bytes = body(request, edge).await?;
-        if bytes.is_empty() {
-            return Err(Problem::invalid_json("the body is missing; send a JSON object"));
-        }
-        match strict_json::parse(&bytes) {
-            Ok(Value::Object(members)) => read(members).map(Self),
-            Ok(_) => Err(Problem::invalid_json("the body must be a JSON object")),
-            Err(StrictJsonError::NotJson(why)) => Err(Problem::invalid_json(format!("the body is not JSON: {why}"))),
-            Err(StrictJsonError::Duplicate(path)) => {
-                Err(Problem::invalid_field(crate::audit::printable(&path, 64), "it is given more than once"))
-            }
+        object(&body(request, edge).await?).map(Self)
+    }
+}
+
+/// Reads a text that is one JSON object.
+pub fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    if text.is_empty() {
+        return Err(Problem::invalid_json("the body is missing; send a JSON object"));
+    }
+    match strict_json::parse(text) {
+        Ok(Value::Object(members)) => read(members),
+        Ok(_) => Err(Problem::invalid_json("the body must be a JSON object")),
+        Err(StrictJsonError::NotJson(why)) => Err(Problem::invalid_json(format!("the body is not JSON: {why}"))),
+        Err(StrictJsonError::Duplicate(path)) => {
+            Err(Problem::invalid_field(crate::audit::printable(&path, 64), "it is given more than once"))
         }
     }
 }
@@ -295,11 +299,18 @@ impl FromRequestParts<Arc<Edge>> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Edge>) -> Result<Self, Problem> {
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+impl IfMatch {
+    /// Reads it.
+    pub fn of(headers: &HeaderMap) -> Self {
         let mut versions = Vec::new();
-        for value in parts.headers.get_all(header::IF_MATCH) {
+        for value in headers.get_all(header::IF_MATCH) {
             for tag in value.to_str().unwrap_or("?").split(',').map(str::trim) {
                 if tag == "*" {
-                    return Ok(Self(None));
+                    return Self(None);
                 }
                 // Weak tags never match strongly; what is no version of ours matches nothing.
                 versions.extend(
@@ -309,6 +320,6 @@ impl FromRequestParts<Arc<Edge>> for IfMatch {
                 );
             }
         }
-        Ok(Self(parts.headers.contains_key(header::IF_MATCH).then_some(versions)))
+        Self(headers.contains_key(header::IF_MATCH).then_some(versions))
     }
 }

@@ -1,11 +1,14 @@
 //! All routes and layers on one screen. Handlers translate and never decide: extract, one call of the authority, answer.
 
 mod accounts;
+mod answers;
 mod audit;
 mod credential;
 mod docs;
 mod edge;
 mod extract;
+#[cfg(any(feature = "fuzzing", test))]
+pub(crate) mod fuzzing;
 mod health;
 mod keys;
 mod leftover;
@@ -68,7 +71,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/api/v1/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
-        .layer(Extension(docs::Pages::of(&docs::finished(&openapi))))
+        .layer(Extension(docs::Pages::of(&answers::with_lifetimes(docs::finished(&openapi), &edge.lifetimes))))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_method)
         .layer(from_fn_with_state(Arc::clone(&edge), observe::observe))

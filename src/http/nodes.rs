@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::extract::{Caller, NoQuery, Ready};
 use super::no_store;
 use super::permissions::NodesRead;
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 use crate::authority::Error;
 use crate::store::Node;
 
@@ -19,7 +19,7 @@ pub struct NodeList {
 
 /// List the nodes that were there within the last minute.
 #[utoipa::path(get, path = "/nodes", tag = "nodes", security(("bearer" = ["nodes:read"])),
-    responses((status = 200, body = NodeList), Problems))]
+    responses((status = 200, body = NodeList)))]
 pub async fn list(_caller: Caller<NodesRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     let items = authority.store().nodes().await.map_err(Error::from)?;
     Ok(no_store(axum::Json(NodeList { items })))

@@ -21,8 +21,8 @@ use crate::verify::{Demand, Presenter, Reason};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request that its caller named sanely keeps the name.
-fn request_id(headers: &HeaderMap, edge: &Edge) -> String {
+/// The name that the caller gave the request, if it is sane.
+pub(super) fn given_id(headers: &HeaderMap) -> Option<&str> {
     let sane = |text: &&str| {
         (1..=128).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'='))
@@ -31,8 +31,8 @@ fn request_id(headers: &HeaderMap, edge: &Edge) -> String {
     };
     let mut given = headers.get_all(&REQUEST_ID).iter();
     match (given.next().and_then(|value| value.to_str().ok()).filter(sane), given.next()) {
-        (Some(id), None) => id.to_owned(),
-        _ => uuid_v7(edge.clock.now()).to_string(),
+        (Some(id), None) => Some(id),
+        _ => None,
     }
 }
 
@@ -49,7 +49,9 @@ pub async fn observe(State(edge): State<Arc<Edge>>, request: Request, next: Next
 
 async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response {
     let _work = request.extensions_mut().remove::<Work>();
-    let request_id = request_id(request.headers(), &edge);
+    // A request that its caller named keeps the name.
+    let request_id =
+        given_id(request.headers()).map_or_else(|| uuid_v7(edge.clock.now()).to_string(), ToOwned::to_owned);
     let peer = request.extensions().get::<Peer>().cloned();
     let client_address = peer.as_ref().and_then(|peer| edge.client_address(peer, request.headers()));
     let path = request.uri().path().to_owned();

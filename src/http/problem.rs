@@ -1,6 +1,5 @@
 //! The ONE mapping of errors to answers (contract, section 2; RFC 9457, RFC 6750).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -72,23 +71,6 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     error: Option<&'a str>,
-}
-
-/// In the OpenAPI document: every operation may be answered so.
-pub struct Problems;
-
-impl utoipa::IntoResponses for Problems {
-    fn responses() -> BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
-        use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
-        let problem = |description| {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
-            ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build().into()
-        };
-        BTreeMap::from([
-            ("4XX".to_owned(), problem("Refused; `reason` says why")),
-            ("5XX".to_owned(), problem("Failed; `reason` says why")),
-        ])
-    }
 }
 
 impl Problem {

@@ -11,7 +11,7 @@ use super::accounts::Gone;
 use super::extract::{Caller, Json, Name, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{RolesRead, RolesWrite};
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 use crate::authority::Receipt;
 use crate::name::{Description, RoleName};
 use crate::permission::{Grant, Role};
@@ -44,14 +44,14 @@ pub struct RoleList {
 
 /// List roles.
 #[utoipa::path(get, path = "/roles", tag = "roles", security(("bearer" = ["roles:read"])),
-    responses((status = 200, body = RoleList), Problems))]
+    responses((status = 200, body = RoleList)))]
 pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(RoleList { items: authority.roles().await? })))
 }
 
 /// One role.
 #[utoipa::path(get, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
-    security(("bearer" = ["roles:read"])), responses((status = 200, body = Role), Problems))]
+    security(("bearer" = ["roles:read"])), responses((status = 200, body = Role)))]
 pub async fn show(
     _caller: Caller<RolesRead>,
     Ready(authority): Ready,
@@ -64,7 +64,7 @@ pub async fn show(
 /// Create or change a role. It holds for all who have it, without a new token.
 #[utoipa::path(put, path = "/roles/{name}", tag = "roles", request_body = RoleBody, params(("name" = RoleName, Path)),
     security(("bearer" = ["roles:write"])),
-    responses((status = 200, body = ChangedRole), (status = 201, body = ChangedRole), Problems))]
+    responses((status = 200, body = ChangedRole), (status = 201, body = ChangedRole)))]
 pub async fn set(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
@@ -83,7 +83,7 @@ pub async fn set(
 
 /// Delete a role that no account has.
 #[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
-    security(("bearer" = ["roles:write"])), responses((status = 200, body = Gone), Problems))]
+    security(("bearer" = ["roles:write"])), responses((status = 200, body = Gone)))]
 pub async fn delete(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,

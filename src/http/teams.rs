@@ -9,7 +9,7 @@ use super::accounts::Gone;
 use super::extract::{Caller, Json, Name, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{RolesRead, RolesWrite};
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 use crate::authority::Receipt;
 use crate::name::{Description, TeamName};
 use crate::permission::Team;
@@ -40,14 +40,14 @@ pub struct TeamList {
 
 /// List teams.
 #[utoipa::path(get, path = "/teams", tag = "teams", security(("bearer" = ["roles:read"])),
-    responses((status = 200, body = TeamList), Problems))]
+    responses((status = 200, body = TeamList)))]
 pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(TeamList { items: authority.teams().await? })))
 }
 
 /// One team.
 #[utoipa::path(get, path = "/teams/{name}", tag = "teams", params(("name" = TeamName, Path)),
-    security(("bearer" = ["roles:read"])), responses((status = 200, body = Team), Problems))]
+    security(("bearer" = ["roles:read"])), responses((status = 200, body = Team)))]
 pub async fn show(
     _caller: Caller<RolesRead>,
     Ready(authority): Ready,
@@ -60,7 +60,7 @@ pub async fn show(
 /// Create or change a team.
 #[utoipa::path(put, path = "/teams/{name}", tag = "teams", request_body = TeamBody, params(("name" = TeamName, Path)),
     security(("bearer" = ["roles:write"])),
-    responses((status = 200, body = ChangedTeam), (status = 201, body = ChangedTeam), Problems))]
+    responses((status = 200, body = ChangedTeam), (status = 201, body = ChangedTeam)))]
 pub async fn set(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
@@ -78,7 +78,7 @@ pub async fn set(
 
 /// Delete a team without members.
 #[utoipa::path(delete, path = "/teams/{name}", tag = "teams", params(("name" = TeamName, Path)),
-    security(("bearer" = ["roles:write"])), responses((status = 200, body = Gone), Problems))]
+    security(("bearer" = ["roles:write"])), responses((status = 200, body = Gone)))]
 pub async fn delete(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,

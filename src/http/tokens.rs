@@ -9,7 +9,7 @@ use super::accounts::Gone;
 use super::extract::{Account, Caller, Json, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{AnyToken, TokensIssue, TokensRenew, TokensRevoke};
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 use crate::authority::{Issued, SelfView};
 
 /// A new token.
@@ -27,7 +27,7 @@ pub struct NewTokenBody {
 /// Generate a new token. The older one is dead when this answers, or when the overlap ends.
 #[utoipa::path(post, path = "/accounts/{account}/token", tag = "tokens", request_body = NewTokenBody,
     params(("account" = String, Path, description = "Id or username")),
-    security(("bearer" = ["tokens:issue"])), responses((status = 201, body = Issued), Problems))]
+    security(("bearer" = ["tokens:issue"])), responses((status = 201, body = Issued)))]
 pub async fn regenerate(
     caller: Caller<TokensIssue>,
     Ready(authority): Ready,
@@ -42,7 +42,7 @@ pub async fn regenerate(
 /// Revoke all tokens of an account; none follows.
 #[utoipa::path(delete, path = "/accounts/{account}/token", tag = "tokens",
     params(("account" = String, Path, description = "Id or username")),
-    security(("bearer" = ["tokens:revoke"])), responses((status = 200, body = Gone), Problems))]
+    security(("bearer" = ["tokens:revoke"])), responses((status = 200, body = Gone)))]
 pub async fn revoke(
     caller: Caller<TokensRevoke>,
     Ready(authority): Ready,
@@ -55,14 +55,14 @@ pub async fn revoke(
 
 /// Who I am and what I may do. Any good token may ask.
 #[utoipa::path(get, path = "/self", tag = "self", security(("bearer" = [])),
-    responses((status = 200, body = SelfView), Problems))]
+    responses((status = 200, body = SelfView)))]
 pub async fn show_self(caller: Caller<AnyToken>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(authority.self_view(&caller.actor).await?)))
 }
 
 /// Renew my own token.
 #[utoipa::path(post, path = "/self/token", tag = "self", request_body = NewTokenBody,
-    security(("bearer" = ["tokens:renew"])), responses((status = 201, body = Issued), Problems))]
+    security(("bearer" = ["tokens:renew"])), responses((status = 201, body = Issued)))]
 pub async fn renew(
     caller: Caller<TokensRenew>,
     Ready(authority): Ready,

@@ -27,7 +27,7 @@ pub fn is_gateway_path(path: &str) -> bool {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Demanded {
+pub(super) struct Demanded {
     #[serde(default, deserialize_with = "text")]
     permission: Option<Permission>,
     #[serde(default, deserialize_with = "text")]
@@ -68,7 +68,11 @@ async fn decide(edge: &Edge, parts: &Parts) -> Result<Verified, Problem> {
 }
 
 /// What is demanded, and the query that is ours and not the client's.
-fn demanded<'a>(edge: &Edge, path: &str, query: Option<&'a str>) -> Result<(NamedDemand, Option<&'a str>), Problem> {
+pub(super) fn demanded<'a>(
+    edge: &Edge,
+    path: &str,
+    query: Option<&'a str>,
+) -> Result<(NamedDemand, Option<&'a str>), Problem> {
     let below = path.strip_prefix("/verify").unwrap_or_default();
     if let Some(named) = below.strip_prefix("/~") {
         let name = named.split('/').next().unwrap_or_default();
@@ -103,7 +107,7 @@ fn means_a_policy(below: &str) -> bool {
 }
 
 /// The request that the gateway asks about: nginx' headers, Traefik's and Caddy's, or the path below (Envoy).
-fn original(parts: &Parts) -> Option<Original> {
+pub(super) fn original(parts: &Parts) -> Option<Original> {
     let header =
         |name: &str| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let below = || {

@@ -13,11 +13,6 @@ pub fn load(overrides: &Overrides) -> Result<Config, ConfigErrors> {
     Config::load(overrides, environment)
 }
 
-/// What the settings say beyond their own form; see `serve --check`.
-pub fn check(config: &Config) -> Result<(), ServeError> {
-    setup::policies(config).map(drop)
-}
-
 /// The store of a server that runs with these settings, on this machine or elsewhere.
 pub fn running_store(config: &Config) -> Result<Target, ServeError> {
     match &config.store.source {

@@ -7,37 +7,19 @@ use zeroize::Zeroizing;
 
 use super::{Running, ServeError};
 use crate::authority::{Settings, Startup};
-use crate::config::{Address, Config, SigningAlgorithm, StoreSource, StoreUrl, read_private};
+use crate::config::{Address, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
 use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target};
 use crate::token::Algorithm;
 
-pub(super) fn policies(config: &Config) -> Result<BTreeMap<String, NamedDemand>, ServeError> {
-    fn parsed<T: std::str::FromStr>(name: &str, field: &str, text: Option<&String>) -> Result<Option<T>, ServeError>
-    where
-        T::Err: std::fmt::Display,
-    {
-        text.map(|text| text.parse().map_err(|error| ServeError(format!("policies.{name}.{field}: {error}"))))
-            .transpose()
-    }
-    config
-        .policies
-        .iter()
-        .map(|(name, policy)| {
-            let demand = NamedDemand {
-                permission: parsed(name, "permission", policy.permission.as_ref())?,
-                team: parsed(name, "team", policy.team.as_ref())?,
-                audience: parsed(name, "audience", policy.audience.as_ref())?,
-            };
-            if demand.team.is_some() && demand.permission.is_none() {
-                return Err(ServeError(format!(
-                    "policies.{name}: team says where a permission is needed; give the permission too"
-                )));
-            }
-            Ok((name.clone(), demand))
-        })
-        .collect()
+pub(super) fn policies(config: &Config) -> BTreeMap<String, NamedDemand> {
+    let demand = |policy: &Policy| NamedDemand {
+        permission: policy.permission.clone(),
+        team: policy.team.clone(),
+        audience: policy.audience.clone(),
+    };
+    config.policies.iter().map(|(name, policy)| (name.clone(), demand(policy))).collect()
 }
 
 /// The private Redis, started, or the address of another.

@@ -190,5 +190,10 @@ fn bound_as_presented(claimed: Option<&Confirmation>, bound: Option<&Binding>, p
     }
 }
 
+#[cfg(any(feature = "fuzzing", all(test, feature = "server")))]
+pub(crate) mod fuzzing;
+#[cfg(any(feature = "fuzzing", test))]
+#[allow(dead_code, missing_docs, clippy::unwrap_used, clippy::panic, reason = "of tests")]
+mod scene;
 #[cfg(test)]
 mod tests;

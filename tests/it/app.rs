@@ -172,6 +172,7 @@ impl App {
             clock.clone(),
             setup.trusted_proxies.clone(),
             setup.policies.clone(),
+            vec![6, 12, 24],
             64 * 1024,
             Duration::from_secs(5),
         );

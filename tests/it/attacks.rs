@@ -147,6 +147,8 @@ async fn the_description_is_one_that_generators_take() {
             let id = operation["operationId"].as_str().unwrap();
             assert!(ids.insert(id.to_owned()), "{id} twice, at {method} {path}");
             for (status, response) in operation["responses"].as_object().unwrap() {
+                let shared = response["$ref"].as_str().map(|reference| reference.trim_start_matches('#'));
+                let response = shared.map_or(response, |pointer| document.pointer(pointer).unwrap());
                 assert!(
                     response["description"].as_str().is_some_and(|text| !text.is_empty()),
                     "{method} {path} {status}"

@@ -79,6 +79,7 @@ async fn whoever_asks_before_there_is_a_store_is_told_to_wait() {
         app.clock.clone(),
         Vec::new(),
         Default::default(),
+        vec![12],
         1024,
         std::time::Duration::from_secs(1),
     );

@@ -24,6 +24,7 @@ mod lost_answers;
 mod machine;
 mod redis;
 mod restart;
+mod schemathesis;
 mod secrets;
 mod serve;
 mod server;

@@ -10,7 +10,6 @@ mod levels;
 mod network;
 mod order;
 mod permission;
-mod scene;
 mod secrets;
 mod store;
 mod time;
