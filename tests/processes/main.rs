@@ -17,6 +17,7 @@ mod export;
 mod faults;
 mod first_start;
 mod floods;
+mod gateways;
 mod heads;
 mod ipv6;
 mod listen;
