@@ -388,7 +388,7 @@ impl Store {
             }
         };
         // As if for another request: this one's time is kept here.
-        let asking = link::for_one_request(asking);
+        let asking = Box::pin(link::for_one_request(asking));
         tokio::time::timeout(self.patience(), asking).await.unwrap_or(Err(StoreError::Uncertain(why)))
     }
 
