@@ -237,7 +237,12 @@ async fn look(space: Arc<Space>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = tick.tick() => space.look(),
+            _ = tick.tick() => {}
+        }
+        // The disk may be slow, and requests are answered meanwhile.
+        let space = Arc::clone(&space);
+        if tokio::task::spawn_blocking(move || space.look()).await.is_err() {
+            return;
         }
     }
 }

@@ -117,13 +117,15 @@ impl Intake {
 impl Share {
     /// An answer came.
     pub(super) fn answered(&self) {
-        self.total.0.fetch_sub(self.mine.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        self.total.0.fetch_sub(self.mine.swap(0, Ordering::AcqRel), Ordering::AcqRel);
     }
 
     /// Whether more may come.
     fn took(&self, bytes: u64) -> bool {
-        self.mine.fetch_add(bytes, Ordering::Relaxed);
-        self.total.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= MOST
+        // The whole first: an answer that is noted in between takes nothing from it that was not added.
+        let total = self.total.0.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        self.mine.fetch_add(bytes, Ordering::AcqRel);
+        total <= MOST
     }
 }
 
@@ -185,6 +187,27 @@ mod tests {
         assert!(one.took(1));
         drop(other);
         assert_eq!(taken(&intake), 1);
+    }
+
+    #[test]
+    fn an_answer_that_is_noted_while_more_comes_in_takes_nothing_from_the_others() {
+        let intake = Intake::default();
+        let (one, other) = (intake.share(), intake.share());
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    one.answered();
+                }
+            });
+            let taking = scope.spawn(|| (0..2_000_000).all(|_| one.took(1)));
+            let undisturbed = std::iter::from_fn(|| (!taking.is_finished()).then(|| other.took(0))).all(|may| may);
+            let took = taking.join();
+            ended.store(true, Ordering::Relaxed);
+            assert!(took.unwrap() && undisturbed);
+        });
+        one.answered();
+        assert_eq!(taken(&intake), 0);
     }
 
     #[test]

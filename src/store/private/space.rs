@@ -48,9 +48,10 @@ impl Space {
         make_room(&self.directory)
     }
 
-    /// A write failed for want of room.
+    /// A write failed for want of room: the reserve is given up, whatever the disk says is free.
     pub(super) fn failed(&self) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        give_up(&self.directory);
     }
 
     /// Tells the operator what has changed, and lays the reserve aside again.
@@ -67,7 +68,8 @@ impl Space {
                 );
             }
         }
-        if room(&self.directory).is_some_and(|(free, ample)| free >= ample + RESERVE)
+        if ample
+            && room(&self.directory).is_some_and(|(free, ample)| free >= ample + RESERVE)
             && let Err(error) = lay_aside(&self.directory)
         {
             tracing::warn!(%error, "no reserve on the store's disk");
@@ -81,10 +83,14 @@ pub(in crate::store) fn make_room(directory: &Path) -> bool {
     if fits() {
         return true;
     }
+    give_up(directory);
+    fits()
+}
+
+fn give_up(directory: &Path) {
     if fs::remove_file(reserve(directory)).is_ok() {
         tracing::warn!("the reserve on the store's disk was given up");
     }
-    fits()
 }
 
 fn reserve(directory: &Path) -> PathBuf {
@@ -111,4 +117,23 @@ fn room(directory: &Path) -> Option<(u64, u64)> {
     let disk = rustix::fs::statvfs(directory).ok()?;
     let ample = disk.f_blocks.saturating_mul(disk.f_frsize) / 10;
     Some((disk.f_bavail.saturating_mul(disk.f_frsize), ample.clamp(*AMPLE.start(), *AMPLE.end())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_failed_gives_the_reserve_up_also_where_the_disk_says_that_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let space = Space::of(directory.path());
+        lay_aside(directory.path()).unwrap();
+        assert!(space.is_ample(), "this needs some room on the disk of temporary files");
+        // As under a quota.
+        space.failed();
+        assert!(!reserve(directory.path()).exists() && !space.is_ample() && space.is_enough());
+        // What was given up is needed for a while.
+        space.look();
+        assert!(!reserve(directory.path()).exists());
+    }
 }
