@@ -150,7 +150,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Connections of the whole process (10,000); fewer where the limit of open files has no room for them.
     pub connections: usize,
-    /// Concurrent requests of the whole process (2,000), above which a stranger may not have several.
+    /// Concurrent requests of the whole process beyond the first of each connection (2,000): above that, strangers with many
+    /// have to go.
     pub requests: usize,
     /// Concurrent requests on one HTTP/2 connection (100).
     pub requests_per_connection: u32,

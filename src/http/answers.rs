@@ -10,7 +10,7 @@ use crate::account::limits;
 use crate::permission::PERMISSIONS_PER_ROLE;
 
 /// An error: its status, what it is called in the document, what it means, a header that it may have.
-const ERRORS: [(&str, &str, &str, Option<&str>); 13] = [
+const ERRORS: [(&str, &str, &str, Option<&str>); 14] = [
     ("400", "BadRequest", "The credential or the body can't be understood", Some("WWW-Authenticate")),
     ("401", "Unauthorized", "No good token", Some("WWW-Authenticate")),
     ("403", "Forbidden", "The token lacks the permission", Some("WWW-Authenticate")),
@@ -22,6 +22,7 @@ const ERRORS: [(&str, &str, &str, Option<&str>); 13] = [
     ("415", "UnsupportedMediaType", "The body is not said to be JSON", None),
     ("422", "InvalidFields", "Members or parameters are wrong; `errors` names them", None),
     ("429", "TooManyInvalidTokens", "Too many invalid tokens from this address", Some("Retry-After")),
+    ("431", "HeadTooLarge", "The request line and headers are too large", None),
     ("500", "InternalError", "A fault of the service", None),
     ("503", "Unavailable", "The store can't be reached; a change may or may not have been made", Some("Retry-After")),
 ];

@@ -14,6 +14,7 @@ use super::credential::{Credential, id_and_token};
 use super::edge::Edge;
 use super::leftover::Leftover;
 use super::problem::Problem;
+use crate::audit::printable;
 use crate::authority::{Call, Ending};
 use crate::clock::uuid_v7;
 use crate::listen::{HeadTooLarge, Peer, Standing, Work};
@@ -26,8 +27,9 @@ pub(super) fn given_id(headers: &HeaderMap) -> Option<&str> {
     let sane = |text: &&str| {
         (1..=128).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'='))
-            // A token in the wrong header must not reach a log.
+            // A token in the wrong header must not reach a log, nor half of one.
             && text.bytes().filter(|b| *b == b'.').count() < 2
+            && printable(text, usize::MAX) == **text
     };
     let mut given = headers.get_all(&REQUEST_ID).iter();
     match (given.next().and_then(|value| value.to_str().ok()).filter(sane), given.next()) {

@@ -7,8 +7,10 @@
 //! to open as many connections as there are places, from as many addresses as the flood has. Where no strangers are left, the
 //! known connection goes that has been idle longest; where all are busy, the newcomer is refused.
 //!
-//! Requests of all connections together have a limit too, because HTTP/2 makes a hundred of them as cheap as one connection:
-//! over it, a stranger who has one under way and begins another has to go.
+//! Requests of all connections together have a limit too, because HTTP/2 makes a hundred of them as cheap as one connection.
+//! Every connection may have one; those beyond are counted. When a stranger begins one that is too many, of the subscriber with
+//! the most such requests the stranger with the most has to go, which is whoever it takes so many from: not the gateway that
+//! asks two things at once before its first answer.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,6 +35,7 @@ pub struct Connections {
     /// So many places are made free ahead: under load it takes a moment until somebody who was told to go is gone.
     reserve: usize,
     most_requests: usize,
+    /// Beyond the first of each connection.
     requests: AtomicUsize,
     trusted_proxies: Vec<IpNet>,
     free: Arc<Semaphore>,
@@ -78,17 +81,19 @@ pub struct Standing {
     seat: Arc<Seat>,
 }
 
-/// A request among all that are under way.
-pub(super) struct UnderWay(Arc<Connections>);
+/// A request among all that are under way; `None`: the one that every connection may have.
+pub(super) struct UnderWay(Option<Arc<Connections>>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        if let Some(connections) = &self.0 {
+            connections.requests.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Connections {
-    /// So many connections and requests, to be shared by all listeners. Peers in `trusted_proxies` are known from the start.
+    /// So many connections, and requests beyond the first of each, to be shared by all listeners. Peers in `trusted_proxies` are known from the start.
     pub fn new(limit: usize, most_requests: usize, trusted_proxies: Vec<IpNet>) -> Arc<Self> {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -233,6 +238,14 @@ impl Taken {
         self.strangers.get(subscriber)?.get(oldest).cloned()
     }
 
+    /// Looks at all strangers: that costs something, and happens only where there are too many requests.
+    fn busiest_stranger(&self) -> Option<Arc<Seat>> {
+        let beyond_the_first =
+            |crowd: &BTreeMap<u64, Arc<Seat>>| -> usize { crowd.values().map(|seat| seat.beyond()).sum() };
+        let crowd = self.strangers.values().max_by_key(|crowd| beyond_the_first(crowd))?;
+        crowd.values().max_by_key(|seat| seat.beyond()).filter(|seat| seat.beyond() > 0).cloned()
+    }
+
     /// Looks at all who are known: that costs something, and happens only where all who are here have shown a live token.
     fn idlest(&self) -> Option<Arc<Seat>> {
         let idle = self.known.values().filter_map(|seat| {
@@ -243,6 +256,13 @@ impl Taken {
             Some((since, seat))
         });
         idle.min_by_key(|(since, _)| *since).map(|(_, seat)| Arc::clone(seat))
+    }
+}
+
+impl Seat {
+    /// How many requests it has beyond the first.
+    fn beyond(&self) -> usize {
+        self.progress.get().map_or(0, |progress| progress.requests().saturating_sub(1))
     }
 }
 
@@ -276,11 +296,18 @@ impl Drop for Place {
 impl Standing {
     /// A request begins on this connection, which has `own` under way with it.
     pub(super) fn request(&self, own: usize) -> UnderWay {
-        let all = self.connections.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        if all > self.connections.most_requests && own > 1 && !self.seat.known.load(Ordering::Relaxed) {
-            self.connections.sends_away(self.connections.taken(), &self.seat);
+        let connections = &self.connections;
+        if own <= 1 {
+            return UnderWay(None);
         }
-        UnderWay(Arc::clone(&self.connections))
+        let all = connections.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if all > connections.most_requests && !self.seat.known.load(Ordering::Relaxed) {
+            let taken = connections.taken();
+            if let Some(seat) = taken.busiest_stranger() {
+                connections.sends_away(taken, &seat);
+            }
+        }
+        UnderWay(Some(Arc::clone(connections)))
     }
 
     /// A live token was shown on this connection: it is no stranger's any more.
@@ -363,6 +390,41 @@ mod tests {
         drop(stranger);
         let place = tokio::select! { place = first => place, place = second => place };
         assert!(place.is_some());
+    }
+
+    #[tokio::test]
+    async fn too_many_requests_are_at_the_expense_of_who_has_the_most() {
+        let connections = Connections::new(100, 3, vec![]);
+        let mut under_way = Vec::new();
+        let mut busy = |place: &Place, requests: usize| {
+            let progress = Progress::new();
+            place.watch(&progress);
+            for _ in 0..requests {
+                let guard = progress.request();
+                under_way.push((guard, place.standing().request(progress.requests())));
+            }
+        };
+        let left = |place: &Place| place.standing.seat.leave.is_cancelled();
+        // However many have one each.
+        let mut slow = Vec::new();
+        for _ in 0..9 {
+            let place = admit(&connections, "192.0.2.1").await;
+            busy(&place, 1);
+            slow.push(place);
+        }
+        let gateway = admit(&connections, "192.0.2.2").await;
+        busy(&gateway, 2);
+        // One crowd holds what there is, each of it no more than the gateway does.
+        let (first, second) = (admit(&connections, "192.0.2.3").await, admit(&connections, "192.0.2.3").await);
+        busy(&first, 2);
+        busy(&second, 2);
+        assert!(!slow.iter().chain([&gateway, &first, &second]).any(left));
+        let another = admit(&connections, "192.0.2.4").await;
+        busy(&another, 2);
+        assert!(left(&first) || left(&second));
+        assert!(!slow.iter().chain([&gateway, &another]).any(left));
+        drop(under_way);
+        assert_eq!(connections.requests.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

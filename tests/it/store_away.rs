@@ -168,10 +168,12 @@ async fn an_idle_service_writes_little() {
         let line = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:")).unwrap().to_owned();
         line.trim().parse::<u64>().unwrap()
     };
-    let before = changes().await;
+    let (began, before) = (std::time::Instant::now(), changes().await);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let writes = changes().await - before;
-    assert!(writes <= 4, "{writes} writes within a second");
+    // However long a second is on a busy machine.
+    let took = began.elapsed();
+    assert!(writes <= 4 * took.as_secs().max(1), "{writes} writes within {took:?}");
 }
 
 #[tokio::test]

@@ -104,6 +104,11 @@ fn a_server_that_stands_still_or_has_too_few_files_is_found_in_time() {
     server.stop();
 }
 
+/// By another process: one that is forked beside us might still have ours open for writing, and then it can't be run.
+fn copy_of_the_binary(to: &Path) {
+    assert!(std::process::Command::new("cp").arg(BINARY).arg(to).status().unwrap().success());
+}
+
 #[test]
 fn another_user_is_told_to_be_the_services() {
     use std::os::unix::process::CommandExt;
@@ -112,7 +117,7 @@ fn another_user_is_told_to_be_the_services() {
     }
     let machine = Machine::new();
     let (program, data) = (machine.path("countermark"), machine.path("data"));
-    fs::copy(BINARY, &program).unwrap();
+    copy_of_the_binary(&program);
     fs::create_dir(&data).unwrap();
     mode(&data, 0o700);
     mode(&machine.path(""), 0o755);
@@ -126,7 +131,7 @@ fn another_user_is_told_to_be_the_services() {
 fn a_server_whose_program_was_replaced_is_found() {
     let machine = Machine::new();
     let program = machine.path("countermark");
-    fs::copy(BINARY, &program).unwrap();
+    copy_of_the_binary(&program);
     let mut child = std::process::Command::new(&program)
         .args(["serve", "--data-dir", "data", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0"])
         .current_dir(machine.path(""))

@@ -208,11 +208,11 @@ fn a_store_that_is_far_away_or_has_another_time_is_found() {
     let machine = Machine::new();
     let redis = store(&machine);
     let config = std::fs::read_to_string(machine.path("store.toml")).unwrap();
-    let port = detour(redis.port, Duration::from_millis(15));
+    let port = detour(redis.port, Duration::from_millis(30));
     let config = config.replace(&redis.port.to_string(), &port.to_string());
-    machine.write("store.toml", &format!("{config}command_timeout = \"100ms\"\n"));
+    machine.write("store.toml", &format!("{config}command_timeout = \"250ms\"\n"));
     let said = look(&machine);
-    said.finds("store.latency", &["command_timeout is 100 ms"]);
+    said.finds("store.latency", &["command_timeout is 250 ms"]);
     said.finds("store.clock", &["apart"]);
 }
 

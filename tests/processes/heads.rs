@@ -50,6 +50,8 @@ fn a_head_that_is_too_large_is_refused_with_a_reason() {
     }
     let at_operations = many(server.operations("/metrics"), 110).unwrap();
     is_the_refusal(&at_operations, 431, "head_too_large");
+    let document = server.call("GET", "/api/v1/openapi.json").send().expect(200).json();
+    assert!(document["paths"]["/api/v1/self"]["get"]["responses"]["431"].is_object(), "it is not told of");
     server.verify(&admin).expect(200);
 }
 

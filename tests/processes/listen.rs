@@ -229,7 +229,7 @@ fn a_head_that_takes_too_long_ends_its_connection_however_it_trickles() {
     });
     assert!(rest(&stream).1);
     let took = began.elapsed();
-    assert!(took > Duration::from_millis(800) && took < Duration::from_secs(5), "{took:?}");
+    assert!(took > Duration::from_millis(800) && took < Duration::from_secs(8), "{took:?}");
     writer.join().unwrap();
 }
 

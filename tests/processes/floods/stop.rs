@@ -46,8 +46,8 @@ fn whatever_is_half_done_does_not_outlast_the_drain_timeout() {
     let began = Instant::now();
     scene.server.signal(Signal::TERM);
     assert_eq!(scene.server.end().code(), Some(0), "{}", scene.server.log());
-    // The store and the audit take a moment of their own.
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    // The store and the audit take a moment of their own; unless it is told, the server gives 20 s.
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     runtime.shutdown_background();
 }
 
@@ -70,6 +70,6 @@ fn who_is_only_there_is_not_waited_for() {
     let began = Instant::now();
     scene.server.signal(Signal::TERM);
     assert_eq!(scene.server.end().code(), Some(0), "{}", scene.server.log());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     runtime.block_on(async { until_closed(held.0).await.ok() });
 }
