@@ -35,4 +35,4 @@ fn command(place: &Place, _: &Variables) -> Command {
     command
 }
 
-super::tests!();
+super::tests!(connected);
