@@ -203,6 +203,8 @@ impl Scene {
         for request in seen {
             assert_eq!(request.header("x-countermark-account"), account, "{request:?}");
             assert_eq!(request.header("authorization"), "", "{request:?}");
+            // Nor the token under another name.
+            assert!(request.headers.iter().all(|(_, value)| !value.contains("eyJ")), "{request:?}");
             assert!(!request.header("connection").to_ascii_lowercase().contains("countermark"), "{request:?}");
             let mut names: Vec<String> = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
             names.retain(|name| name.contains("countermark"));

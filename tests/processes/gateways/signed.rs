@@ -1,5 +1,6 @@
 //! Tokens that Countermark's own key signed, and that are not good all the same: what each check of a gateway is there for.
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
@@ -54,13 +55,25 @@ pub fn check(kind: &'static Kind) {
     if kind.name != "envoy jwt_authn" {
         refused.push(("no key", without(&header, "kid"), claims.clone()));
         refused.push(("another type", with(&header, "typ", json!("JWT")), claims.clone()));
-        refused.push(("no type", without(&header, "typ"), claims));
+        refused.push(("no type", without(&header, "typ"), claims.clone()));
     }
     for (name, header, claims) in refused {
         let reply = get(&signer.token(&header, &claims)).send();
         let seen = scene.backend.take();
         let foreign = name.contains("audience") && reply.status == kind.foreign_audience;
         assert!(seen.is_empty() && (reply.status == 401 || foreign), "{name}: {reply:?} {seen:?}");
+    }
+
+    // What everybody knows, for a secret (HAProxy takes the file's name for one where the algorithm is of that kind).
+    let public = format!("{}/{}.pem", scene.variable("AUTH_KEYS_DIR"), scene.variable("AUTH_KID"));
+    let text = std::fs::read_to_string(&public).unwrap();
+    for (algorithm, name) in [(hmac::HMAC_SHA256, "HS256"), (hmac::HMAC_SHA384, "HS384"), (hmac::HMAC_SHA512, "HS512")]
+    {
+        for secret in [&*public, &*text, text.trim_end(), ""] {
+            let signed = unsigned(&with(&header, "alg", json!(name)), &claims);
+            let tag = hmac::sign(&hmac::Key::new(algorithm, secret.as_bytes()), signed.as_bytes());
+            scene.refuses(get(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))), 401);
+        }
     }
 
     // One audience among as many as each gateway looks at.
@@ -80,6 +93,11 @@ fn parts(token: &str) -> (Value, Value) {
     let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
     let mut next = || serde_json::from_slice(&parts.next().unwrap()).unwrap();
     (next(), next())
+}
+
+fn unsigned(header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", encode(header), encode(claims))
 }
 
 /// The signing key, out of the sealed keyring.
@@ -104,8 +122,7 @@ impl Signer {
     }
 
     fn token(&self, header: &Value, claims: &Value) -> String {
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", encode(header), encode(claims));
+        let signed = unsigned(header, claims);
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
