@@ -1,4 +1,5 @@
 use std::process::Command;
+use std::rc::Rc;
 
 use super::Kind;
 use super::gateway::{Place, Variables};
@@ -26,7 +27,8 @@ fn two_keys_can_be_in_use() {
     let (writer, real) = (scene.writer(), scene.variable("AUTH_KID"));
     // A key in the right form that signed nothing of this.
     let machine = Machine::new();
-    let pem = |name: &str| scene.gateway.place.path(&format!("keys/{name}.pem"));
+    let place = Rc::clone(&scene.gateway.place);
+    let pem = |name: &str| place.path(&format!("keys/{name}.pem"));
     let (_, private) = Authority::new(&machine, "stranger").issue("other", "DNS:other");
     let mut openssl = Command::new("openssl");
     let output = openssl.args(["pkey", "-pubout", "-in"]).arg(private).arg("-out").arg(pem("other")).output().unwrap();
@@ -34,7 +36,7 @@ fn two_keys_can_be_in_use() {
     // And the one that did, under another id.
     std::fs::copy(pem(&real), pem("renamed")).unwrap();
 
-    for (this, next, status) in [
+    let rows = [
         ("other", None, 401),
         ("other", Some(&*real), 200),
         (&*real, Some("other"), 200),
@@ -43,7 +45,14 @@ fn two_keys_can_be_in_use() {
         ("other", Some("renamed"), 401),
         ("renamed", Some("other"), 401),
         (&*real, None, 200),
-    ] {
+        // From here on the file of this id holds the other key.
+        (&*real, None, 401),
+        ("other", Some(&*real), 401),
+    ];
+    for (number, (this, next, status)) in rows.into_iter().enumerate() {
+        if number == 7 {
+            std::fs::copy(pem("other"), pem(&real)).unwrap();
+        }
         scene.set("AUTH_NEXT_KID", next);
         scene.gateway_again(&[("AUTH_KID", this)]);
         if status == 200 {
