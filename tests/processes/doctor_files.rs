@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::doctor::doctor;
 use crate::machine::{BINARY, Machine, finish, write_private};
-use crate::until::{ended, signal, until};
+use crate::until::{ended, signal, soon, stand_still};
 
 const DATA: [&str; 2] = ["--data-dir", "data"];
 
@@ -87,7 +87,7 @@ fn a_server_that_stands_still_or_has_too_few_files_is_found_in_time() {
 
     let client = redis::Client::open(format!("unix://{}", server.socket().display())).unwrap();
     let mut store = client.get_connection().unwrap();
-    server.signal(Signal::STOP);
+    stand_still(server.pid());
     // An entry of long ago, in a shard that was empty: nobody takes it up.
     let added = (0..4).any(|shard| {
         redis::cmd("XADD").arg(format!("{{cm:a{shard}}}:log")).arg(&["1000-0", "e", ""]).exec(&mut store).is_ok()
@@ -131,14 +131,16 @@ fn a_server_whose_program_was_replaced_is_found() {
         .args(["serve", "--data-dir", "data", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0"])
         .current_dir(machine.path(""))
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .stderr(fs::File::create(machine.path("log")).unwrap())
         .spawn()
         .unwrap();
     fs::remove_file(&program).unwrap();
-    until(std::time::Duration::from_secs(20), "a finding", || {
-        let serving = machine.path("data/serve.json").exists();
-        (serving && doctor(&machine, &DATA).status("server.binary") == "finding").then_some(())
+    soon("it serves", || {
+        let early = child.try_wait().unwrap();
+        assert!(early.is_none(), "{early:?}: {}", fs::read_to_string(machine.path("log")).unwrap());
+        machine.path("data/serve.json").exists()
     });
+    doctor(&machine, &DATA).finds("server.binary", &[]);
     signal(child.id(), Signal::TERM);
     assert!(ended(&mut child, std::time::Duration::from_secs(15)).is_some());
 }

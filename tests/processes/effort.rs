@@ -1,5 +1,4 @@
 //! How much a test does.
-#![allow(dead_code, reason = "the forms differ in few tests")]
 
 /// Whether this is the long form (`scripts/test --long`): the same thing with more rounds.
 pub fn long() -> bool {

@@ -44,6 +44,18 @@ pub fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal);
 }
 
+/// Stops a process of ours in its tracks: when this returns, none of its threads does anything more.
+pub fn stand_still(pid: u32) {
+    signal(pid, Signal::STOP);
+    soon("all of its threads stand still", || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
+    });
+}
+
 /// Whether the process exists and has not ended (one that nobody reaped has).
 pub fn lives(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
