@@ -52,6 +52,9 @@ fn arrives_intact(scene: &Scene, writer: &Holder) {
         let (_, seen) = scene.passes(scene.call(method, "/orders/1"), writer);
         assert_eq!(seen.method, method);
     }
+    // As the client wrote it: a slash in a name is none between names.
+    let (_, seen) = scene.passes(scene.call("GET", "/a%2Fb%20c/d?e=%2F"), writer);
+    assert_eq!(seen.target, "/a%2Fb%20c/d?e=%2F");
     let file = tempfile::NamedTempFile::new().unwrap();
     let body: Vec<u8> = (0..300_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
     std::fs::write(file.path(), &body).unwrap();

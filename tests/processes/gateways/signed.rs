@@ -5,6 +5,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countermark::clock::{Clock as _, SystemClock};
 use countermark::keyring::{KeyringDocument, MasterKey};
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ pub fn check(kind: &'static Kind) {
     assert_eq!(get(&signer.token(&header, &claims)).send().status, 200);
     scene.is_sound(&scene.backend.take(), &writer.id);
 
-    let now = chrono::Utc::now().timestamp();
+    let now = SystemClock.now().timestamp();
     let mut refused = vec![
         ("expired long ago", header.clone(), with(&claims, "exp", json!(1))),
         // More than the leeway of Countermark.
