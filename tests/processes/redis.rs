@@ -20,9 +20,12 @@ pub struct Redis {
     tls: bool,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and is none of those that outgoing connections get (from 32768 on), so that nobody takes
+/// it by chance before its server does.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    use std::hash::{BuildHasher as _, RandomState};
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (0..1_000).map(|_| (RandomState::new().hash_one(0) % 16_000) as u16 + 16_000).find(free).expect("a free port")
 }
 
 impl Redis {

@@ -1,6 +1,6 @@
 //! Countermark says "later", says nothing, or is gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -18,6 +18,7 @@ pub fn check(kind: &'static Kind) {
     }
     if kind.asks {
         store_away(&scene, &writer);
+        hung(&scene, &writer);
     }
 
     scene.server.take().expect("Countermark").stop();
@@ -65,6 +66,20 @@ fn store_away(scene: &Scene, writer: &Holder) {
     } else {
         assert!(refused.status >= 400, "{refused:?}");
     }
+    passes_again(scene, writer);
+}
+
+/// Countermark takes connections and says nothing: its gateway waits five seconds, not for ever.
+fn hung(scene: &Scene, writer: &Holder) {
+    scene.server().signal(Signal::STOP);
+    let began = Instant::now();
+    let refused = scene.call("GET", "/").bearer(&writer.token).attempt();
+    let waited = began.elapsed();
+    scene.server().signal(Signal::CONT);
+    let refused = refused.unwrap();
+    let status = if scene.kind.name == "caddy" { Some(504) } else { scene.kind.away };
+    assert_eq!(Some(refused.status), status, "{refused:?}");
+    assert!(scene.backend.take().is_empty() && waited < Duration::from_secs(15), "{waited:?}");
     passes_again(scene, writer);
 }
 

@@ -11,4 +11,4 @@ fn command(_: &Place, _: &Variables) -> Command {
     command
 }
 
-super::tests!();
+super::tests!(connected);

@@ -18,4 +18,4 @@ pub fn envoy(place: &Place, variables: &Variables, name: &str) -> Command {
     command
 }
 
-super::tests!();
+super::tests!(connected);

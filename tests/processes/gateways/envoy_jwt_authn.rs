@@ -11,4 +11,4 @@ fn command(place: &Place, variables: &Variables) -> Command {
     envoy(place, variables, "envoy/jwt_authn.yaml.template")
 }
 
-super::tests!();
+super::tests!(connected);

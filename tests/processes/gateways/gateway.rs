@@ -4,6 +4,7 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -17,8 +18,8 @@ pub type Variables = Vec<(&'static str, String)>;
 /// Ends when it is dropped.
 pub struct Gateway {
     pub port: u16,
+    pub place: Rc<Place>,
     child: Child,
-    place: Place,
 }
 
 /// A directory that the user may read as whom a gateway runs.
@@ -69,7 +70,7 @@ impl Place {
 
 impl Gateway {
     #[track_caller]
-    pub fn start(kind: &Kind, place: Place, variables: &Variables, port: u16) -> Self {
+    pub fn start(kind: &Kind, place: Rc<Place>, variables: &Variables, port: u16) -> Self {
         let mut command = (kind.command)(&place, variables);
         let log = File::create(place.path("log")).unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -77,7 +78,7 @@ impl Gateway {
         command.envs(variables.iter().map(|(name, value)| (name, value))).current_dir(place.root());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: run `scripts/setup test` ({error})", kind.name));
-        let mut gateway = Self { port, child, place };
+        let mut gateway = Self { port, place, child };
         until(Duration::from_secs(20), "a gateway that listens", || {
             let early = gateway.child.try_wait().unwrap();
             assert!(early.is_none(), "{early:?}: {}", gateway.log());
@@ -92,15 +93,24 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Ended, and its port free.
+    pub fn end(&mut self) {
+        signal(self.child.id(), Signal::TERM);
+        if ended(&mut self.child, Duration::from_secs(5)).is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.log());
         }
-        signal(self.child.id(), Signal::TERM);
-        if ended(&mut self.child, Duration::from_secs(5)).is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.end();
         }
     }
 }

@@ -13,6 +13,7 @@ pub fn check(kind: &'static Kind) {
     hop_by_hop(&scene, &writer);
     several_credentials(&scene, &writer, &reader);
     odd_paths(&scene, &writer, &reader);
+    no_way_around(&scene, &writer);
     broken_framing(&scene, &writer);
     scene.passes(scene.call("GET", "/"), &writer);
 }
@@ -180,6 +181,16 @@ fn odd_paths(scene: &Scene, writer: &Holder, reader: &Holder) {
             let refused = of_the_gateway || status.is_some_and(|status| (400..500).contains(&status));
             assert!(seen.is_empty() && refused, "{method} {path}: {status:?} {seen:?}");
         }
+    }
+}
+
+/// What the gateway asks Countermark is its own affair: no path leads a client there.
+fn no_way_around(scene: &Scene, writer: &Holder) {
+    for path in ["/_countermark", "/_countermark?permission=orders:read", "/verify/~open", "/oauth2/introspect"] {
+        let reply = scene.call("GET", path).bearer(&writer.token).send();
+        let passed = scene.backend.take().len();
+        assert_eq!((reply.status, passed == 1), if passed == 1 { (200, true) } else { (404, false) }, "{reply:?}");
+        assert!(!reply.head.to_ascii_lowercase().contains("x-countermark"), "{reply:?}");
     }
 }
 

@@ -17,6 +17,9 @@ mod passing;
 mod raw;
 mod refusing;
 mod scene;
+mod signed;
+mod stranger;
+mod wire;
 
 use gateway::{Place, Variables};
 
@@ -57,8 +60,16 @@ impl Kind {
     }
 }
 
-/// The table, for the `KIND` of a module.
+/// The table, for the `KIND` of a module; `connected` where the gateway speaks with Countermark.
 macro_rules! tests {
+    (connected) => {
+        #[test]
+        fn nobody_else_is_believed_in_countermarks_place() {
+            super::stranger::check(&KIND);
+        }
+
+        super::tests!();
+    };
     () => {
         #[test]
         fn good_tokens_pass_with_their_identity() {
@@ -73,6 +84,11 @@ macro_rules! tests {
         #[test]
         fn nothing_that_a_client_sends_is_taken_for_ours() {
             super::hostile::check(&KIND);
+        }
+
+        #[test]
+        fn a_genuine_signature_is_not_enough() {
+            super::signed::check(&KIND);
         }
 
         #[test]

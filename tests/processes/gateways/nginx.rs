@@ -23,4 +23,4 @@ fn command(place: &Place, variables: &Variables) -> Command {
     command
 }
 
-super::tests!();
+super::tests!(connected);

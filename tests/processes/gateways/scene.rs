@@ -1,6 +1,7 @@
 //! Countermark, a gateway before a backend, and those who come to it.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ pub struct Scene {
     pub backend: Backend,
     /// None while Countermark is away.
     pub server: Option<Server>,
+    variables: Variables,
     port: u16,
     ca: PathBuf,
     config: String,
@@ -100,9 +102,9 @@ impl Scene {
             ("API_PORT", backend.port.to_string()),
             ("API_AUDIENCE", "orders".to_owned()),
         ];
-        let gateway = Gateway::start(kind, place, &variables, gateway_port);
+        let gateway = Gateway::start(kind, Rc::new(place), &variables, gateway_port);
         let ca = certificates.pem();
-        Self { kind, gateway, backend, server: Some(server), port, ca, config, machine }
+        Self { kind, gateway, backend, server: Some(server), variables, port, ca, config, machine }
     }
 
     pub fn server(&self) -> &Server {
@@ -112,6 +114,32 @@ impl Scene {
     /// The server, again, where it was.
     pub fn serve_again(&mut self) {
         self.server = Some(serve(&self.machine, self.port, &self.config));
+    }
+
+    /// Where Countermark listens.
+    pub fn server_port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn variable(&self, name: &str) -> String {
+        self.variables.iter().find(|(found, _)| *found == name).expect("a variable").1.clone()
+    }
+
+    /// A variable that not everybody has, from the next start on.
+    pub fn set(&mut self, name: &'static str, value: Option<&str>) {
+        self.variables.retain(|(found, _)| *found != name);
+        self.variables.extend(value.map(|value| (name, value.to_owned())));
+    }
+
+    /// The gateway, again, with other variables.
+    pub fn gateway_again(&mut self, changes: &[(&str, &str)]) {
+        for (name, value) in changes {
+            let (_, variable) = self.variables.iter_mut().find(|(found, _)| found == name).expect("a variable");
+            (*value).clone_into(variable);
+        }
+        self.gateway.end();
+        let place = Rc::clone(&self.gateway.place);
+        self.gateway = Gateway::start(self.kind, place, &self.variables, self.gateway.port);
     }
 
     /// An account for the API behind the gateway.
@@ -175,6 +203,8 @@ impl Scene {
         for request in seen {
             assert_eq!(request.header("x-countermark-account"), account, "{request:?}");
             assert_eq!(request.header("authorization"), "", "{request:?}");
+            // Nor the token under another name.
+            assert!(request.headers.iter().all(|(_, value)| !value.contains("eyJ")), "{request:?}");
             assert!(!request.header("connection").to_ascii_lowercase().contains("countermark"), "{request:?}");
             let mut names: Vec<String> = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
             names.retain(|name| name.contains("countermark"));
