@@ -25,8 +25,12 @@ fn directory_of(path: &Path) -> &Path {
 
 /// Replaces `path` with `content`, with these permission bits from the first byte on.
 ///
-/// Written beside it, synced, renamed over it, and the directory synced: a crash leaves the old file or the new one.
+/// Written beside it, synced, renamed over it, and the directory synced: a crash leaves the old file or the new one. What is there
+/// and no file (`/dev/null`, a pipe, a terminal) is not replaced, but an error.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no regular file; name another one"));
+    }
     let beside = beside(path)?;
     let written = create(&beside, content, mode).and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
@@ -99,6 +103,21 @@ mod tests {
         assert!(!left().any(|name| name.to_string_lossy().starts_with(".a.new-")));
         assert!(at("a").exists() && left().any(|name| name.to_string_lossy().starts_with(".b.new-")));
         remove_leftovers(&at("missing"), &["a"]).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        for path in [&socket, &link, &directory.path().to_owned()] {
+            let refused = write(path, b"x", 0o600).unwrap_err();
+            assert!(refused.to_string().contains("no regular file"), "{refused}");
+        }
+        assert!(std::os::unix::net::UnixStream::connect(&link).is_ok());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
     #[test]

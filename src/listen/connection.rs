@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::{Service, ServiceExt};
 
 use super::certificates::{ALPN_HTTP2, TlsContext};
@@ -60,6 +62,8 @@ pub(super) struct Shared<S> {
     pub(super) shutdown: CancellationToken,
     /// The time for that is over.
     pub(super) abort: CancellationToken,
+    /// Requests, of which some go on without their connection.
+    pub(super) works: TaskTracker,
 }
 
 /// The head of this request is larger than allowed: an extension of such requests, which are to be refused.
@@ -74,7 +78,7 @@ pub struct HeadTooLarge {
 /// A request counts until nothing is done for it any more: an extension, to be held by whoever goes on when its client has
 /// left, so that requests which are given up at once are no way around the limits.
 #[derive(Clone)]
-pub struct Work(#[expect(dead_code, reason = "held, not read")] Arc<(RequestGuard, UnderWay)>);
+pub struct Work(#[expect(dead_code, reason = "held, not read")] Arc<(RequestGuard, UnderWay, TaskTrackerToken)>);
 
 pub(super) async fn run<S>(shared: Arc<Shared<S>>, accepted: Accepted, place: Place)
 where
@@ -154,10 +158,11 @@ where
     let io = TokioIo::new(Watched::new(io, &progress));
     let service = {
         let (service, progress, standing) = (shared.service.clone(), Arc::clone(&progress), place.standing());
+        let works = shared.works.clone();
         let most = HeadTooLarge { bytes: limits.head_bytes, fields: limits.head_fields };
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let guard = progress.request();
-            let work = Work(Arc::new((guard, standing.request(progress.requests()))));
+            let work = Work(Arc::new((guard, standing.request(progress.requests()), works.token())));
             let too_large = head_length(&request) > most.bytes || request.headers().len() > most.fields;
             let extensions = request.extensions_mut();
             extensions.insert(peer.clone());

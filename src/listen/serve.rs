@@ -21,6 +21,8 @@ use crate::config::{Address, Limits};
 const AFTER_ERROR: Duration = Duration::from_millis(50);
 // Somebody was just told to go.
 const AFTER_ROOM: Duration = Duration::from_millis(1);
+// What goes on without its client waits for the store at most, and that for two of its time-outs.
+const LAST_WORK: Duration = Duration::from_secs(3);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves a listener until `shutdown`, then lets the requests under way finish for `limits.drain_timeout` and drops what
@@ -46,6 +48,7 @@ where
     };
     let drain_timeout = limits.drain_timeout;
     let abort = CancellationToken::new();
+    let works = TaskTracker::new();
     let name: Arc<str> = listener.address().to_string().into();
     let shared = Arc::new(Shared {
         service,
@@ -54,6 +57,7 @@ where
         listener: Arc::clone(&name),
         shutdown: shutdown.clone(),
         abort: abort.clone(),
+        works: works.clone(),
     });
     let tasks = TaskTracker::new();
     let mut told = Told::default();
@@ -96,10 +100,14 @@ where
     }
     drop(listener);
     tasks.close();
+    works.close();
     if tokio::time::timeout(drain_timeout, tasks.wait()).await.is_err() {
         tracing::warn!(listener = %name, connections = tasks.len(), "dropping connections that did not finish in time");
         abort.cancel();
         tasks.wait().await;
+    }
+    if tokio::time::timeout(LAST_WORK, works.wait()).await.is_err() {
+        tracing::warn!(listener = %name, requests = works.len(), "requests whose client has left did not end in time");
     }
     Ok(())
 }

@@ -53,6 +53,18 @@ async fn start(address: &str, limits: Limits) -> Server {
             "waited"
         })
     };
+    let goes_on = {
+        let (go, reached) = (Arc::clone(&go), Arc::clone(&reached));
+        get(move |Extension(work): Extension<Work>| async move {
+            tokio::spawn(async move {
+                let _work = work;
+                reached.notify_one();
+                go.notified().await;
+            })
+            .await
+            .unwrap();
+        })
+    };
     let service = Router::new()
         .route("/", get(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") }))
         .route("/prove", get(|Extension(standing): Extension<Standing>| async move { standing.prove() }))
@@ -63,6 +75,7 @@ async fn start(address: &str, limits: Limits) -> Server {
             }),
         )
         .route("/wait", wait)
+        .route("/goes-on", goes_on)
         .route("/endless", get(|| async { Body::from_stream(ticks(Duration::ZERO, Bytes::from(vec![b'x'; 65_536]))) }))
         .route(
             "/ticks",
@@ -285,4 +298,17 @@ async fn only_a_dead_socket_is_replaced() {
     std::fs::write(&path, "precious").unwrap();
     assert!(matches!(Listener::bind(&address).await, Err(ListenError::NotASocket { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn the_end_waits_for_a_request_that_goes_on_without_its_client() {
+    let mut server = start("http://127.0.0.1:0", limits(|_| ())).await;
+    let mut client = server.connect().await;
+    client.write_all(b"GET /goes-on HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    server.reached.notified().await;
+    drop(client);
+    server.shutdown.cancel();
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut server.ended).await.is_err());
+    server.go.notify_one();
+    tokio::time::timeout(Duration::from_secs(10), server.ended).await.unwrap().unwrap().unwrap();
 }
