@@ -100,7 +100,11 @@ fn nothing_acknowledged_is_lost_and_nothing_is_half_there_whatever_is_killed() {
         until(Duration::from_secs(10), "changes", || (acknowledged.load(Ordering::SeqCst) > 0).then_some(()));
         std::thread::sleep(moment);
         if rewrites {
-            redis::cmd("BGREWRITEAOF").exec(&mut redis_of(&server)).unwrap();
+            // In a log that has grown Redis may have begun by itself.
+            match redis::cmd("BGREWRITEAOF").exec(&mut redis_of(&server)) {
+                Err(error) if !error.to_string().contains("already in progress") => panic!("{error}"),
+                Ok(()) | Err(_) => {}
+            }
             std::thread::sleep(Duration::from_millis(dice.below(15)));
         }
         match victim {

@@ -132,7 +132,10 @@ fn a_server_whose_program_was_replaced_is_found() {
     let machine = Machine::new();
     let program = machine.path("countermark");
     copy_of_the_binary(&program);
+    // As of any command of these tests: nothing of their own environment.
     let mut child = std::process::Command::new(&program)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
         .args(["serve", "--data-dir", "data", "--listen", "127.0.0.1:0", "--operations-listen", "127.0.0.1:0"])
         .current_dir(machine.path(""))
         .stdout(std::process::Stdio::null())
