@@ -70,7 +70,8 @@ impl Startup {
         let mut issuers = vec![dataset.issuer.clone()];
         issuers.extend(self.settings.also_accept_issuers.iter().cloned());
         let authority = Authority {
-            verifier: Verifier::new(issuers, Arc::clone(&self.clock)),
+            verifier: Verifier::new(issuers, Arc::clone(&self.clock))
+                .with_signature_cache(self.settings.signature_cache_bytes),
             guessing: Guessing::new(self.guessing.0, self.guessing.1),
             store: self.store,
             clock: self.clock,

@@ -92,6 +92,8 @@ pub(super) fn settings(config: &Config) -> Settings {
         max_staleness: config.max_staleness,
         also_accept_issuers: config.also_accept_issuers.clone(),
         name_retention: config.audit.retention,
+        signature_cache_bytes: config.cache.signature_bytes,
+        account_cache_bytes: config.cache.account_bytes,
     }
 }
 

@@ -115,6 +115,8 @@ impl Setup {
                 max_staleness: self.max_staleness,
                 also_accept_issuers: Vec::new(),
                 name_retention: self.name_retention,
+                signature_cache_bytes: 1 << 20,
+                account_cache_bytes: 1 << 20,
             },
             metrics,
         };
