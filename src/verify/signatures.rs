@@ -40,8 +40,8 @@ pub(super) struct Digest([u8; 32]);
 pub struct SignatureCounts {
     /// Tokens whose signature was known.
     pub hits: u64,
-    /// Signatures that were checked.
-    pub checks: u64,
+    /// Signatures that had to be checked.
+    pub misses: u64,
     /// Signatures that are known.
     pub entries: u64,
     /// The memory that they take up, in bytes.
@@ -53,7 +53,7 @@ pub struct SignatureCounts {
 pub(super) struct Signatures {
     known: Option<Cache<Digest, Arc<Signed>, Weight>>,
     under_way: UnderWay,
-    checks: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl fmt::Debug for Signatures {
@@ -84,8 +84,8 @@ impl Signatures {
         self.known.as_ref()?.get(digest)
     }
 
-    /// Whether this key signed it. Those who ask about one token at the same time wait for one check, whatever comes of it:
-    /// quick_cache's own guard would pass a failure on to one of them after the other.
+    /// Whether this key signed it. Remembered if it did, unless the key may no longer sign: with a revoked one anybody might,
+    /// as much as he likes.
     pub(super) fn check(
         &self,
         digest: Option<Digest>,
@@ -93,20 +93,26 @@ impl Signatures {
         key: &KnownKey,
         parts: &Parts<'_>,
     ) -> bool {
+        let remembered = key.state.is_published().then_some(signed);
+        self.once(digest, remembered, || key.public.verifies(parts.signed, parts.signature))
+    }
+
+    /// Those who ask about one token at the same time wait for one check, whatever comes of it: quick_cache's own guard would
+    /// pass a failure on from one of them to the next.
+    fn once(&self, digest: Option<Digest>, remembered: Option<&Arc<Signed>>, check: impl FnOnce() -> bool) -> bool {
         let check = || {
-            self.checks.fetch_add(1, Ordering::Relaxed);
-            key.public.verifies(parts.signed, parts.signature)
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            check()
         };
         let (Some(known), Some(digest)) = (&self.known, digest) else { return check() };
         let flight = Flight::join(&self.under_way, digest);
-        *flight.outcome.get_or_init(|| {
+        *flight.genuine.get_or_init(|| {
             // It may have landed since we looked.
             if known.peek(&digest).is_some() {
                 return true;
             }
             let genuine = check();
-            // Under a revoked key anybody may sign, as much as he likes.
-            if genuine && key.state.is_published() {
+            if let Some(signed) = remembered.filter(|_| genuine) {
                 known.insert(digest, Arc::clone(signed));
             }
             genuine
@@ -114,11 +120,11 @@ impl Signatures {
     }
 
     pub(super) fn counts(&self) -> SignatureCounts {
-        let checks = self.checks.load(Ordering::Relaxed);
-        let Some(known) = &self.known else { return SignatureCounts { checks, ..SignatureCounts::default() } };
+        let misses = self.misses.load(Ordering::Relaxed);
+        let Some(known) = &self.known else { return SignatureCounts { misses, ..SignatureCounts::default() } };
         SignatureCounts {
             hits: known.hits(),
-            checks,
+            misses,
             entries: known.len() as u64,
             bytes: known.weight() + known.memory_used().total() as u64,
         }
@@ -131,13 +137,13 @@ type UnderWay = Mutex<HashMap<Digest, Arc<OnceLock<bool>>>>;
 struct Flight<'a> {
     all: &'a UnderWay,
     digest: Digest,
-    outcome: Arc<OnceLock<bool>>,
+    genuine: Arc<OnceLock<bool>>,
 }
 
 impl<'a> Flight<'a> {
     fn join(all: &'a UnderWay, digest: Digest) -> Self {
-        let outcome = Arc::clone(locked(all).entry(digest).or_default());
-        Self { all, digest, outcome }
+        let genuine = Arc::clone(locked(all).entry(digest).or_default());
+        Self { all, digest, genuine }
     }
 }
 
@@ -145,7 +151,7 @@ impl<'a> Flight<'a> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if let Entry::Occupied(entry) = locked(self.all).entry(self.digest)
-            && Arc::ptr_eq(entry.get(), &self.outcome)
+            && Arc::ptr_eq(entry.get(), &self.genuine)
         {
             entry.remove();
         }
@@ -200,3 +206,6 @@ impl Weighter<Digest, Arc<Signed>> for Weight {
 fn block(bytes: usize) -> usize {
     if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
 }
+
+#[cfg(test)]
+mod tests;
