@@ -10,7 +10,7 @@ use crate::authority::{Settings, Startup};
 use crate::config::{Address, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
-use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target};
+use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
 use crate::token::Algorithm;
 
 pub(super) fn policies(config: &Config) -> BTreeMap<String, NamedDemand> {
@@ -82,6 +82,10 @@ pub(super) fn store_options(config: &Config) -> Options {
             firehose: config.audit.firehose_max_entries,
             activity: config.audit.activity_max_entries,
             age: config.audit.retention,
+        },
+        twins: match &config.store.source {
+            StoreSource::Private { .. } => Twins::Impossible,
+            StoreSource::Url(_) => Twins::Possible { journal: Some(config.data_dir.join("journal")) },
         },
     }
 }
