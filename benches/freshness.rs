@@ -219,7 +219,9 @@ struct Node {
 impl Node {
     fn start(directory: &Path, number: usize, store: &str) -> Self {
         let data = directory.join(format!("node-{number}"));
-        let log = std::fs::File::create(directory.join(format!("node-{number}.log"))).unwrap();
+        let path = directory.join(format!("node-{number}.log"));
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let log = std::fs::File::create(&path).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_countermark"));
         command.args([
             "serve",
@@ -236,7 +238,7 @@ impl Node {
         let mut node = Self { process, address: String::new(), operations: String::new() };
         let began = Instant::now();
         loop {
-            assert!(began.elapsed() < Duration::from_secs(20), "a node does not start: see {}", directory.display());
+            assert!(began.elapsed() < Duration::from_secs(20), "node {number} does not start: {}", read(&path));
             std::thread::sleep(Duration::from_millis(20));
             let Ok(text) = std::fs::read_to_string(data.join("serve.json")) else { continue };
             let Ok(document) = serde_json::from_str::<Value>(&text) else { continue };
