@@ -1,0 +1,214 @@
+//! One race: the load, the admins and the nemesis, and what the checker says of it.
+
+use std::sync::Mutex;
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
+
+use super::admins::{ADMINS, administer, insist};
+use super::callers::{CALLERS, call, show};
+use super::checker::{Bounds, Claim, violations};
+use super::dice::{Dice, seed};
+use super::history::{Change, History, Outcome, Verdict};
+use super::line::Line;
+use super::nemesis::Fault;
+use super::scene::{MAX_STALENESS, NODES, Scene};
+use super::witness::watch;
+use crate::effort;
+
+const BOUNDS: Bounds = Bounds {
+    max_staleness: MAX_STALENESS,
+    recovers: Duration::from_secs(3),
+    // And what an issuer waits for before it gives a receipt on a store that it has just met.
+    settles: Duration::from_secs(9),
+};
+/// Violations that are told with all that led to them.
+const TOLD: usize = 3;
+
+/// How much a race does.
+pub struct Form {
+    /// How many strike at a time.
+    hands: usize,
+    /// For each kind of fault: at least this long,
+    least: Duration,
+    /// with so many receipted regenerations,
+    regenerations: usize,
+    /// which don't take longer than this.
+    most: Duration,
+}
+
+impl Form {
+    pub fn one_at_a_time() -> Self {
+        let seconds = Duration::from_secs;
+        if effort::long() {
+            Self { hands: 1, least: seconds(30), regenerations: 200, most: seconds(300) }
+        } else {
+            Self { hands: 1, least: seconds(4), regenerations: 20, most: seconds(60) }
+        }
+    }
+
+    pub fn two_at_a_time() -> Self {
+        let one = Self::one_at_a_time();
+        Self { hands: 2, least: one.least * 4, ..one }
+    }
+}
+
+/// Over, also for the others, when it is dropped.
+struct Over<'a>(&'a Scene);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+pub fn race(faults: &[Fault], form: Form) {
+    let seed = seed();
+    println!("COUNTERMARK_RACE_SEED={seed}");
+    let scene = Scene::new();
+    let mut history = run(&scene, faults, &form, seed);
+    history.disturbances = scene.disturbances();
+    history.verifications.sort_by_key(|verification| verification.begin);
+    tell(&history, scene.now());
+    let found = violations(&history, &BOUNDS);
+    if found.is_empty() {
+        return;
+    }
+    let mut text = String::new();
+    for claim in [Claim::R1, Claim::F2, Claim::S1, Claim::Truth, Claim::Availability] {
+        let those = || found.iter().filter(|violation| violation.claim == claim);
+        if those().next().is_some() {
+            text.push_str(&format!("{claim:?}: {} times\n", those().count()));
+        }
+        for violation in those().take(TOLD) {
+            text.push_str(&format!("  {}\n", violation.what));
+            text.push_str(&history.around(violation.account, violation.node, violation.at, &BOUNDS));
+        }
+    }
+    panic!("COUNTERMARK_RACE_SEED={seed}\n{text}");
+}
+
+fn run(scene: &Scene, faults: &[Fault], form: &Form, seed: u64) -> History {
+    let mut streams = 0;
+    let mut dice = || {
+        streams += 1;
+        Dice::new(seed, streams)
+    };
+    scope(|threads| {
+        let over = Over(scene);
+        let witness = threads.spawn(|| watch(scene));
+        let callers: Vec<_> = (0..NODES * CALLERS)
+            .map(|number| {
+                let dice = dice();
+                threads.spawn(move || call(scene, number % NODES, number / NODES, dice))
+            })
+            .collect();
+        let admins: Vec<_> = (0..ADMINS)
+            .map(|number| {
+                let dice = dice();
+                threads.spawn(move || administer(scene, number, dice))
+            })
+            .collect();
+        let mut history = History::default();
+        for fault in faults {
+            let heard = plague(scene, fault, form, (0..form.hands).map(|_| dice()).collect());
+            history.verifications.extend(heard);
+        }
+        // Nothing is in the way any more.
+        sleep(BOUNDS.recovers);
+        scene.calls_for_the_end();
+        history.acts.extend(admins.into_iter().flat_map(|admin| admin.join().unwrap()));
+        end(scene, &mut history, &mut dice());
+        drop(over);
+        history.verifications.extend(callers.into_iter().flat_map(|caller| caller.join().unwrap()));
+        history.states = witness.join().unwrap();
+        history
+    })
+}
+
+/// One kind of fault, again and again.
+fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<super::history::Verification> {
+    let (began, before) = (Instant::now(), scene.regenerations());
+    let strikes = Mutex::new(0);
+    let heard = scope(|threads| {
+        let hands: Vec<_> = dice
+            .into_iter()
+            .map(|mut dice| {
+                let strikes = &strikes;
+                threads.spawn(move || {
+                    let mut heard = Vec::new();
+                    while began.elapsed() < form.least || scene.regenerations() - before < form.regenerations {
+                        assert!(began.elapsed() < form.most, "{}: too few changes are made", fault.what);
+                        heard.extend((fault.strike)(scene, &mut dice));
+                        *strikes.lock().unwrap() += 1;
+                        // Most of the time too short for all to be well again.
+                        let long = dice.one_in(4);
+                        let calm =
+                            if long { BOUNDS.recovers + dice.between(500, 1_500) } else { dice.between(50, 600) };
+                        sleep(calm);
+                    }
+                    heard
+                })
+            })
+            .collect();
+        hands.into_iter().flat_map(|hand| hand.join().unwrap()).collect()
+    });
+    let (strikes, made) = (strikes.into_inner().unwrap(), scene.regenerations() - before);
+    println!("{}: {strikes} times, {made} regenerations within {:.1?}", fault.what, began.elapsed());
+    heard
+}
+
+/// Every account gets a last token, and each node is asked for it and for all that were before.
+fn end(scene: &Scene, history: &mut History, dice: &mut Dice) {
+    for account in 0..scene.accounts.len() {
+        for change in [Change::Enable, Change::Regenerate] {
+            history.acts.extend(insist(scene, account, change, dice));
+        }
+    }
+    for node in 0..NODES {
+        let mut line = Line::to(scene.nodes[node].address, Duration::from_secs(5));
+        for account in 0..scene.accounts.len() {
+            let tokens = scene.accounts[account].tokens.lock().unwrap().clone();
+            let last = tokens.len() - 1;
+            for (number, token) in tokens.iter().enumerate().rev().take(10) {
+                let verification = show(scene, &mut line, node, account, token);
+                assert_eq!(verification.verdict == Verdict::Accepted, number == last, "{verification}");
+                history.verifications.push(verification);
+            }
+        }
+    }
+}
+
+/// How hard it was.
+fn tell(history: &History, lasted: Duration) {
+    let total = history.verifications.len();
+    let rate = total as f64 / lasted.as_secs_f64();
+    let those = |verdict: &Verdict| history.verifications.iter().filter(|one| one.verdict == *verdict).count();
+    println!("{total} verifications ({rate:.0} a second), {} states", history.states.len());
+    for verdict in
+        [Verdict::Accepted, Verdict::Superseded, Verdict::Revoked, Verdict::Disabled, Verdict::Away, Verdict::Lost]
+    {
+        println!("  {verdict:?}: {}", those(&verdict));
+    }
+    let mut waits: Vec<Duration> = Vec::new();
+    let (mut expired, mut unknown, mut nothing) = (0, 0, 0);
+    for act in &history.acts {
+        match &act.outcome {
+            Outcome::Receipt { expired: some, .. } => {
+                waits.push(act.end - act.begin);
+                expired += usize::from(*some > 0);
+            }
+            Outcome::Unknown(_) => unknown += 1,
+            Outcome::Nothing(_) => nothing += 1,
+        }
+    }
+    waits.sort();
+    let of = |percent: usize| waits[(waits.len() - 1) * percent / 100];
+    println!(
+        "{} receipts, {expired} of them after a lease ran out; half within {:.1?}, nine tenths within {:.1?}, all within {:.1?}; \
+         {unknown} unknown, {nothing} not made",
+        waits.len(),
+        of(50),
+        of(90),
+        of(100)
+    );
+}
