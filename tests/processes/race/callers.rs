@@ -15,7 +15,7 @@ const MOST: usize = 1_000_000;
 /// One caller of one node, until all is over.
 pub fn call(scene: &Scene, node: usize, number: usize, mut dice: Dice) -> Vec<Verification> {
     // Most are patient; one leaves what does not answer, and asks again.
-    let patience = if number == 0 { Duration::from_millis(400) } else { Duration::from_secs(6) };
+    let patience = if number == 0 { Duration::from_secs(1) } else { Duration::from_secs(6) };
     let mut line = Line::to(scene.nodes[node].address, patience);
     let mut heard = Vec::new();
     while !scene.is_over() && heard.len() < MOST {

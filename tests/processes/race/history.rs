@@ -113,49 +113,47 @@ pub struct History {
 }
 
 impl History {
-    /// What happened to an account, and at a node, up to a time: the part around something that went wrong.
-    pub fn around(&self, account: usize, node: usize, (from, until): (Time, Time), bounds: &Bounds) -> String {
-        let mut lines = Vec::new();
-        for act in self.acts.iter().filter(|act| act.account == account) {
-            lines.push((act.begin, format!("{act}")));
-        }
-        for state in self.states.iter().filter(|state| state.account == account) {
-            lines.push((state.after, format!("{state}")));
-        }
-        let near = |verification: &&Verification| {
-            verification.account == account && verification.end + bounds.max_staleness >= from
-        };
-        for verification in self.verifications.iter().filter(near) {
-            lines.push((verification.begin, format!("{verification}")));
-        }
+    /// What led to something that went wrong: the account's last changes, what this node was asked about it, and what was in
+    /// the node's way.
+    pub fn around(&self, account: usize, node: usize, (begin, end): (Time, Time), bounds: &Bounds) -> String {
+        let acts = self.acts.iter().filter(|act| act.account == account && act.begin <= end);
+        let states = self.states.iter().filter(|state| state.account == account && state.after <= end);
+        let here = || self.verifications.iter().filter(|one| one.account == account && one.node == node);
+        let (before, after) = (here().filter(|one| one.begin < begin), here().filter(|one| one.begin >= begin));
         let disturbed = Disturbed::of(&self.disturbances);
-        for disturbance in disturbed.between(node, from.saturating_sub(bounds.recovers), until) {
-            lines.push((disturbance.from, format!("{disturbance}")));
-        }
-        lines.retain(|(time, _)| *time <= until + bounds.max_staleness);
+        let from = begin.saturating_sub(bounds.recovers);
+        let mut lines: Vec<(Time, String)> = Vec::new();
+        lines.extend(last(CHANGES, acts.map(|act| (act.begin, act.to_string()))));
+        lines.extend(last(CHANGES, states.map(|state| (state.after, state.to_string()))));
+        lines.extend(last(ASKED, before.map(|one| (one.begin, one.to_string()))));
+        lines.extend(after.take(ASKED / 2).map(|one| (one.begin, one.to_string())));
+        lines.extend(disturbed.between(node, from, end).map(|one| (one.from, one.to_string())));
         lines.sort();
-        let skipped = lines.len().saturating_sub(MOST_LINES);
-        let mut text = if skipped > 0 { format!("    ({skipped} lines before)\n") } else { String::new() };
-        for (_, line) in lines.into_iter().skip(skipped) {
-            text.push_str(&format!("    {line}\n"));
-        }
-        text
+        lines.into_iter().map(|(_, line)| format!("    {line}\n")).collect()
     }
 }
 
-const MOST_LINES: usize = 40;
+/// Lines about changes of either sort, and about what was asked, that are told.
+const CHANGES: usize = 6;
+const ASKED: usize = 6;
+
+fn last(count: usize, lines: impl Iterator<Item = (Time, String)>) -> Vec<(Time, String)> {
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort();
+    lines.split_off(lines.len().saturating_sub(count))
+}
 
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { account, change, node, begin, end, outcome } = self;
-        write!(f, "{begin:>12.3?} to {end:.3?}: account {account}, {change:?} through node {node}: {outcome:?}")
+        write!(f, "{begin:.3?} to {end:.3?}: account {account}, {change:?} through node {node}: {outcome:?}")
     }
 }
 
 impl fmt::Display for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node, account, generation, begin, end, verdict } = self;
-        write!(f, "{begin:>12.3?} to {end:.3?}: account {account}, generation {generation} at node {node}: {verdict:?}")
+        write!(f, "{begin:.3?} to {end:.3?}: account {account}, generation {generation} at node {node}: {verdict:?}")
     }
 }
 
@@ -164,7 +162,7 @@ impl fmt::Display for State {
         let Self { account, epoch: (term, counter), generation, has_token, active, after, by } = self;
         write!(
             f,
-            "{after:>12.3?} to {by:.3?}: account {account} became epoch {term}-{counter}: generation {generation}, \
+            "{after:.3?} to {by:.3?}: account {account} became epoch {term}-{counter}: generation {generation}, \
              token {has_token}, active {active}"
         )
     }
@@ -173,6 +171,6 @@ impl fmt::Display for State {
 impl fmt::Display for Disturbance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node, what, from, until } = self;
-        write!(f, "{from:>12.3?} to {until:.3?}: node {node}: {what}")
+        write!(f, "{from:.3?} to {until:.3?}: node {node}: {what}")
     }
 }

@@ -168,12 +168,8 @@ fn end(scene: &Scene, history: &mut History, dice: &mut Dice) {
         let mut line = Line::to(scene.nodes[node].address, Duration::from_secs(5));
         for account in 0..scene.accounts.len() {
             let tokens = scene.accounts[account].tokens.lock().unwrap().clone();
-            let last = tokens.len() - 1;
-            for (number, token) in tokens.iter().enumerate().rev().take(10) {
-                let verification = show(scene, &mut line, node, account, token);
-                assert_eq!(verification.verdict == Verdict::Accepted, number == last, "{verification}");
-                history.verifications.push(verification);
-            }
+            let last = tokens.iter().rev().take(10);
+            history.verifications.extend(last.map(|token| show(scene, &mut line, node, account, token)));
         }
     }
 }
