@@ -21,7 +21,8 @@ pub fn call(scene: &Scene, node: usize, number: usize, mut dice: Dice) -> Vec<Ve
     while !scene.is_over() && heard.len() < MOST {
         let (account, token) = next(scene, node, &mut dice);
         let verification = show(scene, &mut line, node, account, &token);
-        let pause = if verification.verdict == Verdict::Lost { dice.between(2, 10) } else { dice.between(0, 4) };
+        let silent = matches!(verification.verdict, Verdict::Lost | Verdict::Away);
+        let pause = if silent { dice.between(2, 10) } else { dice.between(0, 4) };
         heard.push(verification);
         std::thread::sleep(pause);
     }

@@ -107,7 +107,7 @@ impl<'a> Life<'a> {
             found.push(Violation { claim, account: *account, node: *node, at: (*begin, *end), what });
         };
         if matches!(verdict, Verdict::Away | Verdict::Lost) {
-            if disturbed.between(*node, begin.saturating_sub(bounds.recovers), *end).next().is_none() {
+            if !disturbed.excuses_silence(verification, bounds) {
                 violated(Claim::Availability, format!("no answer where nothing was in the way: {verification}"));
             }
             return;
@@ -238,6 +238,11 @@ pub struct Disturbed<'a>(&'a [Disturbance]);
 impl<'a> Disturbed<'a> {
     pub fn of(disturbances: &'a [Disturbance]) -> Self {
         Self(disturbances)
+    }
+
+    /// Whether something was in the way of an answer, or had been a moment ago.
+    pub fn excuses_silence(&self, Verification { node, begin, end, .. }: &Verification, bounds: &Bounds) -> bool {
+        self.between(*node, begin.saturating_sub(bounds.recovers), *end).next().is_some()
     }
 
     /// Those of a node that lie at least in part between these times.

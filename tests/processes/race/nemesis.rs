@@ -16,29 +16,33 @@ pub struct Fault {
     pub what: &'static str,
     /// Begins, lasts, and ends; what callers heard whom it had wait meanwhile.
     pub strike: fn(&Scene, &mut Dice) -> Vec<Verification>,
+    /// How long it takes until there are receipts again.
+    pub settles: Duration,
 }
 
-pub const OF_NODES: [Fault; 2] = [
-    Fault { what: "a node is paused", strike: node_is_paused },
-    Fault { what: "a node is killed", strike: node_is_killed },
-];
+const fn fault(what: &'static str, strike: fn(&Scene, &mut Dice) -> Vec<Verification>) -> Fault {
+    Fault { what, strike, settles: Duration::from_secs(3) }
+}
+
+pub const OF_NODES: [Fault; 2] = [fault("a node is paused", node_is_paused), fault("a node is killed", node_is_killed)];
 
 pub const OF_REDIS: [Fault; 3] = [
-    Fault { what: "Redis pauses its clients", strike: redis_pauses_its_clients },
-    Fault { what: "Redis is stopped", strike: redis_is_stopped },
-    Fault { what: "Redis is killed", strike: redis_is_killed },
+    fault("Redis pauses its clients", redis_pauses_its_clients),
+    fault("Redis is stopped", redis_is_stopped),
+    // Whoever meets another Redis than before lets all leases run out that there may be (R4).
+    Fault { settles: Duration::from_secs(6), ..fault("Redis is killed", redis_is_killed) },
 ];
 
 pub const OF_WIRES: [Fault; 6] = [
-    Fault { what: "all connections of a node are cut", strike: connections_are_cut },
-    Fault { what: "a node is refused", strike: node_is_refused },
-    Fault { what: "one connection is cut", strike: one_connection_is_cut },
-    Fault { what: "answers are late", strike: answers_are_late },
-    Fault { what: "a node is in a black hole", strike: node_is_in_a_black_hole },
-    Fault { what: "one connection is in a black hole", strike: one_connection_is_in_a_black_hole },
+    fault("all connections of a node are cut", connections_are_cut),
+    fault("a node is refused", node_is_refused),
+    fault("one connection is cut", one_connection_is_cut),
+    fault("answers are late", answers_are_late),
+    fault("a node is in a black hole", node_is_in_a_black_hole),
+    fault("one connection is in a black hole", one_connection_is_in_a_black_hole),
 ];
 
-pub const ANYTHING: Fault = Fault { what: "anything", strike: anything };
+pub const ANYTHING: Fault = fault("anything", anything);
 
 const ALL: [usize; NODES] = [0, 1, 2];
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::admins::{ADMINS, administer, insist};
 use super::callers::{CALLERS, call, show};
-use super::checker::{Bounds, Claim, violations};
+use super::checker::{Bounds, Claim, Disturbed, violations};
 use super::dice::{Dice, seed};
 use super::history::{Change, History, Outcome, Verdict};
 use super::line::Line;
@@ -22,7 +22,7 @@ const BOUNDS: Bounds = Bounds {
     settles: Duration::from_secs(9),
 };
 /// Violations that are told with all that led to them.
-const TOLD: usize = 3;
+const TOLD: usize = 2;
 
 /// How much a race does.
 pub struct Form {
@@ -30,8 +30,10 @@ pub struct Form {
     hands: usize,
     /// For each kind of fault: at least this long,
     least: Duration,
-    /// with so many receipted regenerations,
+    /// with so many receipted regenerations
     regenerations: usize,
+    /// and so many strikes,
+    strikes: usize,
     /// which don't take longer than this.
     most: Duration,
 }
@@ -40,9 +42,9 @@ impl Form {
     pub fn one_at_a_time() -> Self {
         let seconds = Duration::from_secs;
         if effort::long() {
-            Self { hands: 1, least: seconds(30), regenerations: 200, most: seconds(300) }
+            Self { hands: 1, least: seconds(30), regenerations: 200, strikes: 15, most: seconds(300) }
         } else {
-            Self { hands: 1, least: seconds(4), regenerations: 20, most: seconds(60) }
+            Self { hands: 1, least: seconds(4), regenerations: 20, strikes: 3, most: seconds(60) }
         }
     }
 
@@ -136,15 +138,16 @@ fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<sup
                 let strikes = &strikes;
                 threads.spawn(move || {
                     let mut heard = Vec::new();
-                    while began.elapsed() < form.least || scene.regenerations() - before < form.regenerations {
+                    while began.elapsed() < form.least
+                        || scene.regenerations() - before < form.regenerations
+                        || *strikes.lock().unwrap() < form.strikes
+                    {
                         assert!(began.elapsed() < form.most, "{}: too few changes are made", fault.what);
                         heard.extend((fault.strike)(scene, &mut dice));
                         *strikes.lock().unwrap() += 1;
                         // Most of the time too short for all to be well again.
-                        let long = dice.one_in(4);
-                        let calm =
-                            if long { BOUNDS.recovers + dice.between(500, 1_500) } else { dice.between(50, 600) };
-                        sleep(calm);
+                        let well = dice.one_in(4).then(|| fault.settles + dice.between(500, 1_500));
+                        sleep(well.unwrap_or_else(|| dice.between(50, 600)));
                     }
                     heard
                 })
@@ -179,7 +182,13 @@ fn tell(history: &History, lasted: Duration) {
     let total = history.verifications.len();
     let rate = total as f64 / lasted.as_secs_f64();
     let those = |verdict: &Verdict| history.verifications.iter().filter(|one| one.verdict == *verdict).count();
-    println!("{total} verifications ({rate:.0} a second), {} states", history.states.len());
+    let disturbed = Disturbed::of(&history.disturbances);
+    let clear = history.verifications.iter().filter(|one| disturbed.excuses_silence(one, &BOUNDS));
+    println!(
+        "{total} verifications ({rate:.0} a second), {} in no disturbance; {} states",
+        total - clear.count(),
+        history.states.len()
+    );
     for verdict in
         [Verdict::Accepted, Verdict::Superseded, Verdict::Revoked, Verdict::Disabled, Verdict::Away, Verdict::Lost]
     {

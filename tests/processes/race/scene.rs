@@ -75,6 +75,11 @@ fn start(machine: &Machine, number: usize, address: SocketAddr, wire: &Proxy) ->
     if number == 0 { start } else { start.option("--master-key-file", machine.path("node-0/keys/master.key")) }
 }
 
+/// An issuer that never met this store settles first.
+fn begun(node: usize) -> Disturbance {
+    Disturbance { node, what: "it has just begun", from: Time::ZERO, until: Time::ZERO }
+}
+
 impl Scene {
     pub fn new() -> Self {
         let machine = Machine::new();
@@ -109,7 +114,7 @@ impl Scene {
             accounts,
             admin,
             recent: Mutex::default(),
-            disturbances: Mutex::default(),
+            disturbances: Mutex::new((0..NODES).map(begun).collect()),
             regenerations: AtomicUsize::new(0),
             ends: AtomicBool::new(false),
             over: AtomicBool::new(false),
