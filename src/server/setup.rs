@@ -10,7 +10,7 @@ use crate::authority::{Settings, Startup};
 use crate::config::{Address, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
-use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target};
+use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
 use crate::token::Algorithm;
 
 pub(super) fn policies(config: &Config) -> BTreeMap<String, NamedDemand> {
@@ -83,6 +83,10 @@ pub(super) fn store_options(config: &Config) -> Options {
             activity: config.audit.activity_max_entries,
             age: config.audit.retention,
         },
+        twins: match &config.store.source {
+            StoreSource::Private { .. } => Twins::Impossible,
+            StoreSource::Url(_) => Twins::Possible { journal: Some(config.data_dir.join("journal")) },
+        },
     }
 }
 
@@ -90,6 +94,7 @@ pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         valid_for_months: config.tokens.valid_for_months.clone(),
         max_staleness: config.max_staleness,
+        account_cache_bytes: 64 * 1024 * 1024,
         also_accept_issuers: config.also_accept_issuers.clone(),
         name_retention: config.audit.retention,
     }

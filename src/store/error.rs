@@ -5,6 +5,9 @@ pub enum StoreError {
     /// It can't be reached, does not answer in time, or may not write (a replica, a cut-off primary). Nothing was changed.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// The server has become another one (F6), and no issuer has met it yet. Nothing was changed.
+    #[error("the store has become another server, and has not been met again yet")]
+    Unmet,
     /// The connection broke, or the reply was late, after a change had been sent.
     #[error("the store did not confirm the change: {0}")]
     Uncertain(String),

@@ -2,20 +2,22 @@
 //! introspection, revocation, the administration.
 
 mod demand;
+pub mod freshness;
 mod keyset;
 mod reason;
 mod source;
 mod verified;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use demand::{Demand, Presenter, Proof};
 pub use keyset::{KeySet, KeyState, KnownKey};
 pub use reason::{Reason, Refusal};
-pub use source::{AsOf, Snapshot, Source, Unavailable};
+pub use source::{AsOf, Basis, Snapshot, Source, Unavailable};
 pub use verified::{Holder, Verified};
 
-use crate::account::{AccountState, Audience, Binding, StateRecord};
+use crate::account::{AccountId, AccountState, Audience, Binding};
 use crate::clock::Clock;
 use crate::token::{Claims, Confirmation, FormError, Parts};
 
@@ -67,13 +69,9 @@ impl<C: Clock + ?Sized> Verifier<C> {
             return refuse(reason, &holder);
         }
 
-        let snapshot = match source.snapshot(claims.account).await {
-            Ok(snapshot) => snapshot,
-            Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
-        };
         // A key may have been revoked or retired since our copy of the set was read.
-        let keys = match source.keys_at_least(snapshot.keys_version).await {
-            Ok(keys) => keys,
+        let (snapshot, keys) = match self.state_and_keys(source, claims.account).await {
+            Ok(known) => known,
             Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
         };
         // A retired key signs nothing that lives; whatever comes this far under one is not believed.
@@ -82,7 +80,7 @@ impl<C: Clock + ?Sized> Verifier<C> {
             Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey, &holder),
             Some(KeyState::Retired) => holder.key_is_retired = true,
         }
-        let Some(StateRecord::Live(state)) = &snapshot.record else {
+        let Some(state) = snapshot.state() else {
             return refuse(Reason::UnknownAccount, &holder);
         };
         holder.username = Some(state.username.clone());
@@ -98,6 +96,26 @@ impl<C: Clock + ?Sized> Verifier<C> {
         let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
         let verified = Verified::new(holder, &claims, state.clone(), powers, snapshot.as_of.clone());
         if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
+    }
+
+    /// State and keys of one moment that is no older than the staleness bound: from memory under a lease, else from the store.
+    ///
+    /// F2: the clock is read last, after all that the decision rests on, and compared with the bound that was captured before.
+    async fn state_and_keys<S: Source>(
+        &self,
+        source: &S,
+        account: AccountId,
+    ) -> Result<(Snapshot, Arc<KeySet>), Unavailable> {
+        let is_fresh = |until: Option<Instant>| until.is_none_or(|until| self.clock.monotonic() < until);
+        if let Some(Basis { snapshot, until }) = source.recall(account) {
+            let keys = source.keys();
+            if is_fresh(until) {
+                return Ok((snapshot, keys));
+            }
+        }
+        let Basis { snapshot, until } = source.look_up(account).await?;
+        let keys = source.keys_at_least(snapshot.keys_version).await?;
+        if is_fresh(until) { Ok((snapshot, keys)) } else { Err(Unavailable) }
     }
 
     fn unfit_claims(&self, claims: &Claims, demand: &Demand) -> Option<Reason> {

@@ -54,12 +54,16 @@ impl Source for Values {
         if self.keys.version() >= version { Ok(Arc::new(self.keys.clone())) } else { self.read_keys() }
     }
 
-    async fn snapshot(&self, account: AccountId) -> Result<Snapshot, Unavailable> {
+    fn recall(&self, _: AccountId) -> Option<Basis> {
+        None
+    }
+
+    async fn look_up(&self, account: AccountId) -> Result<Basis, Unavailable> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         if self.state_unavailable {
             return Err(Unavailable);
         }
-        Ok(self.snapshots.get(&account).cloned().unwrap_or_default())
+        Ok(Basis { snapshot: self.snapshots.get(&account).cloned().unwrap_or_default(), until: None })
     }
 }
 
@@ -109,8 +113,8 @@ impl Scene {
         };
         let roles = [("deployer", "deployments:create"), ("releaser", "releases:*")];
         let snapshot = Snapshot {
-            record: Some(StateRecord::Live(state)),
-            roles: roles.map(|(role, grant)| (role.parse().unwrap(), [grant.parse().unwrap()].into())).into(),
+            record: Some(Arc::new(StateRecord::Live(state))),
+            roles: roles.map(|(role, grant)| (role.parse().unwrap(), Arc::new([grant.parse().unwrap()].into()))).into(),
             keys_version: 1,
             ..Snapshot::default()
         };
@@ -149,7 +153,7 @@ impl Scene {
 
     /// Changes the account's state, if it still has one.
     pub fn state(&mut self, change: impl FnOnce(&mut AccountState)) {
-        if let Some(StateRecord::Live(state)) = &mut self.snapshot().record {
+        if let Some(StateRecord::Live(state)) = self.snapshot().record.as_mut().map(Arc::make_mut) {
             change(state);
         }
     }
