@@ -8,7 +8,7 @@ use super::admins::{ADMINS, administer, insist};
 use super::callers::{CALLERS, call, show};
 use super::checker::{Bounds, Claim, Disturbed, violations};
 use super::dice::{Dice, seed};
-use super::history::{Change, History, Outcome, Verdict};
+use super::history::{History, Outcome, Verdict, Verification};
 use super::line::Line;
 use super::nemesis::Fault;
 use super::scene::{MAX_STALENESS, NODES, Scene};
@@ -119,7 +119,7 @@ fn run(scene: &Scene, faults: &[Fault], form: &Form, seed: u64) -> History {
         sleep(BOUNDS.recovers);
         scene.calls_for_the_end();
         history.acts.extend(admins.into_iter().flat_map(|admin| admin.join().unwrap()));
-        end(scene, &mut history, &mut dice());
+        history.verifications.extend(last_tokens(scene));
         drop(over);
         history.verifications.extend(callers.into_iter().flat_map(|caller| caller.join().unwrap()));
         history.states = witness.join().unwrap();
@@ -128,7 +128,7 @@ fn run(scene: &Scene, faults: &[Fault], form: &Form, seed: u64) -> History {
 }
 
 /// One kind of fault, again and again.
-fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<super::history::Verification> {
+fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<Verification> {
     let (began, before) = (Instant::now(), scene.regenerations());
     let strikes = Mutex::new(0);
     let heard = scope(|threads| {
@@ -160,21 +160,17 @@ fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<sup
     heard
 }
 
-/// Every account gets a last token, and each node is asked for it and for all that were before.
-fn end(scene: &Scene, history: &mut History, dice: &mut Dice) {
-    for account in 0..scene.accounts.len() {
-        for change in [Change::Enable, Change::Regenerate] {
-            history.acts.extend(insist(scene, account, change, dice));
-        }
-    }
+/// Each node is asked for the last tokens of every account, and for some that were before.
+fn last_tokens(scene: &Scene) -> Vec<Verification> {
+    let mut heard = Vec::new();
     for node in 0..NODES {
         let mut line = Line::to(scene.nodes[node].address, Duration::from_secs(5));
-        for account in 0..scene.accounts.len() {
-            let tokens = scene.accounts[account].tokens.lock().unwrap().clone();
-            let last = tokens.iter().rev().take(10);
-            history.verifications.extend(last.map(|token| show(scene, &mut line, node, account, token)));
+        for (number, account) in scene.accounts.iter().enumerate() {
+            let tokens = account.tokens.lock().unwrap().clone();
+            heard.extend(tokens.iter().rev().take(5).map(|token| show(scene, &mut line, node, number, token)));
         }
     }
+    heard
 }
 
 /// How hard it was.
