@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use super::admins::{ADMINS, administer, insist};
+use super::admins::{ADMINS, administer};
 use super::callers::{CALLERS, call, show};
 use super::checker::{Bounds, Claim, Disturbed, violations};
 use super::dice::{Dice, seed};
