@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::verify::Reason;
+use crate::verify::{Reason, SignatureCounts};
 
 /// Of a decision about a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +48,10 @@ pub struct Metrics {
     pub connections_refused: Counter<u64, AtomicU64>,
     /// Connections closed to make room for newer ones.
     pub connections_displaced: Counter<u64, AtomicU64>,
+    signature_hits: Counter<u64, AtomicU64>,
+    signature_misses: Counter<u64, AtomicU64>,
+    signature_entries: Gauge,
+    signature_bytes: Gauge,
     /// 1 while ready.
     pub ready: Gauge,
     /// 1 while the store's disk has no room for changes.
@@ -70,6 +74,10 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             connections_displaced: Counter::default(),
+            signature_hits: Counter::default(),
+            signature_misses: Counter::default(),
+            signature_entries: Gauge::default(),
+            signature_bytes: Gauge::default(),
             ready: Gauge::default(),
             store_full: Gauge::default(),
             registry: Registry::default(),
@@ -101,6 +109,22 @@ impl Metrics {
             "Connections closed to make room for newer ones",
             metrics.connections_displaced.clone(),
         );
+        registry.register(
+            "signature_cache_hits",
+            "Tokens whose signature was known to be genuine",
+            metrics.signature_hits.clone(),
+        );
+        registry.register(
+            "signature_cache_misses",
+            "Signatures that had to be checked",
+            metrics.signature_misses.clone(),
+        );
+        registry.register(
+            "signature_cache_entries",
+            "Tokens whose signature is known",
+            metrics.signature_entries.clone(),
+        );
+        registry.register("signature_cache_bytes", "Memory that they take up", metrics.signature_bytes.clone());
         registry.register("ready", "1 while ready", metrics.ready.clone());
         registry.register(
             "store_full",
@@ -120,6 +144,15 @@ impl Metrics {
     pub fn answered(&self, route: String, status: u16, seconds: f64) {
         self.requests.get_or_create(&RequestLabels { route, status }).inc();
         self.duration.observe(seconds);
+    }
+
+    /// Takes over what the verifier has counted.
+    pub(super) fn signatures(&self, counts: SignatureCounts) {
+        // Of two who ask at once, the later may have the older counts.
+        self.signature_hits.inner().fetch_max(counts.hits, Ordering::Relaxed);
+        self.signature_misses.inner().fetch_max(counts.misses, Ordering::Relaxed);
+        self.signature_entries.set(i64::try_from(counts.entries).unwrap_or(i64::MAX));
+        self.signature_bytes.set(i64::try_from(counts.bytes).unwrap_or(i64::MAX));
     }
 
     /// In the OpenMetrics text format, which Prometheus reads.

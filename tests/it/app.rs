@@ -117,6 +117,7 @@ impl Setup {
                 account_cache_bytes: 64 * 1024 * 1024,
                 also_accept_issuers: Vec::new(),
                 name_retention: self.name_retention,
+                signature_cache_bytes: 1 << 20,
             },
             metrics,
         };
