@@ -44,7 +44,7 @@ impl Form {
         if effort::long() {
             Self { hands: 1, least: seconds(30), regenerations: 200, strikes: 15, most: seconds(300) }
         } else {
-            Self { hands: 1, least: seconds(4), regenerations: 20, strikes: 3, most: seconds(60) }
+            Self { hands: 1, least: seconds(3), regenerations: 20, strikes: 3, most: seconds(60) }
         }
     }
 
@@ -146,7 +146,7 @@ fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<Ver
                         heard.extend((fault.strike)(scene, &mut dice));
                         *strikes.lock().unwrap() += 1;
                         // Most of the time too short for all to be well again.
-                        let well = dice.one_in(4).then(|| fault.settles + dice.between(500, 1_500));
+                        let well = dice.one_in(6).then(|| fault.settles + dice.between(500, 1_500));
                         sleep(well.unwrap_or_else(|| dice.between(50, 600)));
                     }
                     heard
