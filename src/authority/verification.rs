@@ -70,6 +70,7 @@ impl Authority {
     /// Brings what is counted elsewhere into the metrics.
     pub fn measure(&self) {
         self.metrics.signatures(self.verifier.signature_counts());
+        self.metrics.freshness(&self.freshness);
     }
 
     /// Whether decisions are made from memory, or needn't be: none are with a bound of zero, or while there is no room to renew

@@ -204,6 +204,7 @@ impl App {
             filling: Mutex::new(None),
         };
         app.start_filler();
+        eventually("it holds its lease", || async { app.authority.holds_lease() }).await;
         app
     }
 
