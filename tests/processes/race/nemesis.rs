@@ -133,11 +133,16 @@ fn one_connection_is_cut(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
 
 fn answers_are_late(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     at_a_node(scene, dice, "its answers are late", |number, dice| {
-        let late = Wire::Late(dice.between(20, 700));
-        let wire = &scene.nodes[number].wire;
-        match one_connection(scene, number, dice).filter(|_| dice.one_in(2)) {
-            Some(port) => wire.one_becomes(port, late),
-            None => wire.becomes(late),
+        let (wire, by) = (&scene.nodes[number].wire, dice.between(20, 900));
+        match dice.below(3) {
+            0 => wire.becomes(Wire::Late(by)),
+            1 => one_connection(scene, number, dice).iter().for_each(|port| wire.one_becomes(*port, Wire::Late(by))),
+            // Without a lease, what is looked up comes after the changes that followed it.
+            _ => {
+                let feed = feed_readers(scene);
+                let others = wire.ports().into_iter().filter(|port| !feed.contains(port));
+                others.for_each(|port| wire.one_becomes(port, Wire::Late(by)));
+            }
         }
         sleep(dice.between(500, 2_000));
         wire.becomes(Wire::Sound);
