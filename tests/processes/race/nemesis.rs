@@ -72,8 +72,9 @@ fn node_is_paused(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
 fn node_is_killed(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     let number = dice.below(NODES);
     let mut server = scene.nodes[number].server.lock().unwrap();
-    let _disturbed = scene.disturbs(&[number], "killed");
-    server.signal(Signal::KILL);
+    let _disturbed = scene.disturbs(&[number], "killed, or stopped");
+    // One that is told to stop says goodbye.
+    server.signal(if dice.one_in(3) { Signal::TERM } else { Signal::KILL });
     server.end();
     sleep(dice.between(0, 1_000));
     *server = scene.start(number).ready();
