@@ -4,8 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::checker::{Bounds, Disturbed};
-
 pub type Time = Duration;
 /// Term and counter.
 pub type Epoch = (u64, u64);
@@ -110,37 +108,6 @@ pub struct History {
     pub verifications: Vec<Verification>,
     pub states: Vec<State>,
     pub disturbances: Vec<Disturbance>,
-}
-
-impl History {
-    /// What led to something that went wrong: the account's last changes, what this node was asked about it, and what was in
-    /// the node's way.
-    pub fn around(&self, account: usize, node: usize, (begin, end): (Time, Time), bounds: &Bounds) -> String {
-        let acts = self.acts.iter().filter(|act| act.account == account && act.begin <= end);
-        let states = self.states.iter().filter(|state| state.account == account && state.after <= end);
-        let here = || self.verifications.iter().filter(|one| one.account == account && one.node == node);
-        let (before, after) = (here().filter(|one| one.begin < begin), here().filter(|one| one.begin >= begin));
-        let disturbed = Disturbed::of(&self.disturbances);
-        let from = begin.saturating_sub(bounds.recovers);
-        let mut lines: Vec<(Time, String)> = Vec::new();
-        lines.extend(last(CHANGES, acts.map(|act| (act.begin, act.to_string()))));
-        lines.extend(last(CHANGES, states.map(|state| (state.after, state.to_string()))));
-        lines.extend(last(ASKED, before.map(|one| (one.begin, one.to_string()))));
-        lines.extend(after.take(ASKED / 2).map(|one| (one.begin, one.to_string())));
-        lines.extend(disturbed.between(node, from, end).map(|one| (one.from, one.to_string())));
-        lines.sort();
-        lines.into_iter().map(|(_, line)| format!("    {line}\n")).collect()
-    }
-}
-
-/// Lines about changes of either sort, and about what was asked, that are told.
-const CHANGES: usize = 6;
-const ASKED: usize = 6;
-
-fn last(count: usize, lines: impl Iterator<Item = (Time, String)>) -> Vec<(Time, String)> {
-    let mut lines: Vec<_> = lines.collect();
-    lines.sort();
-    lines.split_off(lines.len().saturating_sub(count))
 }
 
 impl fmt::Display for Act {

@@ -11,6 +11,7 @@ mod line;
 mod nemesis;
 mod run;
 mod scene;
+mod told;
 mod witness;
 
 use nemesis::{OF_NODES, OF_REDIS, OF_WIRES};

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::admins::{ADMINS, administer};
 use super::callers::{CALLERS, call, show};
-use super::checker::{Bounds, Claim, Disturbed, violations};
+use super::checker::{Bounds, violations};
 use super::dice::{Dice, seed};
-use super::history::{History, Outcome, Verdict, Verification};
+use super::history::{History, Verification};
 use super::line::Line;
 use super::nemesis::Fault;
 use super::scene::{MAX_STALENESS, NODES, Scene};
+use super::told::{hardness, violated};
 use super::witness::watch;
 use crate::effort;
 
@@ -21,8 +22,9 @@ const BOUNDS: Bounds = Bounds {
     // And what an issuer waits for before it gives a receipt on a store that it has just met.
     settles: Duration::from_secs(9),
 };
-/// Violations that are told with all that led to them.
-const TOLD: usize = 2;
+
+/// Every so many strikes at the latest, all becomes well again.
+const STRIKES_IN_A_ROW: usize = 4;
 
 /// How much a race does.
 pub struct Form {
@@ -70,23 +72,11 @@ pub fn race(faults: &[Fault], form: Form) {
     let mut history = run(&scene, faults, &form, seed);
     history.disturbances = scene.disturbances();
     history.verifications.sort_by_key(|verification| verification.begin);
-    tell(&history, scene.now());
+    hardness(&history, scene.now(), &BOUNDS);
     let found = violations(&history, &BOUNDS);
-    if found.is_empty() {
-        return;
+    if !found.is_empty() {
+        panic!("COUNTERMARK_RACE_SEED={seed}\n{}", violated(&history, &found, &BOUNDS));
     }
-    let mut text = String::new();
-    for claim in [Claim::R1, Claim::F2, Claim::S1, Claim::Truth, Claim::Availability] {
-        let those = || found.iter().filter(|violation| violation.claim == claim);
-        if those().next().is_some() {
-            text.push_str(&format!("{claim:?}: {} times\n", those().count()));
-        }
-        for violation in those().take(TOLD) {
-            text.push_str(&format!("  {}\n", violation.what));
-            text.push_str(&history.around(violation.account, violation.node, violation.at, &BOUNDS));
-        }
-    }
-    panic!("COUNTERMARK_RACE_SEED={seed}\n{text}");
 }
 
 fn run(scene: &Scene, faults: &[Fault], form: &Form, seed: u64) -> History {
@@ -137,7 +127,7 @@ fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<Ver
             .map(|mut dice| {
                 let strikes = &strikes;
                 threads.spawn(move || {
-                    let mut heard = Vec::new();
+                    let (mut heard, mut in_a_row) = (Vec::new(), 0);
                     while began.elapsed() < form.least
                         || scene.regenerations() - before < form.regenerations
                         || *strikes.lock().unwrap() < form.strikes
@@ -145,9 +135,13 @@ fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<Ver
                         assert!(began.elapsed() < form.most, "{}: too few changes are made", fault.what);
                         heard.extend((fault.strike)(scene, &mut dice));
                         *strikes.lock().unwrap() += 1;
-                        // Most of the time too short for all to be well again.
-                        let well = dice.one_in(6).then(|| fault.settles + dice.between(500, 1_500));
-                        sleep(well.unwrap_or_else(|| dice.between(50, 600)));
+                        in_a_row += 1;
+                        if in_a_row == STRIKES_IN_A_ROW || dice.one_in(8) {
+                            in_a_row = 0;
+                            sleep(fault.settles + dice.between(500, 2_000));
+                        } else {
+                            sleep(dice.between(50, 600));
+                        }
                     }
                     heard
                 })
@@ -171,45 +165,4 @@ fn last_tokens(scene: &Scene) -> Vec<Verification> {
         }
     }
     heard
-}
-
-/// How hard it was.
-fn tell(history: &History, lasted: Duration) {
-    let total = history.verifications.len();
-    let rate = total as f64 / lasted.as_secs_f64();
-    let those = |verdict: &Verdict| history.verifications.iter().filter(|one| one.verdict == *verdict).count();
-    let disturbed = Disturbed::of(&history.disturbances);
-    let clear = history.verifications.iter().filter(|one| disturbed.excuses_silence(one, &BOUNDS));
-    println!(
-        "{total} verifications ({rate:.0} a second), {} in no disturbance; {} states",
-        total - clear.count(),
-        history.states.len()
-    );
-    for verdict in
-        [Verdict::Accepted, Verdict::Superseded, Verdict::Revoked, Verdict::Disabled, Verdict::Away, Verdict::Lost]
-    {
-        println!("  {verdict:?}: {}", those(&verdict));
-    }
-    let mut waits: Vec<Duration> = Vec::new();
-    let (mut expired, mut unknown, mut nothing) = (0, 0, 0);
-    for act in &history.acts {
-        match &act.outcome {
-            Outcome::Receipt { expired: some, .. } => {
-                waits.push(act.end - act.begin);
-                expired += usize::from(*some > 0);
-            }
-            Outcome::Unknown(_) => unknown += 1,
-            Outcome::Nothing(_) => nothing += 1,
-        }
-    }
-    waits.sort();
-    let of = |percent: usize| waits[(waits.len() - 1) * percent / 100];
-    println!(
-        "{} receipts, {expired} of them after a lease ran out; half within {:.1?}, nine tenths within {:.1?}, all within {:.1?}; \
-         {unknown} unknown, {nothing} not made",
-        waits.len(),
-        of(50),
-        of(90),
-        of(100)
-    );
 }
