@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::checker::{Bounds, Claim, Disturbed, Violation};
-use super::history::{History, Outcome, Time, Verdict};
+use super::history::{Act, History, Outcome, Time, Verdict};
+use super::scene::NODES;
 
 /// Violations of each claim that are told with all that led to them.
 const TOLD: usize = 2;
@@ -68,26 +69,29 @@ pub fn hardness(history: &History, lasted: Duration, bounds: &Bounds) {
     {
         println!("  {verdict:?}: {}", those(&verdict));
     }
-    let mut waits: Vec<Duration> = Vec::new();
+    let calm = |act: &Act| {
+        let from = act.begin.saturating_sub(bounds.recovers);
+        (0..NODES).all(|node| disturbed.between(node, from, act.end).next().is_none())
+    };
+    let (mut waits, mut calm_waits) = (Vec::new(), Vec::new());
     let (mut expired, mut unknown, mut nothing) = (0, 0, 0);
     for act in &history.acts {
         match &act.outcome {
             Outcome::Receipt { expired: some, .. } => {
                 waits.push(act.end - act.begin);
+                calm_waits.extend(calm(act).then_some(act.end - act.begin));
                 expired += usize::from(*some > 0);
             }
             Outcome::Unknown(_) => unknown += 1,
             Outcome::Nothing(_) => nothing += 1,
         }
     }
-    waits.sort();
-    let of = |percent: usize| waits[(waits.len() - 1) * percent / 100];
-    println!(
-        "{} receipts, {expired} of them after a lease ran out; half within {:.1?}, nine tenths within {:.1?}, all within {:.1?}; \
-         {unknown} unknown, {nothing} not made",
-        waits.len(),
-        of(50),
-        of(90),
-        of(100)
-    );
+    let spread = |waits: &mut Vec<Duration>| {
+        waits.sort();
+        let of = |percent: usize| waits.get(waits.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default();
+        format!("half within {:.1?}, nine tenths within {:.1?}, all within {:.1?}", of(50), of(90), of(100))
+    };
+    println!("{} receipts, {expired} of them after a lease ran out: {}", waits.len(), spread(&mut waits));
+    println!("  {} with nothing in any node's way: {}", calm_waits.len(), spread(&mut calm_waits));
+    println!("  {unknown} are unknown, {nothing} were not made");
 }
