@@ -72,6 +72,17 @@ impl std::fmt::Display for Full {
     }
 }
 
+impl StoreError {
+    /// The same about a change that had been sent before, and may have been made then: that it can't be asked for now does not
+    /// mean that nothing was changed. What a script says that looked for it stands.
+    pub(super) fn of_what_was_sent_before(self) -> Self {
+        match self {
+            Self::Unavailable(_) | Self::Unmet | Self::Full(_) | Self::Corrupt(_) => Self::Uncertain(self.to_string()),
+            said => said,
+        }
+    }
+}
+
 impl From<redis::RedisError> for StoreError {
     /// Of a read, or of a change that was certainly not made.
     fn from(error: redis::RedisError) -> Self {

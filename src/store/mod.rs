@@ -395,6 +395,15 @@ impl Store {
     /// The same for what only takes something away: that is still possible where there is hardly any room.
     async fn restrict(
         &self,
+        script: ScriptInvocation<'_>,
+        again: bool,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        let carried_out = self.carry_out(script, again).await;
+        if again { carried_out.map_err(StoreError::of_what_was_sent_before) } else { carried_out }
+    }
+
+    async fn carry_out(
+        &self,
         mut script: ScriptInvocation<'_>,
         again: bool,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
@@ -403,14 +412,20 @@ impl Store {
         if again {
             script.arg("again");
         }
-        let mut tried = self.try_change(self.met().await?, &script).await?;
-        if matches!(tried, Tried::Unmet) {
-            tried = self.try_change(self.met().await?, &script).await?;
-        }
-        let (number, why) = match tried {
-            Tried::Answered(answer) => return Ok(answer),
-            Tried::Lost { number, why } => (number, why),
-            Tried::Unmet => return Err(StoreError::Unmet),
+        let first = async {
+            match self.try_change(self.met().await?, &script).await? {
+                Tried::Unmet => self.try_change(self.met().await?, &script).await,
+                tried => Ok(tried),
+            }
+        };
+        let (number, why) = match first.await {
+            Ok(Tried::Answered(answer)) => return Ok(answer),
+            Ok(Tried::Lost { number, why }) => (number, why),
+            Ok(Tried::Unmet) if !again => return Err(StoreError::Unmet),
+            Ok(Tried::Unmet) => (0, StoreError::Unmet.to_string()),
+            // A store that has just begun anew may be away on one connection and not on another.
+            Err(StoreError::Unavailable(why)) if again => (0, why),
+            Err(error) => return Err(error),
         };
         tracing::warn!(why, "a change was sent and its answer was lost; asking again");
         if !again {

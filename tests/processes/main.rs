@@ -23,6 +23,7 @@ mod ipv6;
 mod listen;
 mod lost_answers;
 mod machine;
+mod race;
 mod redis;
 mod restart;
 mod schemathesis;
