@@ -78,7 +78,8 @@ impl Startup {
             freshness,
             flights: Flights::default(),
             tables: Tables::default(),
-            verifier: Verifier::new(issuers, Arc::clone(&self.clock)),
+            verifier: Verifier::new(issuers, Arc::clone(&self.clock))
+                .with_signature_cache(self.settings.signature_cache_bytes),
             guessing: Guessing::new(self.guessing.0, self.guessing.1),
             store: self.store,
             clock: self.clock,

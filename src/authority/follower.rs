@@ -95,6 +95,7 @@ impl Follower {
     /// Asks once for what is new, and waits for more where there is nothing.
     async fn turn(&self) -> Result<(), Trouble> {
         let store = &self.authority.store;
+        self.freshness().counters().feed_reads.fetch_add(1, Ordering::Relaxed);
         let Some(memory) = self.freshness().memory() else {
             let found = store.follow(&self.node_id, None, Epoch::default()).await?;
             return self.begin(&found).await;
@@ -188,6 +189,7 @@ impl Follower {
             tokens_per_second,
             introduction: &self.introduction,
         };
+        self.freshness().counters().renewals.fetch_add(1, Ordering::Relaxed);
         let renewed = self.authority.store.renew(&renewal).await;
         let outcome = match (&noted, renewed) {
             (Some(noted), Ok(Renewed::Recorded(place))) => self.freshness().renewed(noted, &place),

@@ -64,6 +64,8 @@ pub struct Settings {
     pub also_accept_issuers: Vec<String>,
     /// How long a deleted account's name stays taken.
     pub name_retention: Duration,
+    /// Memory for tokens whose signature is known, in bytes; 0: none.
+    pub signature_cache_bytes: u64,
 }
 
 /// The one that decides.

@@ -83,6 +83,12 @@ impl Authority {
         self.ask(AccountId::nobody()).await.map(|_| ())
     }
 
+    /// Brings what is counted elsewhere into the metrics.
+    pub fn measure(&self) {
+        self.metrics.signatures(self.verifier.signature_counts());
+        self.metrics.freshness(&self.freshness);
+    }
+
     /// Whether decisions are made from memory, or needn't be: none are with a bound of zero, or while there is no room to renew
     /// a lease in.
     pub fn holds_lease(&self) -> bool {

@@ -94,9 +94,10 @@ pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         valid_for_months: config.tokens.valid_for_months.clone(),
         max_staleness: config.max_staleness,
-        account_cache_bytes: 64 * 1024 * 1024,
         also_accept_issuers: config.also_accept_issuers.clone(),
         name_retention: config.audit.retention,
+        signature_cache_bytes: config.cache.signature_bytes,
+        account_cache_bytes: config.cache.account_bytes,
     }
 }
 

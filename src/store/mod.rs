@@ -157,6 +157,8 @@ pub struct Store {
     blocking: Arc<Link>,
     /// The feed that this node follows; it blocks, too.
     feed: Arc<Link>,
+    /// Leases and the table of nodes: what keeps look-ups few must not wait behind them.
+    leases: Arc<Link>,
     clock: Arc<dyn Clock>,
     /// The server that was met.
     here: std::sync::Mutex<Option<Met>>,
@@ -203,6 +205,7 @@ impl Store {
             readers: Semaphore::new(READERS),
             blocking: link("blocking", filler::BLOCK),
             feed: link("feed", feed::BELL),
+            leases: link("leases", Duration::ZERO),
             clock,
             here: std::sync::Mutex::new(None),
             dataset: RwLock::new(None),

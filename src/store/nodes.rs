@@ -153,7 +153,7 @@ impl Store {
             .arg(renewal.applied.to_string())
             .arg(renewal.tokens_per_second)
             .arg(introduction);
-        let reply: Vec<String> = self.run(&self.shared, &script).await?;
+        let reply: Vec<String> = self.run(&self.leases, &script).await?;
         let (place, rest) = self.place(&reply).await?;
         match rest {
             [outcome, _] if outcome == "ok" => Ok(Renewed::Recorded(place)),
@@ -169,7 +169,7 @@ impl Store {
     /// The table of nodes, read by a script that replicas and cut-off primaries refuse (F3).
     pub async fn table(&self) -> Result<Table, StoreError> {
         let reply: Vec<String> =
-            self.run(&self.shared, self.scripts.table.key(self.schema.meta()).key(self.schema.leases())).await?;
+            self.run(&self.leases, self.scripts.table.key(self.schema.meta()).key(self.schema.leases())).await?;
         let (place, rest) = self.place(&reply).await?;
         Ok(Table { place, leases: leases(rest) })
     }
@@ -189,7 +189,7 @@ impl Store {
         let mut script = self.scripts.remove.prepare_invoke();
         let standing = renewals.map(|renewals| renewals.to_string()).unwrap_or_default();
         script.key(self.schema.leases()).key(self.schema.nodes()).arg(node).arg(standing);
-        self.run(&self.shared, &script).await
+        self.run(&self.leases, &script).await
     }
 
     /// The nodes that are there, by name.

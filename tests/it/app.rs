@@ -117,6 +117,7 @@ impl Setup {
                 account_cache_bytes: 64 * 1024 * 1024,
                 also_accept_issuers: Vec::new(),
                 name_retention: self.name_retention,
+                signature_cache_bytes: 1 << 20,
             },
             metrics,
         };
@@ -203,6 +204,7 @@ impl App {
             filling: Mutex::new(None),
         };
         app.start_filler();
+        eventually("it holds its lease", || async { app.authority.holds_lease() }).await;
         app
     }
 

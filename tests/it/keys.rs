@@ -232,6 +232,9 @@ async fn k6_made_up_key_ids_make_nobody_read_the_keys_over_and_over() {
         let line = stats.lines().find(|line| line.starts_with("cmdstat_hmget:")).unwrap_or_default().to_owned();
         line.split(['=', ',']).nth(1).and_then(|count| count.parse::<u64>().ok()).unwrap_or(0)
     };
+    // It has said that it is there, and won't again so soon.
+    let is_there = async || !admin.get("/nodes", 200).await["items"].as_array().unwrap().is_empty();
+    eventually("the node is in the table", is_there).await;
     let (header, rest) = admin.token().split_once('.').unwrap();
     let mut header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
     let before = reads().await;

@@ -30,6 +30,7 @@ mod secrets;
 mod serve;
 mod server;
 mod shell;
+mod signatures;
 mod stop;
 mod store;
 mod story;

@@ -162,6 +162,10 @@ pub struct Counters {
     pub recalled: AtomicU64,
     /// Look-ups.
     pub looked_up: AtomicU64,
+    /// Renewals that were sent.
+    pub renewals: AtomicU64,
+    /// Readings of the feed.
+    pub feed_reads: AtomicU64,
     /// How often everything was dropped.
     pub dropped: AtomicU64,
     /// Answers of a store that had gone back.

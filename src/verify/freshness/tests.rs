@@ -234,9 +234,11 @@ fn what_is_dropped_takes_answers_under_way_with_it() {
     assert_eq!(node.decides(), None);
     node.freshness.begin(&place(20)).unwrap();
     assert_eq!(node.freshness.answered(asked, node.answer(10, 3, 5)), Err(Unusable::Dropped));
-    let _ = node.freshness.renewed(&noted, &place(20));
-    assert_eq!(node.decides(), None, "an older renewal gives the new memory no lease");
-    assert_eq!(old.lease(), None, "nor the old one");
+    for counter in [10, 20] {
+        let _ = node.freshness.renewed(&noted, &place(counter));
+        assert_eq!(node.decides(), None, "an older renewal gives the new memory no lease");
+        assert_eq!(old.lease(), None, "nor the old one");
+    }
     node.fill(20, 4, 15);
     assert_eq!(node.decides(), None);
     node.renews(20);
