@@ -25,8 +25,8 @@ impl Authority {
         self.verify_by(self, call, token, demand).await
     }
 
-    /// The same, but never from memory: for whoever then reads or changes what lies in the store. A store that is away, no
-    /// longer the primary, or another one than it was, is not read for him, however fresh memory still is.
+    /// The same, but never without the store: for whoever then reads or changes what lies there. A store that is away, no longer
+    /// the primary, or another one than it was, is not read for him, however fresh memory still is.
     pub async fn verify_in_the_store(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
         self.verify_by(&InTheStore(self), call, token, demand).await
     }
@@ -165,7 +165,7 @@ impl Source for Authority {
     }
 }
 
-/// What the store says now, and never what is remembered of it.
+/// Asks the store in any case.
 struct InTheStore<'a>(&'a Authority);
 
 impl Source for InTheStore<'_> {
@@ -186,7 +186,10 @@ impl Source for InTheStore<'_> {
     }
 
     async fn look_up(&self, account: AccountId) -> Result<Basis, Unavailable> {
-        self.0.ask(account).await.map_err(not_known)
+        let answer = self.0.ask(account).await.map_err(not_known)?;
+        // It is there, and the one that it was. Where it took its time, memory is fresher.
+        let remembered = self.0.freshness.recall(account).filter(|remembered| remembered.until > answer.until);
+        Ok(remembered.unwrap_or(answer))
     }
 }
 

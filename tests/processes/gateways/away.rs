@@ -72,7 +72,7 @@ fn store_away(scene: &Scene, writer: &Holder) {
 
 /// Countermark takes connections and says nothing: its gateway waits five seconds, not for ever.
 fn hung(scene: &Scene, writer: &Holder) {
-    scene.server().signal(Signal::STOP);
+    stand_still(scene.server().pid());
     let began = Instant::now();
     let refused = scene.call("GET", "/").bearer(&writer.token).attempt();
     let waited = began.elapsed();
