@@ -192,7 +192,7 @@ impl Authority {
 
     async fn try_to_revoke(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
-        match self.verify(call, token, &demand).await {
+        match self.verify_in_the_store(call, token, &demand).await {
             Ok(actor) => {
                 let before = self.account(&AccountRef::Id(actor.account())).await?;
                 let state = if actor.is_current() { ended(&before) } else { overlap_ended(&before) };

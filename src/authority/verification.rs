@@ -22,7 +22,23 @@ pub struct Refused {
 impl Authority {
     /// Decides about a token in a call, and notes in the call what was decided.
     pub async fn verify(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
-        let result = self.verifier.verify(self, token, demand).await;
+        self.verify_by(self, call, token, demand).await
+    }
+
+    /// The same, but never without the store: for whoever then reads or changes what lies there. A store that is away, no longer
+    /// the primary, or another one than it was, is not read for him, however fresh memory still is.
+    pub async fn verify_in_the_store(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
+        self.verify_by(&InTheStore(self), call, token, demand).await
+    }
+
+    async fn verify_by<S: Source>(
+        &self,
+        source: &S,
+        call: &Call,
+        token: &str,
+        demand: &Demand,
+    ) -> Result<Verified, Refused> {
+        let result = self.verifier.verify(source, token, demand).await;
         self.freshness.counters().decided.fetch_add(1, Ordering::Relaxed);
         let mut record = call.record();
         record.decided_us = Some(call.elapsed_us(self.clock.as_ref()));
@@ -145,9 +161,39 @@ impl Source for Authority {
         }
         let answer = self.ask(account).await;
         drop(flight);
-        answer.map_err(|error| {
-            tracing::warn!(%error, "no look-up");
-            Unavailable
-        })
+        answer.map_err(not_known)
     }
+}
+
+/// Asks the store in any case.
+struct InTheStore<'a>(&'a Authority);
+
+impl Source for InTheStore<'_> {
+    fn keys(&self) -> Arc<KeySet> {
+        Source::keys(self.0)
+    }
+
+    async fn keys_for_unknown(&self, key_id: &str) -> Result<Arc<KeySet>, Unavailable> {
+        self.0.keys_for_unknown(key_id).await
+    }
+
+    async fn keys_at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
+        self.0.keys_at_least(version).await
+    }
+
+    fn recall(&self, _account: AccountId) -> Option<Basis> {
+        None
+    }
+
+    async fn look_up(&self, account: AccountId) -> Result<Basis, Unavailable> {
+        let answer = self.0.ask(account).await.map_err(not_known)?;
+        // It is there, and the one that it was. Where it took its time, memory is fresher.
+        let remembered = self.0.freshness.recall(account).filter(|remembered| remembered.until > answer.until);
+        Ok(remembered.unwrap_or(answer))
+    }
+}
+
+fn not_known(error: StoreError) -> Unavailable {
+    tracing::warn!(%error, "no look-up");
+    Unavailable
 }

@@ -256,10 +256,10 @@ impl Running {
         let follower = Follower::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
         let follower = tokio::spawn(follower.run(self.retire.clone()));
         let _ = upkeep.await;
-        let _ = follower.await;
         let _ = filling.await;
         flushed.cancel();
-        let _ = writing.await;
+        // A store that hangs keeps both waiting, and not one after the other.
+        let _ = tokio::join!(writing, follower);
         Ok(())
     }
 
