@@ -11,7 +11,6 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Authority;
-use crate::epoch::Epoch;
 use crate::store::{Followed, Introduction, Renewal, Renewed, StoreError};
 use crate::verify::freshness::{Change, Freshness, Memory, RENEWALS_PER_LEASE, Unusable};
 
@@ -23,6 +22,9 @@ const IN_FLIGHT: usize = 8;
 
 /// How long it is until the next try after one that failed.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// And where the keys could not be read, which is told each time.
+const PAUSE_FOR_KEYS: Duration = Duration::from_millis(500);
 
 /// How often a failure that goes on is told.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -81,6 +83,7 @@ impl Follower {
                     }
                 }
                 Trouble::Store(error) => tracing::debug!(%error, "the feed waits for the store"),
+                Trouble::Keys => tokio::time::sleep(PAUSE_FOR_KEYS).await,
                 Trouble::RolledBack => told.once_in_a_while(|| {
                     tracing::error!(
                         "the store has gone back behind what it had said before: nothing is decided by what it says. Restore \
@@ -97,7 +100,7 @@ impl Follower {
         let store = &self.authority.store;
         self.freshness().counters().feed_reads.fetch_add(1, Ordering::Relaxed);
         let Some(memory) = self.freshness().memory() else {
-            let found = store.follow(&self.node_id, None, Epoch::default()).await?;
+            let found = store.follow(&self.node_id, None, self.freshness().furthest()).await?;
             return self.begin(&found).await;
         };
         let applied = memory.applied();
@@ -121,7 +124,7 @@ impl Follower {
     }
 
     /// `false`: the feed has a gap, or says something that can't be read.
-    async fn apply(&self, memory: &Arc<Memory>, found: &Followed) -> Result<bool, StoreError> {
+    async fn apply(&self, memory: &Arc<Memory>, found: &Followed) -> Result<bool, Trouble> {
         if found.entries.is_empty() && (found.place.epoch != memory.applied() || found.broken) {
             return Ok(false);
         }
@@ -139,7 +142,7 @@ impl Follower {
 
     async fn begin(&self, found: &Followed) -> Result<(), Trouble> {
         self.have_keys(found.keys_version).await?;
-        match self.freshness().begin(&found.place) {
+        match self.freshness().begin(&found.place, found.term_ended) {
             Ok(_) => {
                 self.begun.notify_one();
                 Ok(())
@@ -148,9 +151,8 @@ impl Follower {
         }
     }
 
-    async fn have_keys(&self, version: u64) -> Result<(), StoreError> {
-        let keys = self.authority.keys.at_least(version).await;
-        keys.map(|_| ()).map_err(|_| StoreError::Unavailable("the keys could not be read".into()))
+    async fn have_keys(&self, version: u64) -> Result<(), Trouble> {
+        self.authority.keys.at_least(version).await.map(|_| ()).map_err(|_| Trouble::Keys)
     }
 
     async fn renew(self: Arc<Self>) {
@@ -220,6 +222,7 @@ impl Follower {
 
 enum Trouble {
     Store(StoreError),
+    Keys,
     RolledBack,
 }
 

@@ -104,6 +104,9 @@ impl Authority {
                 !is_over
             });
             // R4: leases of a server that came before this one may not stand in its table.
+            if !self.store.is_here(&committed.identity) {
+                return Err(NotHeld::OtherServer);
+            }
             let settling = self.store.settles_in();
             match self.tables.read(&self.store).await {
                 Ok(table) => {

@@ -65,7 +65,7 @@ impl Upkeep {
             }
             let patience = if lease.length.is_zero() { GONE } else { lease.length * 4 };
             if now.saturating_duration_since(*since) > patience
-                && let Err(error) = store.remove_standing(&lease.id, lease.renewals).await
+                && let Err(error) = store.remove_standing(lease).await
             {
                 tracing::debug!(%error, "a node that stands still was not taken out of the table");
             }

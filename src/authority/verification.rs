@@ -98,13 +98,9 @@ impl Authority {
 
     /// Asks the store itself. What was dropped meanwhile is asked for once more.
     async fn ask(&self, account: AccountId) -> Result<Basis, StoreError> {
-        let mut asked = self.freshness.asking(account);
-        let mut answer = self.store.look_up(account).await?;
-        let mut usable = self.freshness.answered(asked, answer);
+        let mut usable = self.ask_once(account).await?;
         if matches!(usable, Err(Unusable::Dropped | Unusable::OtherServer)) {
-            asked = self.freshness.asking(account);
-            answer = self.store.look_up(account).await?;
-            usable = self.freshness.answered(asked, answer);
+            usable = self.ask_once(account).await?;
         }
         usable.map_err(|error| {
             if error == Unusable::RolledBack {
@@ -112,6 +108,17 @@ impl Authority {
             }
             StoreError::Unavailable(error.to_string())
         })
+    }
+
+    async fn ask_once(&self, account: AccountId) -> Result<Result<Basis, Unusable>, StoreError> {
+        let asked = self.freshness.asking(account);
+        let answer = self.store.look_up(account).await?;
+        // F6, where there is no memory that follows a server: it must be the one that was met.
+        if self.freshness.max_staleness().is_zero() && !self.store.is_here(&answer.place.identity) {
+            self.store.meet_again().await?;
+            return Ok(Err(Unusable::OtherServer));
+        }
+        Ok(self.freshness.answered(asked, answer))
     }
 
     /// Only what was never signed by us counts towards the limit of an address.

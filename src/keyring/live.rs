@@ -192,7 +192,7 @@ async fn open(
     master: &MasterKey,
     dataset: &str,
 ) -> Result<Option<(u64, KeyringDocument)>, KeyringError> {
-    let Some((version, sealed)) = store.sealed_keyring().await? else { return Ok(None) };
+    let Some((version, sealed)) = store.keyring_here().await? else { return Ok(None) };
     let text = master.open(dataset, version, &sealed).map_err(|_| KeyringError::Sealed)?;
     let document = serde_json::from_slice(&text)
         .map_err(|error| KeyringError::Unreadable(format!("{:?} error", error.classify())))?;

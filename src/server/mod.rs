@@ -252,14 +252,25 @@ impl Running {
         let flushed = CancellationToken::new();
         let writing = tokio::spawn(writer.run(Arc::clone(&self.store), flushed.clone(), FLUSH));
         let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
-        let upkeep = tokio::spawn(Upkeep::new(Arc::clone(&authority)).run(self.retire.clone()));
+        let mut upkeep = tokio::spawn(Upkeep::new(Arc::clone(&authority)).run(self.retire.clone()));
         let follower = Follower::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
-        let follower = tokio::spawn(follower.run(self.retire.clone()));
-        let _ = upkeep.await;
+        let mut follower = tokio::spawn(follower.run(self.retire.clone()));
+        // Neither ends by itself; without them a node would go on more slowly, and nobody would know why.
+        let (what, ended) = tokio::select! {
+            ended = &mut follower => ("what follows the feed", ended),
+            ended = &mut upkeep => ("the upkeep", ended),
+        };
+        if !self.retire.is_cancelled() {
+            return Err(ServeError(format!("{what} has ended: {ended:?}")));
+        }
         let _ = filling.await;
         flushed.cancel();
         // A store that hangs keeps both waiting, and not one after the other.
-        let _ = tokio::join!(writing, follower);
+        let _ = tokio::join!(writing, async {
+            if !follower.is_finished() {
+                let _ = follower.await;
+            }
+        });
         Ok(())
     }
 

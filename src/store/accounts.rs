@@ -328,6 +328,18 @@ impl Store {
         changed.map_err(|reply| refused(&reply))
     }
 
+    /// The last change of an account, also of one that was deleted, as if it had just been made: with the replicas that have it
+    /// and the nodes that may not. For whoever finds done what he wanted, and answers for it.
+    pub async fn last_change(&self, id: AccountId) -> Result<Committed, StoreError> {
+        let mut script = self.scripts.holds.prepare_invoke();
+        script
+            .key(self.schema.meta())
+            .key(self.schema.state(id))
+            .key(self.schema.leases())
+            .arg(self.dataset_id().await?);
+        self.restrict(script, false).await?.map_err(|reply| refused(&reply))
+    }
+
     /// The account of this id.
     pub async fn account(&self, id: AccountId) -> Result<Option<StoredAccount>, StoreError> {
         Ok(self.accounts(&[id]).await?.pop().flatten())

@@ -21,6 +21,8 @@ pub struct Followed {
     pub place: Place,
     /// The version of the key set at that moment.
     pub keys_version: u64,
+    /// The counter at which the term of the applied epoch has ended; `None`: it has not, or nothing is known of it here.
+    pub term_ended: Option<u64>,
     /// The entries, in their order. None where another server answered than the one that is followed.
     pub entries: Vec<Entry>,
     /// An entry that can't be read follows upon these.
@@ -49,7 +51,7 @@ impl Store {
             .arg(ENTRIES);
         let reply: Vec<String> = self.run(&self.feed, &script).await?;
         let (place, rest) = self.place(&reply).await?;
-        let [keys_version, fields @ ..] = rest else {
+        let [keys_version, term_ended, fields @ ..] = rest else {
             return Err(StoreError::Corrupt("the reply of the feed".into()));
         };
         let keys_version = keys_version.parse().map_err(|_| StoreError::Corrupt("the keyring's version".into()))?;
@@ -64,7 +66,7 @@ impl Store {
                 }
             }
         }
-        Ok(Followed { place, keys_version, entries, broken })
+        Ok(Followed { place, keys_version, term_ended: term_ended.parse().ok(), entries, broken })
     }
 
     /// Waits until something was written to the feed after this epoch, or for a moment.

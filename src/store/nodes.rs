@@ -62,6 +62,8 @@ pub struct NodeLease {
     pub applied: Epoch,
     seen_at_ms: i64,
     tokens_per_second: u64,
+    /// As it stands there.
+    text: String,
 }
 
 /// The table, and where it was read.
@@ -109,18 +111,21 @@ impl NodeLease {
         Some(Self {
             id: id.to_owned(),
             renewals: renewals.parse().ok()?,
-            length: Duration::from_millis(length.parse().ok()?),
+            // Whoever writes to the table could say more; no lease is longer.
+            length: Duration::from_millis(length.parse().ok()?).min(LEASE_CEILING),
             applied: applied.parse().ok()?,
             seen_at_ms: seen.parse().ok()?,
             tokens_per_second: rate.parse().ok()?,
+            text: text.to_owned(),
         })
     }
 }
 
 /// The leases of a script's reply. One that can't be read may be as long as any: no receipt overlooks it.
 pub(super) fn leases(reply: &[String]) -> Vec<NodeLease> {
-    let unreadable = |id: &str| NodeLease {
+    let unreadable = |id: &str, text: &str| NodeLease {
         id: id.to_owned(),
+        text: text.to_owned(),
         renewals: 0,
         length: LEASE_CEILING,
         applied: Epoch::default(),
@@ -130,7 +135,7 @@ pub(super) fn leases(reply: &[String]) -> Vec<NodeLease> {
     let mut leases = Vec::with_capacity(reply.len() / 2);
     for pair in reply.chunks(2) {
         let [id, text] = pair else { continue };
-        leases.push(NodeLease::parse(id, text).unwrap_or_else(|| unreadable(id)));
+        leases.push(NodeLease::parse(id, text).unwrap_or_else(|| unreadable(id, text)));
     }
     leases
 }
@@ -179,16 +184,15 @@ impl Store {
         self.remove(node, None).await.map(|_| ())
     }
 
-    /// Takes a node out of the table if its renewals still stand at this count. `false`: it has renewed meanwhile.
-    pub async fn remove_standing(&self, node: &str, renewals: u64) -> Result<bool, StoreError> {
-        self.remove(node, Some(renewals)).await
+    /// Takes a node out of the table if its renewals still stand where they stood. `false`: it has renewed meanwhile.
+    pub async fn remove_standing(&self, lease: &NodeLease) -> Result<bool, StoreError> {
+        self.remove(&lease.id, Some(&lease.text)).await
     }
 
-    async fn remove(&self, node: &str, renewals: Option<u64>) -> Result<bool, StoreError> {
+    async fn remove(&self, node: &str, standing: Option<&str>) -> Result<bool, StoreError> {
         self.has_some_room()?;
         let mut script = self.scripts.remove.prepare_invoke();
-        let standing = renewals.map(|renewals| renewals.to_string()).unwrap_or_default();
-        script.key(self.schema.leases()).key(self.schema.nodes()).arg(node).arg(standing);
+        script.key(self.schema.leases()).key(self.schema.nodes()).arg(node).arg(standing.unwrap_or_default());
         self.run(&self.leases, &script).await
     }
 

@@ -86,7 +86,18 @@ impl Store {
         *here = Some(Met { identity, settled_at });
     }
 
-    /// How long it still takes until no lease of another server can be left (R4). `None`: there is none.
+    /// Whether this is the server that was met. Where it is not, it is met again before the next change.
+    pub fn is_here(&self, identity: &Identity) -> bool {
+        let here = self.here.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_here = here.as_ref().is_some_and(|met| met.identity == *identity);
+        if !is_here {
+            self.unmet();
+        }
+        is_here
+    }
+
+    /// How long it still takes until no lease of another server than the one that was met can be left (R4). `None`: there is
+    /// none.
     pub fn settles_in(&self) -> Option<Duration> {
         let mut here = self.here.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let met = here.as_mut()?;

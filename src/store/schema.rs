@@ -18,7 +18,7 @@
 //! | `{P}:live:KID` | sorted set | `ACCOUNT:GENERATION` → expiry, of living tokens that the key signed | until dead |
 //! | `{P}:keyring` | hash | `version`, `document`: sealed, see [`crate::keyring`] | for ever |
 //! | `{P}:nodes` | hash | node id → what it says of itself, JSON | as long as its lease |
-//! | `{P}:leases` | hash | node id → `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds | four leases after the last renewal, or a minute without a lease |
+//! | `{P}:leases` | hash | node id → `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds | about four leases after the last renewal, or a minute without a lease |
 //! | `{P}:acts` | stream | events of administrative acts: `v` epoch, `e` line | `audit.firehose_max_entries` |
 //! | `{P}:acts:ACCOUNT` | stream | the same, of one account | `audit.activity_max_entries` |
 //! | `{P}:act_heads` | hash | node → sequence of its last act | for ever |
@@ -124,7 +124,8 @@ impl Schema {
         format!("{{{}:{account}}}:use", self.prefix)
     }
 
-    /// The rules of the ACL user that a verifying node needs (`ACL SETUSER name …`), without its password.
+    /// The rules of the ACL user that a verifying node needs (`ACL SETUSER name …`), without its password. It may write to the table
+    /// of nodes, whose entries Redis can't tell apart: every verifier is trusted with the receipts that rest on it.
     ///
     /// Scripts get a selector of their own: Redis demands the right to write for every key that is passed to one, whatever it
     /// does with it. What a script calls is checked again, command by command, against the first half.

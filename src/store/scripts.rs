@@ -8,6 +8,8 @@ pub(super) struct Scripts {
     pub(super) follow: Script,
     pub(super) table: Script,
     pub(super) remove: Script,
+    pub(super) keys: Script,
+    pub(super) holds: Script,
     pub(super) account: Script,
     /// The same for a store whose memory is full: for changes that only take something away.
     pub(super) account_less: Script,
@@ -35,6 +37,8 @@ impl Scripts {
             follow: after(&[IDENTITY, EPOCHS], include_str!("scripts/follow.lua")),
             table: after(&[IDENTITY], include_str!("scripts/table.lua")),
             remove: Script::new(include_str!("scripts/remove.lua")),
+            keys: after(&[IDENTITY], include_str!("scripts/keys.lua")),
+            holds: after(&[IDENTITY, COMMIT], include_str!("scripts/holds.lua")),
             account: after(&act, ACCOUNT),
             account_less: after(&act, &ACCOUNT.replacen("#!lua", "#!lua flags=allow-oom", 1)),
             named: after(&act, include_str!("scripts/named.lua")),
@@ -46,7 +50,7 @@ impl Scripts {
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 13] {
+    pub(super) fn all(&self) -> [&Script; 15] {
         let Self {
             start,
             lookup,
@@ -54,6 +58,8 @@ impl Scripts {
             follow,
             table,
             remove,
+            keys,
+            holds,
             account,
             account_less,
             named,
@@ -62,7 +68,23 @@ impl Scripts {
             activity,
             lock,
         } = self;
-        [start, lookup, renew, follow, table, remove, account, account_less, named, keyring, append, activity, lock]
+        [
+            start,
+            lookup,
+            renew,
+            follow,
+            table,
+            remove,
+            keys,
+            holds,
+            account,
+            account_less,
+            named,
+            keyring,
+            append,
+            activity,
+            lock,
+        ]
     }
 }
 

@@ -17,10 +17,11 @@ end
 local count, applied = 0, ARGV[5]
 local known = redis.call('HGET', KEYS[2], ARGV[3])
 if known then
+  -- What can't be read is written anew.
   local had, reported = string.match(known, '^(%d+) %d+ (%d+%-%d+) ')
-  count = tonumber(had)
+  count = tonumber(had or '0')
   -- What was reported only rises: renewals and reports travel on different connections.
-  if before(applied, reported) then
+  if reported and before(applied, reported) then
     applied = reported
   end
 end

@@ -46,6 +46,10 @@ pub struct Memory {
     base: Instant,
     /// Nanoseconds after `base` at which the lease ends; 0: there is none.
     lease: AtomicU64,
+    /// Counters of the entry that is being applied, and of the one that was applied last: while they are equal, what is read is
+    /// of one moment.
+    begun: AtomicU64,
+    done: AtomicU64,
     accounts: Cache<AccountId, Known<Arc<StateRecord>>, Bytes>,
     roles: Cache<RoleName, Known<Grants>, Bytes>,
     written: Mutex<Written>,
@@ -79,6 +83,8 @@ impl Memory {
             identity: place.identity,
             base: now,
             lease: AtomicU64::new(0),
+            begun: AtomicU64::new(place.epoch.counter),
+            done: AtomicU64::new(place.epoch.counter),
             accounts: Cache::with_weighter(accounts.0, accounts.1, Bytes),
             roles: Cache::with_weighter(roles.0, roles.1, Bytes),
             written: Mutex::new(Written {
@@ -123,8 +129,9 @@ impl Memory {
         self.accounts.peek(&account).map(|known| known.version)
     }
 
-    /// All that a decision about the account consults. `None`: not all of it is known.
+    /// All that a decision about the account consults, of one moment. `None`: not all of it is known, or it changed meanwhile.
     pub(super) fn snapshot(&self, account: AccountId) -> Option<Snapshot> {
+        let done = self.done.load(Ordering::SeqCst);
         let known = self.accounts.get(&account)?;
         let mut as_of = AsOf { record: known.version, roles: BTreeMap::new() };
         let mut roles = BTreeMap::new();
@@ -134,6 +141,10 @@ impl Memory {
                 as_of.roles.insert(role.clone(), version);
                 roles.insert(role.clone(), grants);
             }
+            stop::at("a role was read");
+        }
+        if self.begun.load(Ordering::SeqCst) != done {
+            return None;
         }
         // Whoever decides under a lease has the keys of the applied epoch.
         Some(Snapshot { record: Some(known.value), roles, keys_version: 0, as_of })
@@ -147,6 +158,7 @@ impl Memory {
             return Err(Gap { applied: written.applied, found: epoch });
         }
         let now = clock.monotonic();
+        self.begun.store(epoch.counter, Ordering::SeqCst);
         match change {
             Change::Account(id, record) => {
                 let record = Arc::new(record);
@@ -167,6 +179,7 @@ impl Memory {
         stop::at("applied");
         // What memory says is counted as applied only now.
         written.applied = epoch;
+        self.done.store(epoch.counter, Ordering::SeqCst);
         self.raise(&mut written);
         Ok(())
     }
@@ -206,11 +219,14 @@ impl Memory {
         }
         // No record, no entry (S2).
         let Some(found) = &answer.record else { return true };
+        // Memory is of the moment that was applied: what is newer comes in when the feed has got there. Else an account could
+        // meet with a role as it became after the account had lost it.
+        let applied = written.applied;
         let (version, record) = match written.accounts.newest(&account) {
             Some((newer, record)) if *newer > found.version => (*newer, Arc::clone(record)),
             _ => (found.version, Arc::new(found.record.clone())),
         };
-        if self.accounts.peek(&account).is_none_or(|known| known.version < version) {
+        if version <= applied && self.accounts.peek(&account).is_none_or(|known| known.version < version) {
             self.accounts.insert(account, Known { version, value: record });
         }
         for role in named(&found.record) {
@@ -220,7 +236,7 @@ impl Memory {
                 Some((newer, grants)) if *newer > definition.version => (*newer, grants.clone()),
                 _ => (definition.version, definition.grants.clone()),
             };
-            if self.roles.peek(role).is_none_or(|known| known.version < version) {
+            if version <= applied && self.roles.peek(role).is_none_or(|known| known.version < version) {
                 self.roles.insert(role.clone(), Known { version, value: grants });
             }
         }

@@ -307,12 +307,32 @@ impl Freshness {
         self.same_server(&noted.memory, place)
     }
 
+    /// How far the feed was applied at last, on whatever server.
+    pub fn furthest(&self) -> Epoch {
+        let known = self.memory().map(|memory| memory.applied());
+        let furthest = || {
+            let furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
+            furthest.as_ref().map(|known| known.epoch).unwrap_or_default()
+        };
+        known.unwrap_or_else(furthest)
+    }
+
     /// Begins anew with an empty memory at this place, from which on the feed is followed. Everything known before is dropped:
     /// memory, window, lease, and every answer under way.
-    pub fn begin(&self, place: &Place) -> Result<Arc<Memory>, Unusable> {
+    ///
+    /// `term_ended`: the counter at which, as this place has it, the term of the epoch ended that was applied at last. R2: one
+    /// that does not know all that was applied is a copy from before, and is not followed.
+    pub fn begin(&self, place: &Place, term_ended: Option<u64>) -> Result<Arc<Memory>, Unusable> {
         let mut furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
         self.drop_known(&mut furthest);
-        if furthest.as_ref().is_some_and(|known| known.identity == place.identity && place.epoch < known.epoch) {
+        let goes_on = furthest.as_ref().is_none_or(|known| {
+            if known.identity == place.identity {
+                place.epoch >= known.epoch
+            } else {
+                place.epoch.term > known.epoch.term && term_ended.is_some_and(|ended| ended >= known.epoch.counter)
+            }
+        });
+        if !goes_on {
             self.counters.rolled_back.fetch_add(1, Ordering::Relaxed);
             return Err(Unusable::RolledBack);
         }

@@ -26,7 +26,7 @@ impl Node {
     /// It follows the store from epoch 10.
     fn new() -> Self {
         let node = Self::unbegun();
-        node.freshness.begin(&place(10)).unwrap();
+        node.freshness.begin(&place(10), None).unwrap();
         node
     }
 
@@ -204,15 +204,60 @@ fn a_late_fill_of_a_role_does_not_bring_the_old_definition_back() {
 fn memory_and_feed_merge_by_version() {
     let node = Node::new();
     node.fill(10, 3, 5);
-    // A look-up may be ahead of the feed.
-    node.fill(12, 5, 12);
     node.applies(11, 4).unwrap();
     node.renews(11);
-    assert_eq!(node.decides(), Some(5));
-    // And an answer behind what is known is of no use, but no harm either.
+    assert_eq!(node.decides(), Some(4));
+    // An answer behind what is known is of no use, but no harm either.
     let asked = Asked { version: None, applied: None, ..node.freshness.asking(node.account) };
     node.freshness.answered(asked, node.answer(10, 3, 5)).unwrap();
-    assert_eq!(node.decides(), Some(5));
+    assert_eq!(node.decides(), Some(4));
+}
+
+#[test]
+fn a_look_up_that_is_ahead_of_the_feed_waits_for_it() {
+    let node = Node::new();
+    node.fill(10, 3, 5);
+    node.renews(10);
+    // The account lost the role at 11, and the role was widened at 12: it must never meet with that.
+    let mut ahead = node.answer(12, 4, 11);
+    let wide = Some(Arc::new(BTreeSet::from(["*:*".parse().unwrap()])));
+    ahead.roles.insert("deployer".parse().unwrap(), Definition { version: epoch(12), grants: wide });
+    let asked =
+        Asked { account: AccountId::new(node.clock.now()), version: None, ..node.freshness.asking(node.account) };
+    node.freshness.answered(asked, ahead).unwrap();
+    assert_eq!(node.decides(), Some(3));
+    let basis = node.freshness.recall(node.account).unwrap();
+    assert_eq!(basis.snapshot.as_of.roles["deployer"], epoch(1));
+}
+
+#[test]
+fn what_is_recalled_is_of_one_moment() {
+    let node = Arc::new(Node::new());
+    node.fill(10, 3, 5);
+    node.renews(10);
+    for point in ["a role was read", "applied"] {
+        let node = Arc::new(Node::new());
+        node.fill(10, 3, 5);
+        node.renews(10);
+        let meanwhile = Arc::clone(&node);
+        match point {
+            // A change is applied between two readings.
+            "applied" => {
+                let reader = Arc::clone(&node);
+                let read = Arc::new(Mutex::new(None));
+                let kept = Arc::clone(&read);
+                stop::once_at(point, move || *kept.lock().unwrap() = Some(reader.decides()));
+                meanwhile.applies(11, 4).unwrap();
+                assert_eq!(*read.lock().unwrap(), Some(None), "in the middle of a change nothing is recalled");
+            }
+            _ => {
+                stop::once_at(point, move || meanwhile.applies(11, 4).unwrap());
+                assert_eq!(node.decides(), None);
+            }
+        }
+        node.renews(11);
+        assert_eq!(node.decides(), Some(4));
+    }
 }
 
 #[test]
@@ -232,7 +277,7 @@ fn what_is_dropped_takes_answers_under_way_with_it() {
     let old = node.memory();
     node.freshness.drop_memory(&old);
     assert_eq!(node.decides(), None);
-    node.freshness.begin(&place(20)).unwrap();
+    node.freshness.begin(&place(20), None).unwrap();
     assert_eq!(node.freshness.answered(asked, node.answer(10, 3, 5)), Err(Unusable::Dropped));
     for counter in [10, 20] {
         let _ = node.freshness.renewed(&noted, &place(counter));
@@ -290,8 +335,30 @@ fn r2_a_store_that_has_gone_back_is_not_believed() {
     let noted = node.freshness.noting().unwrap();
     assert_eq!(node.freshness.renewed(&noted, &place(9)), Err(Unusable::RolledBack));
     // Nor is it followed again from there.
-    assert_eq!(node.freshness.begin(&place(9)).map(|_| ()), Err(Unusable::RolledBack));
-    assert!(node.freshness.begin(&place(10)).is_ok());
+    assert_eq!(node.freshness.begin(&place(9), None).map(|_| ()), Err(Unusable::RolledBack));
+    assert!(node.freshness.begin(&place(10), None).is_ok());
+}
+
+#[test]
+fn r2_another_server_that_does_not_know_all_that_was_applied_is_not_followed() {
+    let elsewhere = |term| Place { identity: Identity::new("dataset", "another"), epoch: Epoch { term, counter: 0 } };
+    for (what, term, term_ended, follows) in [
+        ("it was restarted with all that it had", 2, Some(11), true),
+        ("it has gone further before it was restarted", 2, Some(12), true),
+        ("it has lost its tail", 2, Some(10), false),
+        ("an older copy, met first", 2, None, false),
+        ("an older copy, in a term that it has in common", 1, None, false),
+        ("two terms later", 3, Some(11), true),
+    ] {
+        let node = Node::new();
+        node.applies(11, 4).unwrap();
+        assert_eq!(node.freshness.begin(&elsewhere(term), term_ended).is_ok(), follows, "{what}");
+        assert_eq!(node.freshness.counters().rolled_back.load(Ordering::SeqCst), u64::from(!follows), "{what}");
+        // Nor is it believed when it is asked.
+        let asked = node.freshness.asking(node.account);
+        let answer = LookedUp { place: elsewhere(term), ..node.answer(10, 3, 5) };
+        assert_eq!(node.freshness.answered(asked, answer).is_ok(), follows, "{what}");
+    }
 }
 
 #[test]
@@ -324,7 +391,7 @@ fn a_node_that_goes_has_no_lease_and_gets_none() {
     node.freshness.close();
     assert_eq!(node.decides(), None);
     let _ = node.freshness.renewed(&noted, &place(10));
-    assert!(node.freshness.begin(&place(10)).is_ok());
+    assert!(node.freshness.begin(&place(10), None).is_ok());
     assert!(node.freshness.memory().is_none());
     assert_eq!(node.decides(), None);
 }

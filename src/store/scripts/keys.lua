@@ -1,0 +1,7 @@
+#!lua flags=allow-oom
+-- The sealed document of keys, and where it was read. It writes nothing and is refused by replicas all the same (F3).
+-- KEYS  1 meta  2 keyring
+-- reply {dataset, identity, epoch or '', version or '0', document or ''}
+local dataset, here, epoch = where(KEYS[1])
+local found = redis.call('HMGET', KEYS[2], 'version', 'document')
+return { dataset, here, epoch, found[1] or '0', found[2] or '' }
