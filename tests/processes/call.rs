@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ pub struct Call {
 pub struct Reply {
     pub status: u16,
     pub version: String,
+    /// As curl measures it, which had to be started first.
+    pub took: Duration,
     pub head: String,
     pub body: String,
 }
@@ -23,7 +26,7 @@ impl Call {
     pub fn new(method: &str, url: &str, ca: Option<&Path>) -> Self {
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--max-time", "30", "--path-as-is", "--noproxy", "*"]);
-        command.args(["--include", "--write-out", "\n%{http_version}", "--request", method, url]);
+        command.args(["--include", "--write-out", "\n%{http_version} %{time_total}", "--request", method, url]);
         if method == "HEAD" {
             command.arg("--head");
         }
@@ -62,14 +65,16 @@ impl Call {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         let text = String::from_utf8(output.stdout).unwrap();
-        let (text, version) = text.rsplit_once('\n').unwrap();
+        let (text, said) = text.rsplit_once('\n').unwrap();
+        let (version, seconds) = said.split_once(' ').unwrap();
+        let took = Duration::from_secs_f64(seconds.parse().unwrap());
         let (mut head, mut body) = text.split_once("\r\n\r\n").unwrap();
         // An interim answer comes first.
         while head.lines().next().unwrap().contains(" 100") {
             (head, body) = body.split_once("\r\n\r\n").unwrap();
         }
         let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-        Ok(Reply { status, version: version.to_owned(), head: head.to_owned(), body: body.to_owned() })
+        Ok(Reply { status, version: version.to_owned(), took, head: head.to_owned(), body: body.to_owned() })
     }
 
     #[track_caller]

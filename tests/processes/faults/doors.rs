@@ -132,18 +132,16 @@ pub fn knock(scene: &Scene, what: &str, during: During) {
             .iter()
             .map(|door| {
                 scope.spawn(move || {
-                    let began = Instant::now();
                     let reply = (door.call)(scene).attempt();
-                    let took = began.elapsed();
                     let wrong = match &reply {
                         Err(error) => Some(error.clone()),
-                        Ok(_) if took > BOUND + NOISE => Some("late".to_owned()),
+                        Ok(reply) if reply.took > BOUND + NOISE => Some("late".to_owned()),
                         Ok(reply) => judge(door, reply, during),
                     };
                     if let Ok(reply) = &reply {
                         note(scene, door, reply);
                     }
-                    wrong.map(|wrong| format!("{what}: {}: {wrong} after {took:?}: {reply:?}", door.name))
+                    wrong.map(|wrong| format!("{what}: {}: {wrong}: {reply:?}", door.name))
                 })
             })
             .collect();
