@@ -229,8 +229,8 @@ impl State {
         next.act(scene, action);
         // Which slot is which makes no difference.
         for node in &mut next.nodes {
-            node.renewals.sort();
-            node.look_ups.sort();
+            node.renewals.sort_by(|a, b| b.cmp(a));
+            node.look_ups.sort_by(|a, b| b.cmp(a));
         }
         next.removers.sort();
         next

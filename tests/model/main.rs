@@ -4,6 +4,7 @@
 mod actions;
 mod check;
 mod clocks;
+mod effort;
 mod issuer;
 mod node;
 mod rules;
@@ -11,4 +12,6 @@ mod state;
 mod store;
 mod verification;
 
-mod lease;
+mod decision;
+mod failover;
+mod receipt;

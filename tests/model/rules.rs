@@ -4,10 +4,10 @@
 pub const LEASE: u8 = 2;
 /// How long a change is remembered whatever the map holds, in ticks: while its age is not above.
 pub const WINDOW: u8 = 2;
-/// How far two clocks may come apart over one wait, in ticks.
+/// How far two clocks may be apart, in ticks, so that over one wait the one may gain twice that on the other.
 pub const DRIFT: u8 = 1;
 /// What is added to a wait for a lease that another clock measures: the "2 % + 10 ms" of a receipt.
-pub const MARGIN: u8 = DRIFT;
+pub const MARGIN: u8 = 2 * DRIFT;
 
 /// One rule of the protocol. A test takes it out and sees what it was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +125,8 @@ pub struct Scene {
     /// A replica may be promoted while the old primary runs on, which the fence stops after so many ticks.
     pub failover: Option<u8>,
     pub committer: Committer,
-    /// The rule that is missing.
-    pub without: Option<Protection>,
+    /// The rules that are missing.
+    pub without: [Option<Protection>; 2],
 }
 
 impl Scene {
@@ -145,17 +145,22 @@ impl Scene {
         counted: 0,
         failover: None,
         committer: Committer::Known,
-        without: None,
+        without: [None; 2],
     };
 
     /// The same, with a rule taken out.
     pub fn without(self, protection: Protection) -> Self {
-        Self { without: Some(protection), ..self }
+        Self { without: [Some(protection), None], ..self }
+    }
+
+    /// And another one.
+    pub fn and_without(self, protection: Protection) -> Self {
+        Self { without: [self.without[0], Some(protection)], ..self }
     }
 
     /// Whether the rule is there.
     pub fn has(&self, protection: Protection) -> bool {
-        self.without != Some(protection)
+        !self.without.contains(&Some(protection))
     }
 
     /// How many ticks an old primary answers after the failover.

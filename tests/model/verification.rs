@@ -1,7 +1,7 @@
 //! The decision: capture the lease, read the state, read the clock last.
 
 use crate::rules::{LEASE, Protection, Scene};
-use crate::state::{Age, Generation, LookUp, Phase, State, Step, Verification};
+use crate::state::{Generation, LookUp, Phase, State, Step, Verification};
 
 impl State {
     /// A verification of the old token begins.
