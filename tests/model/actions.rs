@@ -1,11 +1,11 @@
 //! What may happen next, in any order: every process takes a step, or a clock ticks, or a message arrives, or none of it.
 
-use crate::clocks::clocks;
 use crate::rules::{Protection, Scene};
 use crate::state::{A, B, Phase, Remover, State, Step};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// A clock; with no drift, all of them.
     Tick(usize),
     // The verification.
     Begin { node: usize },
@@ -55,7 +55,7 @@ pub fn possible(scene: &Scene, state: &State, actions: &mut Vec<Action>) {
     if let Step::Accepted { .. } = state.verification.step {
         return actions.push(Action::Finish);
     }
-    actions.extend(clocks(scene).filter(|clock| state.may_tick(*clock)).map(Action::Tick));
+    actions.extend(state.may_tick(scene).map(Action::Tick));
     of_the_verification(scene, state, actions);
     for node in 0..scene.nodes {
         of_a_node(scene, state, node, actions);

@@ -1,7 +1,7 @@
-//! Time: each process's clock ticks by itself, and no two come further apart than `DRIFT`.
+//! Time: each process's clock ticks by itself, and no two come further apart than the scene's drift.
 
-use crate::rules::{DRIFT, LEASE, Protection, Scene, WINDOW};
-use crate::state::{Age, ISSUERS, Node, PRIMARY, Phase, Remover, State, Step};
+use crate::rules::{Protection, Scene};
+use crate::state::{Age, ISSUERS, LookUp, Node, PRIMARY, Phase, Remover, Renewal, State, Step};
 
 /// One more, up to where it makes no difference any more.
 fn older(age: Age, most: Age) -> Age {
@@ -9,20 +9,29 @@ fn older(age: Age, most: Age) -> Age {
 }
 
 /// The clocks that there are.
-pub fn clocks(scene: &Scene) -> impl Iterator<Item = usize> {
-    (0..scene.nodes).chain([ISSUERS]).chain(scene.failover.map(|_| PRIMARY))
+fn clocks(scene: &Scene) -> impl Iterator<Item = usize> + use<> {
+    // One that can't run on needs no clock.
+    (0..scene.nodes).chain([ISSUERS]).chain((scene.lag() > 0).then_some(PRIMARY))
 }
 
 impl State {
-    pub fn may_tick(&self, clock: usize) -> bool {
-        self.ahead[clock] < DRIFT
+    /// The clocks that may tick now. With no drift, one stands for all.
+    pub fn may_tick(&self, scene: &Scene) -> impl Iterator<Item = usize> {
+        clocks(scene).filter(|clock| if scene.drift == 0 { *clock == ISSUERS } else { self.ahead[*clock] < scene.drift })
     }
 
     pub fn tick(&mut self, scene: &Scene, clock: usize) {
+        if scene.drift == 0 {
+            return clocks(scene).for_each(|each| self.ticks(scene, each));
+        }
+        self.ticks(scene, clock);
         self.ahead[clock] += 1;
         if clocks(scene).all(|each| self.ahead[each] > 0) {
             clocks(scene).for_each(|each| self.ahead[each] -= 1);
         }
+    }
+
+    fn ticks(&mut self, scene: &Scene, clock: usize) {
         match clock {
             ISSUERS => self.issuers_tick(scene),
             PRIMARY => self.promoted = self.promoted.map(|age| older(age, scene.lag())),
@@ -53,33 +62,33 @@ impl State {
         self.dead[number] = self.dead[number].map(|age| older(age, scene.bound()));
         let Node { memory, renewals, look_ups, .. } = &mut self.nodes[number];
         if let Some(memory) = memory {
-            memory.lease = memory.lease.map(|age| age + 1).filter(|age| *age < LEASE);
-            memory.window = memory.window.map(|age| age + 1).filter(|age| *age <= WINDOW);
+            memory.lease = memory.lease.map(|age| age + 1).filter(|age| *age < scene.lease);
+            memory.window = memory.window.map(|age| age + 1).filter(|age| *age <= scene.lease);
         }
         for slot in renewals {
-            *slot = slot.map(|renewal| super::state::Renewal { noted: older(renewal.noted, LEASE), ..renewal });
+            *slot = slot.map(|renewal| Renewal { noted: older(renewal.noted, scene.lease), ..renewal });
             // No lease can come of it any more.
             if scene.has(Protection::NotedBeforeSending) && !scene.slow_requests {
-                *slot = slot.filter(|renewal| renewal.noted < LEASE);
+                *slot = slot.filter(|renewal| renewal.noted < scene.lease);
             }
         }
         for slot in look_ups {
-            *slot = slot.map(|look_up| super::state::LookUp { asked: older(look_up.asked, WINDOW + 1), ..look_up });
+            *slot = slot.map(|look_up| LookUp { asked: older(look_up.asked, scene.lease + 1), ..look_up });
             // Nobody can use it any more.
             if scene.has(Protection::NoLateFill) {
-                *slot = slot.filter(|look_up| look_up.asked <= WINDOW || look_up.awaited);
+                *slot = slot.filter(|look_up| look_up.asked <= scene.lease || look_up.awaited);
             }
         }
         if usize::from(self.verification.node) != number {
             return;
         }
         let step = &mut self.verification.step;
-        let lease = |lease: Option<Age>| lease.map(|age| older(age, LEASE)).filter(|age| *age < LEASE);
+        let lease = |lease: Option<Age>| lease.map(|age| older(age, scene.lease)).filter(|age| *age < scene.lease);
         *step = match *step {
             Step::Captured(captured) if scene.has(Protection::ClockReadLast) => Step::Captured(lease(captured)),
             Step::Waits(captured) => Step::Waits(lease(captured)),
-            Step::Read(age) => Step::Read(older(age, LEASE)),
-            Step::Answered(age) => Step::Answered(older(age, LEASE)),
+            Step::Read(age) => Step::Read(older(age, scene.lease)),
+            Step::Answered(age) => Step::Answered(older(age, scene.lease)),
             other => other,
         };
     }

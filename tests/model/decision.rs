@@ -11,7 +11,7 @@ const KNOWN: Scene = Scene { look_ups: 0, ..Scene::ONE_NODE };
 /// It may be looked up, and may have to make room for others.
 const LOOKED_UP: Scene = Scene { eviction: true, ..Scene::ONE_NODE };
 /// There are other accounts, the feed is trimmed, and the node starts anew.
-const FOLLOWED: Scene = Scene { other_changes: 1, trimming: true, restarts: true, ..Scene::ONE_NODE };
+const FOLLOWED: Scene = Scene { lease: 1, drift: 0, other_changes: 1, trimming: true, ..Scene::ONE_NODE };
 
 #[test]
 fn f2_nothing_is_served_older_than_its_lease_and_r1_no_acceptance_begins_after_a_receipt() {
@@ -93,7 +93,7 @@ fn without_dropping_at_a_gap_a_trimmed_change_is_never_applied() {
 /// An answer from before the gap is filled into the memory that begins after it, and has the old state.
 #[test]
 fn without_dropping_answers_in_flight_one_from_before_a_gap_is_filled_in_after_it() {
-    breaks(Scene { restarts: false, ..FOLLOWED }.without(Protection::DropInFlight), R1);
+    breaks(FOLLOWED.without(Protection::DropInFlight), R1);
 }
 
 /// Asked after the drop, answered before the change; the new memory begins after the change, which its window has not seen.

@@ -7,12 +7,12 @@ use crate::rules::{Committer, Protection, Scene};
 const ALL: &[&str] = &[FROM_MEMORY, FROM_MEMORY_WHILE_DEAD, ACKNOWLEDGED, LEASE_END];
 
 /// An issuer starts after the failover, and commits on the promoted server.
-const FRESH: Scene = Scene { look_ups: 0, failover: Some(1), committer: Committer::Fresh, ..Scene::ONE_NODE };
-const FRESH_WITH_LOOK_UPS: Scene = Scene { look_ups: 1, ..FRESH };
+const FRESH: Scene = Scene { look_ups: 0, lease: 1, failover: Some(1), committer: Committer::Fresh, ..Scene::ONE_NODE };
+const FRESH_WITH_LOOK_UPS: Scene = Scene { look_ups: 1, drift: 0, ..FRESH };
 /// The same with a server that is gone when the other begins: a restart, or a restored copy. There is no replication.
 const RESTARTED: Scene = Scene { failover: Some(0), ..FRESH };
 /// The issuer that commits runs since before.
-const KNOWN: Scene = Scene { committer: Committer::Known, ..FRESH };
+const KNOWN: Scene = Scene { committer: Committer::Known, drift: 0, ..FRESH };
 
 #[test]
 fn r4_a_fresh_issuers_receipts_hold_for_the_leases_of_another_server() {

@@ -1,6 +1,6 @@
 //! What a node does beside verifying: it follows the feed, renews its lease, fills its memory.
 
-use crate::rules::{Protection, Scene, WINDOW};
+use crate::rules::{Protection, Scene};
 use crate::state::{A, Generation, LookUp, Memory, Node, Renewal, State, Step};
 use crate::store::Next;
 
@@ -79,7 +79,7 @@ impl State {
             return;
         }
         let noted = if scene.has(Protection::NotedBeforeSending) { renewal.noted } else { 0 };
-        if noted < crate::rules::LEASE {
+        if noted < scene.lease {
             memory.lease = Some(memory.lease.map_or(noted, |age| age.min(noted)));
         }
     }
@@ -164,7 +164,7 @@ impl State {
             return;
         }
         if let Some(memory) = &mut self.nodes[number].memory
-            && (look_up.asked <= WINDOW || !scene.has(Protection::NoLateFill))
+            && (look_up.asked <= scene.lease || !scene.has(Protection::NoLateFill))
         {
             let remembered = memory.window.map(|_| Generation::New);
             memory.map = if scene.has(Protection::MergeByVersion) {

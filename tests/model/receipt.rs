@@ -7,11 +7,11 @@ use crate::rules::{Goodbye, Protection, Scene};
 const ALL: &[&str] = &[FROM_MEMORY, FROM_MEMORY_WHILE_DEAD, ACKNOWLEDGED, LEASE_END];
 
 const KNOWN: Scene = Scene { look_ups: 0, ..Scene::ONE_NODE };
-const TWO_NODES: Scene = Scene { nodes: 2, ..KNOWN };
+const TWO_NODES: Scene = Scene { nodes: 2, lease: 1, drift: 0, ..KNOWN };
 const LEAVING: Scene = Scene { goodbye: Goodbye::Ever, ..KNOWN };
 /// Nodes say goodbye only while a receipt waits for them.
 const LEAVING_AFTER: Scene = Scene { goodbye: Goodbye::AfterTheCommit, ..KNOWN };
-const REMOVED: Scene = Scene { removers: 1, counted: 2, ..KNOWN };
+const REMOVED: Scene = Scene { removers: 1, counted: 2, lease: 1, ..KNOWN };
 const REMOVED_BY_TWO: Scene = Scene { removers: 2, ..REMOVED };
 
 #[test]

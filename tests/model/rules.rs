@@ -1,14 +1,5 @@
 //! The rules of the protocol that can be taken out, one at a time, and what a check looks at.
 
-/// How long a lease is, in ticks: it is valid while its age is below. Also `max_staleness`, the bound of a look-up.
-pub const LEASE: u8 = 2;
-/// How long a change is remembered whatever the map holds, in ticks: while its age is not above.
-pub const WINDOW: u8 = 2;
-/// How far two clocks may be apart, in ticks, so that over one wait the one may gain twice that on the other.
-pub const DRIFT: u8 = 1;
-/// What is added to a wait for a lease that another clock measures: the "2 % + 10 ms" of a receipt.
-pub const MARGIN: u8 = 2 * DRIFT;
-
 /// One rule of the protocol. A test takes it out and sees what it was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {
@@ -101,6 +92,12 @@ pub enum Committer {
 /// What can happen in one check.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene {
+    /// How long a lease is, in ticks: it is valid while its age is below. Also `max_staleness`, the bound of a look-up; and the
+    /// window: a change is remembered while its age is not above. The more ticks, the finer is time.
+    pub lease: u8,
+    /// How far two clocks may be apart, in ticks, so that over one wait the one may gain twice that on the other. 0: all tick
+    /// together.
+    pub drift: u8,
     pub nodes: usize,
     /// Renewals that one node may have in flight.
     pub renewals: usize,
@@ -132,6 +129,8 @@ pub struct Scene {
 impl Scene {
     /// One node, one store, one issuer.
     pub const ONE_NODE: Self = Self {
+        lease: 2,
+        drift: 1,
         nodes: 1,
         renewals: 1,
         look_ups: 1,
@@ -168,25 +167,28 @@ impl Scene {
         self.failover.unwrap_or(0)
     }
 
+    /// What is added to a wait for a lease that another clock measures: the "2 % + 10 ms" of a receipt.
+    fn margin(&self) -> u8 {
+        2 * self.drift
+    }
+
     /// F2: from this age on, a state must not be served any more. With two primaries at once: lease + replica lag.
     pub fn bound(&self) -> u8 {
-        if self.failover.is_some() { LEASE + self.lag() + DRIFT } else { LEASE }
+        if self.lag() > 0 { self.lease + self.lag() + self.margin() } else { self.lease }
     }
 
     /// After so many ticks since the commit's reply, no lease from before it is left.
     pub fn leases_end(&self) -> u8 {
-        LEASE + if self.has(Protection::WaitMargin) { MARGIN } else { 0 }
+        self.lease + if self.has(Protection::WaitMargin) { self.margin() } else { 0 }
     }
 
-    /// R4: so many ticks after it met a server, no lease of another is left. The second margin: two clocks measure, the
-    /// fence's and the lease's.
+    /// R4: so many ticks after it met a server, no lease of another is left.
     pub fn settle(&self) -> u8 {
-        let margin = if self.lag() > 0 { 2 * MARGIN } else { MARGIN };
-        LEASE + self.lag() + if self.has(Protection::SettleMargin) { margin } else { 0 }
+        self.lease + self.lag() + if self.has(Protection::SettleMargin) { self.margin() } else { 0 }
     }
 
     /// A count that stood still for so long belongs to no lease. (Four leases in the product: longer is safer.)
     pub fn stands_still(&self) -> u8 {
-        LEASE + MARGIN
+        self.lease + self.margin()
     }
 }

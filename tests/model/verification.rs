@@ -1,6 +1,6 @@
 //! The decision: capture the lease, read the state, read the clock last.
 
-use crate::rules::{LEASE, Protection, Scene};
+use crate::rules::{Protection, Scene};
 use crate::state::{Generation, LookUp, Phase, State, Step, Verification};
 
 impl State {
@@ -56,7 +56,7 @@ impl State {
             return;
         }
         match reply {
-            Generation::Old => self.verification.step = Step::Answered(look_up.asked.min(LEASE)),
+            Generation::Old => self.verification.step = Step::Answered(look_up.asked.min(scene.lease)),
             Generation::New => self.verification = Verification::IDLE,
         }
     }
@@ -70,8 +70,8 @@ impl State {
             Step::Read(_) if !scene.has(Protection::CapturedLease) => {
                 (true, memory.is_some_and(|memory| memory.lease.is_some()))
             }
-            Step::Read(lease) => (true, lease < LEASE),
-            Step::Answered(asked) => (false, asked < LEASE || !scene.has(Protection::LookUpBound)),
+            Step::Read(lease) => (true, lease < scene.lease),
+            Step::Answered(asked) => (false, asked < scene.lease || !scene.has(Protection::LookUpBound)),
             _ => return,
         };
         self.verification.step = match (fresh, from_memory) {
