@@ -8,30 +8,73 @@ pub enum Action {
     /// A clock; with no drift, all of them.
     Tick(usize),
     // The verification.
-    Begin { node: usize },
+    Begin {
+        node: usize,
+    },
     CaptureLease,
     ReadState,
-    Join { slot: usize },
-    LookUp { store: u8 },
+    Join {
+        slot: usize,
+    },
+    LookUp {
+        store: u8,
+    },
     GiveUp,
     ReadClock,
     Finish,
     // A node.
-    AskWhereToBegin { node: usize, store: u8 },
-    BeginMemory { node: usize },
-    SendRenewal { node: usize, store: u8 },
-    RunRenewal { node: usize, slot: usize },
-    TakeLease { node: usize, slot: usize },
-    SendLookUp { node: usize, store: u8 },
-    RunLookUp { node: usize, slot: usize },
-    Answer { node: usize, slot: usize },
-    SeeEntry { node: usize },
-    Apply { node: usize },
-    Report { node: usize },
-    Evict { node: usize },
-    Restart { node: usize },
-    SayGoodbye { node: usize },
-    RunGoodbye { node: usize },
+    AskWhereToBegin {
+        node: usize,
+        store: u8,
+    },
+    BeginMemory {
+        node: usize,
+    },
+    SendRenewal {
+        node: usize,
+        store: u8,
+    },
+    RunRenewal {
+        node: usize,
+        slot: usize,
+    },
+    TakeLease {
+        node: usize,
+        slot: usize,
+    },
+    SendLookUp {
+        node: usize,
+        store: u8,
+    },
+    RunLookUp {
+        node: usize,
+        slot: usize,
+    },
+    Answer {
+        node: usize,
+        slot: usize,
+    },
+    SeeEntry {
+        node: usize,
+    },
+    Apply {
+        node: usize,
+    },
+    Report {
+        node: usize,
+    },
+    Evict {
+        node: usize,
+    },
+    Restart {
+        node: usize,
+    },
+    SayGoodbye {
+        node: usize,
+    },
+    RunGoodbye {
+        node: usize,
+    },
     // The issuer that commits the change.
     SendCommit,
     RunCommit,
@@ -41,14 +84,25 @@ pub enum Action {
     Conclude,
     GiveReceipt,
     Meet,
+    RestartIssuer,
     // Others.
-    OtherChange { store: u8 },
-    Trim { store: u8 },
+    OtherChange {
+        store: u8,
+    },
+    Trim {
+        store: u8,
+    },
     Replicate,
     Promote,
-    Watch { remover: usize },
-    SendRemoval { remover: usize },
-    RunRemoval { remover: usize },
+    Watch {
+        remover: usize,
+    },
+    SendRemoval {
+        remover: usize,
+    },
+    RunRemoval {
+        remover: usize,
+    },
 }
 
 pub fn possible(scene: &Scene, state: &State, actions: &mut Vec<Action>) {
@@ -166,6 +220,10 @@ fn of_the_issuer(scene: &Scene, state: &State, actions: &mut Vec<Action>) {
     if state.promoted.is_some() && home == A {
         actions.push(Action::Meet);
     }
+    // What it has given a receipt for, it has given a receipt for.
+    if scene.issuer_restarts && !matches!(state.issuer.phase, Phase::Receipted { .. }) {
+        actions.push(Action::RestartIssuer);
+    }
     match state.issuer.phase {
         Phase::Idle => actions.push(Action::SendCommit),
         Phase::Sent { .. } if state.commits(scene, home) => actions.push(Action::RunCommit),
@@ -271,6 +329,7 @@ impl State {
             Action::Conclude => self.conclude(scene),
             Action::GiveReceipt => self.give_receipt(),
             Action::Meet => self.meet(scene),
+            Action::RestartIssuer => self.restart_issuer(),
             Action::OtherChange { store } => self.store(store).epoch += 1,
             Action::Trim { store } => self.store(store).trimmed += 1,
             Action::Replicate => self.stores[1] = self.stores[0],

@@ -1,6 +1,6 @@
 //! The search through all states of a scene, and what is asked of them.
 
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use stateright::{Checker, Model, Property};
 
 use crate::actions::{Action, possible};
 use crate::rules::{Committer, Scene};
@@ -18,14 +18,18 @@ pub const BY_LOOK_UP: &str = "it is accepted by a look-up";
 pub const ACKNOWLEDGED: &str = "a receipt is given by acknowledgements";
 pub const LEASE_END: &str = "a receipt is given by the lease's end";
 
-struct Protocol(Scene);
+struct Protocol {
+    scene: Scene,
+    /// What is looked for. Each costs time in each state.
+    sought: Vec<&'static str>,
+}
 
 impl Model for Protocol {
     type State = State;
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let is_known = self.0.committer == Committer::Known;
+        let is_known = self.scene.committer == Committer::Known;
         let issuer = Issuer { home: is_known.then_some(A), ..Issuer::NOT_STARTED };
         let store = Store { epoch: 0, changed: None, trimmed: 0, table: [None; 2], met: true };
         let cold = State {
@@ -38,25 +42,24 @@ impl Model for Protocol {
             verification: Verification::IDLE,
             dead: [None; 2],
         };
-        let known =
-            Memory { store: A, applied: 0, seen: 0, map: Some(Generation::Old), window: None, lease: None };
+        let known = Memory { store: A, applied: 0, seen: 0, map: Some(Generation::Old), window: None, lease: None };
         let mut warm = cold;
-        for node in warm.nodes.iter_mut().take(self.0.nodes) {
+        for node in warm.nodes.iter_mut().take(self.scene.nodes) {
             node.memory = Some(known);
         }
-        vec![warm, cold]
+        if self.scene.cold { vec![warm, cold] } else { vec![warm] }
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        possible(&self.0, state, actions);
+        possible(&self.scene, state, actions);
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
-        Some(state.after(&self.0, action))
+        Some(state.after(&self.scene, action))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let all = vec![
             Property::always(F2, |_, state: &State| {
                 !matches!(state.verification.step, Step::Accepted { stale: true, .. })
             }),
@@ -80,13 +83,15 @@ impl Model for Protocol {
             Property::sometimes(LEASE_END, |_, state: &State| {
                 matches!(state.issuer.phase, Phase::Receipted { acknowledged: false })
             }),
-        ]
+        ];
+        all.into_iter().filter(|property| self.sought.contains(&property.name)).collect()
     }
 }
 
 /// Searches all states of the scene: F2 and R1 hold in each, and what is listed is possible.
 pub fn holds(scene: Scene, possible: &[&'static str]) {
-    let checker = Protocol(scene).checker().spawn_bfs().join();
+    let sought = [&[F2, R1], possible].concat();
+    let checker = Protocol { scene, sought }.checker().spawn_bfs().join();
     println!("{} states, {} steps, depth {}", checker.unique_state_count(), checker.state_count(), checker.max_depth());
     for claim in [F2, R1] {
         if let Some(path) = checker.discovery(claim) {
@@ -101,8 +106,7 @@ pub fn holds(scene: Scene, possible: &[&'static str]) {
 /// Searches the scene for the shortest way in which the claim is broken.
 pub fn breaks(scene: Scene, claim: &'static str) {
     assert!(scene.without != [None; 2], "nothing was taken out");
-    let only = HasDiscoveries::AllOf([claim].into());
-    let checker = Protocol(scene).checker().finish_when(only).spawn_bfs().join();
+    let checker = Protocol { scene, sought: vec![claim] }.checker().spawn_bfs().join();
     println!("{} states, {} steps, depth {}", checker.unique_state_count(), checker.state_count(), checker.max_depth());
     let path = checker.discovery(claim).unwrap_or_else(|| panic!("{claim} holds without {:?}", scene.without));
     println!("{}", told(&path.into_actions()));

@@ -17,7 +17,8 @@ fn clocks(scene: &Scene) -> impl Iterator<Item = usize> + use<> {
 impl State {
     /// The clocks that may tick now. With no drift, one stands for all.
     pub fn may_tick(&self, scene: &Scene) -> impl Iterator<Item = usize> {
-        clocks(scene).filter(|clock| if scene.drift == 0 { *clock == ISSUERS } else { self.ahead[*clock] < scene.drift })
+        clocks(scene)
+            .filter(|clock| if scene.drift == 0 { *clock == ISSUERS } else { self.ahead[*clock] < scene.drift })
     }
 
     pub fn tick(&mut self, scene: &Scene, clock: usize) {
@@ -41,7 +42,10 @@ impl State {
 
     fn issuers_tick(&mut self, scene: &Scene) {
         let issuer = &mut self.issuer;
-        issuer.settling = issuer.settling.map(|age| age + 1).filter(|age| *age < scene.settle());
+        if let Some(age) = issuer.settling {
+            issuer.settling = Some(age + 1).filter(|age| *age < scene.settle());
+            issuer.named |= issuer.settling.is_none();
+        }
         match &mut issuer.phase {
             Phase::Sent { elapsed } | Phase::Committed { elapsed, .. } if scene.has(Protection::WaitFromReply) => {
                 *elapsed = 0;

@@ -85,7 +85,8 @@ impl State {
     /// The issuer meets the promoted server: it raises it by what its journal names, and waits for the leases of the other.
     pub fn meet(&mut self, scene: &Scene) {
         self.issuer.home = Some(B);
-        self.issuer.settling = scene.has(Protection::Settle).then_some(0);
+        self.issuer.settling = (scene.has(Protection::Settle) && !self.issuer.named).then_some(0);
+        self.issuer.named |= !scene.has(Protection::NamedOnceSettled);
         if self.issuer.journal && self.store(B).changed.is_none() {
             self.change(B);
         }
@@ -94,6 +95,12 @@ impl State {
         if let Phase::Sent { .. } = self.issuer.phase {
             self.issuer.phase = Phase::Idle;
         }
+    }
+
+    /// The process ends, and another one begins with its journal.
+    pub fn restart_issuer(&mut self) {
+        let Issuer { journal, named, .. } = self.issuer;
+        self.issuer = Issuer { journal, named, ..Issuer::NOT_STARTED };
     }
 
     /// A remover sees the node's count.
@@ -130,5 +137,5 @@ impl State {
 }
 
 impl Issuer {
-    pub const NOT_STARTED: Self = Self { home: None, journal: false, settling: None, phase: Phase::Idle };
+    pub const NOT_STARTED: Self = Self { home: None, journal: false, named: false, settling: None, phase: Phase::Idle };
 }

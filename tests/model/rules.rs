@@ -64,6 +64,8 @@ pub enum Protection {
     Settle,
     /// And that wait has a margin, too.
     SettleMargin,
+    /// Its journal names a server only when that wait is over: it may be killed meanwhile.
+    NamedOnceSettled,
     /// R2: nothing rests on a server that no issuer has met.
     MetBeforeServing,
     /// F3: a primary that is cut off refuses renewals.
@@ -112,6 +114,8 @@ pub struct Scene {
     pub trimming: bool,
     /// Memory is bounded.
     pub eviction: bool,
+    /// It may begin with nodes that know nothing yet, and not only with such that know the account.
+    pub cold: bool,
     /// Nodes are killed and start anew.
     pub restarts: bool,
     pub goodbye: Goodbye,
@@ -122,6 +126,8 @@ pub struct Scene {
     /// A replica may be promoted while the old primary runs on, which the fence stops after so many ticks.
     pub failover: Option<u8>,
     pub committer: Committer,
+    /// It is killed and started anew.
+    pub issuer_restarts: bool,
     /// The rules that are missing.
     pub without: [Option<Protection>; 2],
 }
@@ -138,12 +144,14 @@ impl Scene {
         other_changes: 0,
         trimming: false,
         eviction: false,
+        cold: true,
         restarts: false,
         goodbye: Goodbye::Never,
         removers: 0,
         counted: 0,
         failover: None,
         committer: Committer::Known,
+        issuer_restarts: false,
         without: [None; 2],
     };
 

@@ -128,15 +128,20 @@ pub enum Step {
     /// A look-up that was asked that long ago has answered with the old generation.
     Answered(Age),
     /// It has read the clock and accepted. `stale`: F2 is broken.
-    Accepted { from_memory: bool, stale: bool },
+    Accepted {
+        from_memory: bool,
+        stale: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Issuer {
     /// The server to which it is connected. `None`: not started yet.
     pub home: Option<u8>,
-    /// Its journal names the change.
+    /// Its journal has the change.
     pub journal: bool,
+    /// And it names the promoted server.
+    pub named: bool,
     /// How long ago it met a server that its journal does not name, until that is long enough.
     pub settling: Option<Age>,
     pub phase: Phase,
@@ -146,15 +151,31 @@ pub struct Issuer {
 pub enum Phase {
     Idle,
     /// The commit is on its way.
-    Sent { elapsed: Age },
+    Sent {
+        elapsed: Age,
+    },
     /// Its script has run, and the reply is on its way.
-    Committed { store: u8, epoch: u8, waiting: [bool; 2], elapsed: Age },
+    Committed {
+        store: u8,
+        epoch: u8,
+        waiting: [bool; 2],
+        elapsed: Age,
+    },
     /// It waits for nodes.
-    Waiting { store: u8, epoch: u8, waiting: [bool; 2], elapsed: Age },
+    Waiting {
+        store: u8,
+        epoch: u8,
+        waiting: [bool; 2],
+        elapsed: Age,
+    },
     /// It has read the identity again.
-    Confirmed { acknowledged: bool },
+    Confirmed {
+        acknowledged: bool,
+    },
     /// It has given the receipt.
-    Receipted { acknowledged: bool },
+    Receipted {
+        acknowledged: bool,
+    },
 }
 
 /// An issuer that looks for nodes that are gone.
@@ -162,7 +183,12 @@ pub enum Phase {
 pub enum Remover {
     Idle,
     /// It saw this count, so long ago.
-    Watches { count: u8, age: Age },
+    Watches {
+        count: u8,
+        age: Age,
+    },
     /// Its script is on its way.
-    Removes { count: u8 },
+    Removes {
+        count: u8,
+    },
 }

@@ -75,9 +75,7 @@ impl State {
             _ => return,
         };
         self.verification.step = match (fresh, from_memory) {
-            (true, _) => {
-                Step::Accepted { from_memory, stale: self.dead[node].is_some_and(|age| age >= scene.bound()) }
-            }
+            (true, _) => Step::Accepted { from_memory, stale: self.dead[node].is_some_and(|age| age >= scene.bound()) },
             // The lease is over: the store is asked.
             (false, true) => Step::Captured(None),
             // 503.
