@@ -25,8 +25,8 @@ fn r4_a_fresh_issuers_receipts_hold_for_the_leases_of_another_server() {
 fn f2_with_two_primaries_nothing_is_served_older_than_lease_and_lag() {
     holds(FRESH_WITH_LOOK_UPS, &[FROM_MEMORY_WHILE_DEAD, BY_LOOK_UP]);
     if long() {
-        holds(Scene { drift: 1, ..FRESH_WITH_LOOK_UPS }, &[FROM_MEMORY_WHILE_DEAD, BY_LOOK_UP]);
-        holds(Scene { lease: 2, other_changes: 1, ..FRESH_WITH_LOOK_UPS }, &[FROM_MEMORY_WHILE_DEAD, BY_LOOK_UP]);
+        holds(Scene { drift: 1, failover: Some(0), ..FRESH_WITH_LOOK_UPS }, &[FROM_MEMORY_WHILE_DEAD, BY_LOOK_UP]);
+        holds(Scene { lease: 2, ..FRESH_WITH_LOOK_UPS }, &[FROM_MEMORY_WHILE_DEAD, BY_LOOK_UP]);
     }
 }
 
