@@ -23,7 +23,7 @@ fn r1_no_acceptance_begins_after_a_receipt_on_any_of_two_nodes() {
 fn r1_holds_while_nodes_say_goodbye() {
     holds(LEAVING, ALL);
     if long() {
-        holds(Scene { nodes: 2, ..LEAVING }, ALL);
+        holds(Scene { goodbye: Goodbye::Ever, ..TWO_NODES }, ALL);
         holds(Scene { look_ups: 1, ..LEAVING }, ALL);
     }
 }
