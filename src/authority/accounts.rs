@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::call::By;
 use super::checks::{may_grant, powers_of};
+use super::receipts::{NotHeld, TRIES, changes_servers};
 use super::{AccountRef, Act, Authority, Error, Issued, Receipt};
 use crate::account::{Account, AccountId, AccountState, Audience, Kind, Status};
 use crate::audit::{Event, Outcome, kinds};
@@ -142,8 +143,10 @@ impl Authority {
             now,
             event: &event,
         };
-        let committed = self.commit(By::Somebody(act), &change).await?;
-        self.issued(id, state, profile, signed, committed, None)
+        let committed = self.commit(By::Somebody(act), &change, false).await?;
+        // There is no older token, and no node knows anything of the account: it holds everywhere.
+        let receipt = Receipt::of_the_first(&committed, self.clock.now());
+        Ok(self.issued(id, state, profile, signed, receipt))
     }
 
     /// One account.
@@ -248,12 +251,12 @@ impl Authority {
             now,
             event: &event,
         };
-        let committed = self.commit(By::Somebody(act), &change).await.map_err(|error| match error {
+        let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await.map_err(|error| match error {
             Error::Conflict if if_match.is_some() => Error::PreconditionFailed,
             other => other,
         })?;
-        let after = StoredAccount { version: committed.epoch, state, profile, ..before };
-        Ok((after.view(), self.receipt(committed, None)))
+        let after = StoredAccount { version: receipt.epoch, state, profile, ..before };
+        Ok((after.view(), receipt))
     }
 
     /// Deletes an account. Its activity stays readable, and its name taken for as long.
@@ -271,22 +274,44 @@ impl Authority {
             now: self.clock.now(),
             event: &event,
         };
-        let committed = self.commit(By::Somebody(act), &change).await?;
-        Ok(self.receipt(committed, None))
+        self.commit_everywhere(By::Somebody(act), &change, None).await
     }
 
-    /// Commits a change in which an act's event lies; from then on the call is recorded.
-    pub(super) async fn commit(&self, by: By<'_>, change: &AccountChange<'_>) -> Result<Committed, Error> {
-        let committed = match self.store.change_account(change).await {
+    /// Commits a change and waits until it holds everywhere (protocols, section 3). `ends`: when what it replaces ends.
+    pub(super) async fn commit_everywhere(
+        &self,
+        by: By<'_>,
+        change: &AccountChange<'_>,
+        ends: Option<DateTime<Utc>>,
+    ) -> Result<Receipt, Error> {
+        for tries in 0..TRIES {
+            let committed = self.commit(by, change, tries > 0).await?;
+            match self.held_everywhere(&committed, ends).await {
+                Ok(receipt) => return Ok(receipt),
+                // Whether this one has the change is not known: it is asked for again.
+                Err(NotHeld::OtherServer) => {}
+                Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&change.event.kind)),
+            }
+        }
+        Err(Error::from(changes_servers()).after(&change.event.kind))
+    }
+
+    /// Commits a change in which an act's event lies; from then on the call is recorded. `again`: it may have been made before.
+    pub(super) async fn commit(&self, by: By<'_>, change: &AccountChange<'_>, again: bool) -> Result<Committed, Error> {
+        let committed = match self.store.change_account(change, again).await {
             Ok(committed) => committed,
             Err(error) => return Err(self.not_committed(change.event, Error::of_account(error))),
         };
+        self.is_committed(by);
+        Ok(committed)
+    }
+
+    pub(super) fn is_committed(&self, by: By<'_>) {
         if let Some(call) = by.call() {
             call.record().committed = true;
         }
         self.used_by(by);
         self.metrics.acts.inc();
-        Ok(committed)
     }
 
     /// An act is a use of the token that it was done with. The answer does not wait for that being noted.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::call::By;
+use super::flights::Flights;
+use super::receipts::Tables;
 use super::{Authority, Error, Guessing, Metrics, Recorder, Settings, Writer};
 use crate::account::{AccountId, AccountState, Kind, Status};
 use crate::audit::kinds;
@@ -14,6 +16,7 @@ use crate::name::Username;
 use crate::permission::ADMIN;
 use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
 use crate::token::Algorithm;
+use crate::verify::freshness::Freshness;
 use crate::verify::{Demand, Presenter, Reason, Verifier};
 
 /// Why an authority does not come to be.
@@ -69,8 +72,14 @@ impl Startup {
             Recorder::new(self.node, process, last_sequence, self.audit_queue, Arc::clone(&self.metrics));
         let mut issuers = vec![dataset.issuer.clone()];
         issuers.extend(self.settings.also_accept_issuers.iter().cloned());
+        let freshness =
+            Freshness::new(Arc::clone(&self.clock), self.settings.max_staleness, self.settings.account_cache_bytes);
         let authority = Authority {
-            verifier: Verifier::new(issuers, Arc::clone(&self.clock)),
+            freshness,
+            flights: Flights::default(),
+            tables: Tables::default(),
+            verifier: Verifier::new(issuers, Arc::clone(&self.clock))
+                .with_signature_cache(self.settings.signature_cache_bytes),
             guessing: Guessing::new(self.guessing.0, self.guessing.1),
             store: self.store,
             clock: self.clock,
@@ -266,7 +275,7 @@ impl Authority {
             now,
             event: &event,
         };
-        match self.commit(By::Machine, &change).await {
+        match self.commit(By::Machine, &change, false).await {
             Ok(_) => Ok(true),
             Err(Error::UsernameTaken) => Ok(false),
             Err(error) => Err(error),

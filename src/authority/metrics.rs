@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -8,7 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::verify::Reason;
+use crate::verify::freshness::Freshness;
+use crate::verify::{Reason, SignatureCounts};
 
 /// Of a decision about a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +49,20 @@ pub struct Metrics {
     pub connections_refused: Counter<u64, AtomicU64>,
     /// Connections closed to make room for newer ones.
     pub connections_displaced: Counter<u64, AtomicU64>,
+    signature_hits: Counter<u64, AtomicU64>,
+    signature_misses: Counter<u64, AtomicU64>,
+    signature_entries: Gauge,
+    signature_bytes: Gauge,
+    state_recalls: Counter<u64, AtomicU64>,
+    state_lookups: Counter<u64, AtomicU64>,
+    state_drops: Counter<u64, AtomicU64>,
+    state_late_answers: Counter<u64, AtomicU64>,
+    state_rollbacks: Counter<u64, AtomicU64>,
+    state_accounts: Gauge,
+    state_bytes: Gauge,
+    lease: Gauge,
+    lease_renewals: Counter<u64, AtomicU64>,
+    feed_reads: Counter<u64, AtomicU64>,
     /// 1 while ready.
     pub ready: Gauge,
     /// 1 while the store's disk has no room for changes.
@@ -70,6 +85,20 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             connections_displaced: Counter::default(),
+            signature_hits: Counter::default(),
+            signature_misses: Counter::default(),
+            signature_entries: Gauge::default(),
+            signature_bytes: Gauge::default(),
+            state_recalls: Counter::default(),
+            state_lookups: Counter::default(),
+            state_drops: Counter::default(),
+            state_late_answers: Counter::default(),
+            state_rollbacks: Counter::default(),
+            state_accounts: Gauge::default(),
+            state_bytes: Gauge::default(),
+            lease: Gauge::default(),
+            lease_renewals: Counter::default(),
+            feed_reads: Counter::default(),
             ready: Gauge::default(),
             store_full: Gauge::default(),
             registry: Registry::default(),
@@ -101,6 +130,23 @@ impl Metrics {
             "Connections closed to make room for newer ones",
             metrics.connections_displaced.clone(),
         );
+        registry.register(
+            "signature_cache_hits",
+            "Tokens whose signature was known to be genuine",
+            metrics.signature_hits.clone(),
+        );
+        registry.register(
+            "signature_cache_misses",
+            "Signatures that had to be checked",
+            metrics.signature_misses.clone(),
+        );
+        registry.register(
+            "signature_cache_entries",
+            "Tokens whose signature is known",
+            metrics.signature_entries.clone(),
+        );
+        registry.register("signature_cache_bytes", "Memory that they take up", metrics.signature_bytes.clone());
+        metrics.register_freshness(&mut registry);
         registry.register("ready", "1 while ready", metrics.ready.clone());
         registry.register(
             "store_full",
@@ -108,6 +154,27 @@ impl Metrics {
             metrics.store_full.clone(),
         );
         Self { registry, ..metrics }
+    }
+
+    fn register_freshness(&self, registry: &mut Registry) {
+        registry.register("state_recalls", "States of accounts read from memory", self.state_recalls.clone());
+        registry.register("state_lookups", "States of accounts asked for in the store", self.state_lookups.clone());
+        registry.register("state_drops", "Times that all that was known was forgotten", self.state_drops.clone());
+        registry.register(
+            "state_late_answers",
+            "Answers that came too late to be remembered",
+            self.state_late_answers.clone(),
+        );
+        registry.register(
+            "state_rollbacks",
+            "Answers of a store that had gone back behind what it had said",
+            self.state_rollbacks.clone(),
+        );
+        registry.register("state_accounts", "Accounts whose state is remembered", self.state_accounts.clone());
+        registry.register("state_bytes", "Memory that they take up", self.state_bytes.clone());
+        registry.register("lease", "1 while decisions may be made from memory", self.lease.clone());
+        registry.register("lease_renewals", "Renewals of the lease that were sent", self.lease_renewals.clone());
+        registry.register("feed_reads", "Readings of the feed of changes", self.feed_reads.clone());
     }
 
     /// Counts a decision.
@@ -120,6 +187,36 @@ impl Metrics {
     pub fn answered(&self, route: String, status: u16, seconds: f64) {
         self.requests.get_or_create(&RequestLabels { route, status }).inc();
         self.duration.observe(seconds);
+    }
+
+    /// Takes over what the verifier has counted.
+    pub(super) fn signatures(&self, counts: SignatureCounts) {
+        // Of two who ask at once, the later may have the older counts.
+        self.signature_hits.inner().fetch_max(counts.hits, Ordering::Relaxed);
+        self.signature_misses.inner().fetch_max(counts.misses, Ordering::Relaxed);
+        self.signature_entries.set(i64::try_from(counts.entries).unwrap_or(i64::MAX));
+        self.signature_bytes.set(i64::try_from(counts.bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Takes over what the node knows of its freshness.
+    pub(super) fn freshness(&self, freshness: &Freshness) {
+        let counters = freshness.counters();
+        for (metric, count) in [
+            (&self.state_recalls, &counters.recalled),
+            (&self.state_lookups, &counters.looked_up),
+            (&self.state_drops, &counters.dropped),
+            (&self.state_late_answers, &counters.late),
+            (&self.state_rollbacks, &counters.rolled_back),
+            (&self.lease_renewals, &counters.renewals),
+            (&self.feed_reads, &counters.feed_reads),
+        ] {
+            metric.inner().fetch_max(count.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        let memory = freshness.memory();
+        let (accounts, bytes) = memory.map_or((0, 0), |memory| (memory.accounts() as u64, memory.bytes()));
+        self.state_accounts.set(i64::try_from(accounts).unwrap_or(i64::MAX));
+        self.state_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.lease.set(i64::from(freshness.has_lease()));
     }
 
     /// In the OpenMetrics text format, which Prometheus reads.

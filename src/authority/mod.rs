@@ -6,9 +6,12 @@ mod bootstrap;
 mod call;
 mod checks;
 mod error;
+mod flights;
+mod follower;
 mod guessing;
 mod keys;
 mod metrics;
+mod receipts;
 mod recorder;
 mod recover;
 mod roles;
@@ -25,14 +28,16 @@ pub use activity::{Ending, EventPage};
 pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::{Act, Call, CallRecord, Original};
 pub use error::{AccountRef, Error, FieldError};
+pub use follower::Follower;
 pub use guessing::Guessing;
 pub use keys::{KeyView, NextStep};
 pub use metrics::Metrics;
+pub use receipts::Receipt;
 pub use recorder::{Full, Recorder, Writer};
 pub use recover::recover;
 pub use roles::Changed;
 pub use tokens::MAX_OVERLAP;
-pub use tokens::{Issued, Receipt, RevokeError, SelfToken, SelfView};
+pub use tokens::{Issued, RevokeError, SelfToken, SelfView};
 pub use upkeep::Upkeep;
 pub use usage::Usage;
 pub use verification::Refused;
@@ -42,6 +47,9 @@ use crate::clock::Clock;
 use crate::keyring::Keys;
 use crate::store::{Dataset, Store};
 use crate::verify::Verifier;
+use crate::verify::freshness::Freshness;
+use flights::Flights;
+use receipts::Tables;
 
 /// What is configured.
 #[derive(Debug, Clone)]
@@ -50,10 +58,14 @@ pub struct Settings {
     pub valid_for_months: Vec<u32>,
     /// How old the state behind a decision may be.
     pub max_staleness: Duration,
+    /// The most bytes that states of accounts may take in memory.
+    pub account_cache_bytes: u64,
     /// Issuers whose tokens are good too: former ones of this dataset.
     pub also_accept_issuers: Vec<String>,
     /// How long a deleted account's name stays taken.
     pub name_retention: Duration,
+    /// Memory for tokens whose signature is known, in bytes; 0: none.
+    pub signature_cache_bytes: u64,
 }
 
 /// The one that decides.
@@ -62,6 +74,9 @@ pub struct Authority {
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
     verifier: Verifier<dyn Clock>,
+    freshness: Freshness,
+    flights: Flights,
+    tables: Tables,
     recorder: Arc<Recorder>,
     guessing: Guessing,
     metrics: Arc<Metrics>,
@@ -89,6 +104,11 @@ impl Authority {
     /// The store; for readiness and upkeep.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// What this node knows, and for how long it may decide by it.
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// The keys.

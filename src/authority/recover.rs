@@ -50,6 +50,6 @@ pub async fn recover(
         now,
         event: &event,
     };
-    let committed = authority.commit(By::Machine, &change).await?;
-    authority.issued(before.id, state, profile, signed, committed, None)
+    let receipt = authority.commit_everywhere(By::Machine, &change, None).await?;
+    Ok(authority.issued(before.id, state, profile, signed, receipt))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::call::By;
+use super::receipts::{NotHeld, TRIES, changes_servers};
 use super::{Act, Authority, Error, Receipt};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
@@ -124,17 +125,22 @@ impl Authority {
     }
 
     async fn commit_named(&self, act: &Act, change: &NamedChange<'_>) -> Result<Receipt, Error> {
-        let committed = match (self.store.change_named(change).await, change.kind) {
-            (Ok(committed), _) => committed,
-            (Err(StoreError::InUse(count)), NamedKind::Team) => {
-                return Err(self.not_committed(change.event, Error::TeamInUse(count)));
+        for tries in 0..TRIES {
+            let committed = match (self.store.change_named(change, tries > 0).await, change.kind) {
+                (Ok(committed), _) => committed,
+                (Err(StoreError::InUse(count)), NamedKind::Team) => {
+                    return Err(self.not_committed(change.event, Error::TeamInUse(count)));
+                }
+                (Err(error), _) => return Err(self.not_committed(change.event, error.into())),
+            };
+            self.is_committed(By::Somebody(act));
+            match self.held_everywhere(&committed, None).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(NotHeld::OtherServer) => {}
+                Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&change.event.kind)),
             }
-            (Err(error), _) => return Err(self.not_committed(change.event, error.into())),
-        };
-        act.call.record().committed = true;
-        self.used_by(By::Somebody(act));
-        self.metrics.acts.inc();
-        Ok(self.receipt(committed, None))
+        }
+        Err(Error::from(changes_servers()).after(&change.event.kind))
     }
 
     fn named_event(&self, act: &Act, kind: &'static str, what: &str, name: &str) -> Event {

@@ -3,40 +3,21 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::call::By;
 use super::checks::{may_grant, powers_of};
-use super::{AccountRef, Act, Authority, Call, Error};
+use super::{AccountRef, Act, Authority, Call, Error, Receipt};
 use crate::account::{Account, AccountId, AccountState, Binding, Previous, Status};
 use crate::audit::kinds;
 use crate::clock::rfc3339;
-use crate::epoch::Epoch;
 use crate::permission::{Grant, Permission};
-use crate::store::{AccountChange, Committed, IssuedToken, Profile, StoredAccount};
+use crate::store::{AccountChange, IssuedToken, Profile, StoredAccount};
 use crate::token::{Claims, Confirmation, Jti, TokenId, encode};
 use crate::verify::{Demand, Presenter, Reason, Verified};
 
 /// The longest overlap, in seconds (protocols, section 4).
 pub const MAX_OVERLAP: u64 = 7 * 24 * 3600;
-
-/// From when on a change holds everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Receipt {
-    /// The epoch of the change.
-    pub epoch: Epoch,
-    /// From then on no node accepts what the change ended.
-    #[serde(with = "rfc3339")]
-    pub effective_at: DateTime<Utc>,
-    /// Nodes that had it before their lease ran out. Nodes that look everything up need no acknowledgement.
-    pub nodes_acknowledged: u64,
-    /// Nodes whose lease ran out.
-    pub nodes_expired: u64,
-    /// Replicas that confirmed it.
-    pub replicas: u64,
-    /// What the answer waited for all that.
-    pub waited_ms: u64,
-}
 
 /// A token, shown this once.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -185,8 +166,8 @@ impl Authority {
             now,
             event: &event,
         };
-        let committed = self.commit(by, &change).await?;
-        self.issued(before.id, state, profile, signed, committed, ends)
+        let receipt = self.commit_everywhere(by, &change, ends).await?;
+        Ok(self.issued(before.id, state, profile, signed, receipt))
     }
 
     /// Ends every token of an account; none follows.
@@ -211,7 +192,7 @@ impl Authority {
 
     async fn try_to_revoke(&self, call: &Call, token: &str) -> Result<Option<Receipt>, RevokeError> {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
-        match self.verify(call, token, &demand).await {
+        match self.verify_in_the_store(call, token, &demand).await {
             Ok(actor) => {
                 let before = self.account(&AccountRef::Id(actor.account())).await?;
                 let state = if actor.is_current() { ended(&before) } else { overlap_ended(&before) };
@@ -260,8 +241,7 @@ impl Authority {
             now,
             event: &event,
         };
-        let committed = self.commit(by, &change).await?;
-        Ok(self.receipt(committed, None))
+        self.commit_everywhere(by, &change, None).await
     }
 
     /// Who I am. Any valid token may ask.
@@ -369,28 +349,9 @@ impl Authority {
         state: AccountState,
         profile: Profile,
         signed: Signed,
-        committed: Committed,
-        ends: Option<DateTime<Utc>>,
-    ) -> Result<Issued, Error> {
-        let account = StoredAccount { id, version: committed.epoch, state, profile, used: Default::default() };
-        Ok(Issued {
-            account: account.view(),
-            token: signed.token,
-            expires_at: signed.expires_at,
-            receipt: self.receipt(committed, ends),
-        })
-    }
-
-    /// The receipt of a change that is in the store: nodes look every record up, so that it holds everywhere by now.
-    pub(super) fn receipt(&self, committed: Committed, ends: Option<DateTime<Utc>>) -> Receipt {
-        let now = self.clock.now();
-        Receipt {
-            epoch: committed.epoch,
-            effective_at: ends.filter(|ends| *ends > now).unwrap_or(now),
-            nodes_acknowledged: 0,
-            nodes_expired: 0,
-            replicas: committed.replicas,
-            waited_ms: u64::try_from(committed.waited.as_millis()).unwrap_or(u64::MAX),
-        }
+        receipt: Receipt,
+    ) -> Issued {
+        let account = StoredAccount { id, version: receipt.epoch, state, profile, used: Default::default() };
+        Issued { account: account.view(), token: signed.token, expires_at: signed.expires_at, receipt }
     }
 }

@@ -1,7 +1,8 @@
 //! What an issuer does by itself.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,60 +10,65 @@ use super::call::By;
 use super::{AccountRef, Authority, Error};
 use crate::account::AccountState;
 use crate::audit::kinds;
-use crate::store::{AccountChange, Introduction};
+use crate::store::AccountChange;
 
-/// How often a node says that it is there.
-const ANNOUNCE: Duration = Duration::from_secs(5);
 /// How often ended overlaps are looked for.
 const OVERLAPS: Duration = Duration::from_secs(1);
 
-/// A node's regular work.
+/// How often nodes that stand still are looked for.
+const STANDING: Duration = Duration::from_secs(1);
+/// After so long without a renewal a node is taken out of the table: it has no lease, or none for long.
+const GONE: Duration = Duration::from_secs(60);
+
+/// An issuer's regular work.
 pub struct Upkeep {
     authority: Arc<Authority>,
-    node_id: String,
-    address: String,
+    /// Each node's renewals, and since when they stand there by our clock.
+    standing: HashMap<String, (u64, Instant)>,
 }
 
 impl Upkeep {
-    /// Of this node.
-    pub fn new(authority: Arc<Authority>, node_id: String, address: String) -> Self {
-        Self { authority, node_id, address }
+    /// Of this issuer.
+    pub fn new(authority: Arc<Authority>) -> Self {
+        Self { authority, standing: HashMap::new() }
     }
 
-    /// Works until it is stopped, then says goodbye.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut announce = tokio::time::interval(ANNOUNCE);
+    /// Works until it is stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut overlaps = tokio::time::interval(OVERLAPS);
+        let mut standing = tokio::time::interval(STANDING);
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
-                _ = announce.tick() => self.announce().await,
+                () = stop.cancelled() => return,
                 _ = overlaps.tick() => self.end_overlaps().await,
+                _ = standing.tick() => self.remove_standing().await,
             }
-        }
-        if let Err(error) = self.authority.store.leave(&self.node_id).await {
-            tracing::debug!(%error, "no goodbye");
         }
     }
 
-    async fn announce(&self) {
+    /// A node that was killed says no goodbye, and each receipt would wait for its lease. Its lease has long been over by our
+    /// clock when it is taken out, and only if it has not renewed meanwhile.
+    async fn remove_standing(&mut self) {
         let store = &self.authority.store;
-        // A node that looks every record up has applied whatever there is.
-        let announced = match store.epoch().await {
-            Ok(applied_epoch) => {
-                let introduction = Introduction {
-                    name: self.authority.recorder.node().to_owned(),
-                    version: env!("CARGO_PKG_VERSION"),
-                    address: self.address.clone(),
-                    lease_ms: 0,
-                    applied_epoch,
-                };
-                store.announce(&self.node_id, &introduction).await
-            }
-            Err(error) => Err(error),
+        // The wait of R4 is remembered as soon as it is over.
+        let _ = store.settles_in();
+        let table = match store.table().await {
+            Ok(table) => table,
+            Err(error) => return tracing::debug!(%error, "the table of nodes waits"),
         };
-        if let Err(error) = announced {
-            tracing::debug!(%error, "not announced");
+        let now = self.authority.clock.monotonic();
+        self.standing.retain(|id, _| table.leases.iter().any(|lease| lease.id == *id));
+        for lease in &table.leases {
+            let (renewals, since) = self.standing.entry(lease.id.clone()).or_insert((lease.renewals, now));
+            if *renewals != lease.renewals {
+                (*renewals, *since) = (lease.renewals, now);
+            }
+            let patience = if lease.length.is_zero() { GONE } else { lease.length * 4 };
+            if now.saturating_duration_since(*since) > patience
+                && let Err(error) = store.remove_standing(&lease.id, lease.renewals).await
+            {
+                tracing::debug!(%error, "a node that stands still was not taken out of the table");
+            }
         }
     }
 
@@ -104,6 +110,6 @@ impl Authority {
             now,
             event: &event,
         };
-        self.commit(By::Machine, &change).await.map(|_| ())
+        self.commit(By::Machine, &change, false).await.map(|_| ())
     }
 }

@@ -1,12 +1,14 @@
 //! Asking the one function, with the store behind it; counting and remembering the answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Act, Authority, Call};
 use crate::account::AccountId;
 use crate::store::StoreError;
-use crate::verify::{Demand, KeySet, Presenter, Reason, Refusal, Snapshot, Source, Unavailable, Verified};
+use crate::verify::freshness::Unusable;
+use crate::verify::{Basis, Demand, KeySet, Presenter, Reason, Refusal, Source, Unavailable, Verified};
 
 /// A refusal, and for how long to wait where that helps.
 #[derive(Debug)]
@@ -20,7 +22,24 @@ pub struct Refused {
 impl Authority {
     /// Decides about a token in a call, and notes in the call what was decided.
     pub async fn verify(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
-        let result = self.verifier.verify(self, token, demand).await;
+        self.verify_by(self, call, token, demand).await
+    }
+
+    /// The same, but never without the store: for whoever then reads or changes what lies there. A store that is away, no longer
+    /// the primary, or another one than it was, is not read for him, however fresh memory still is.
+    pub async fn verify_in_the_store(&self, call: &Call, token: &str, demand: &Demand) -> Result<Verified, Refused> {
+        self.verify_by(&InTheStore(self), call, token, demand).await
+    }
+
+    async fn verify_by<S: Source>(
+        &self,
+        source: &S,
+        call: &Call,
+        token: &str,
+        demand: &Demand,
+    ) -> Result<Verified, Refused> {
+        let result = self.verifier.verify(source, token, demand).await;
+        self.freshness.counters().decided.fetch_add(1, Ordering::Relaxed);
         let mut record = call.record();
         record.decided_us = Some(call.elapsed_us(self.clock.as_ref()));
         record.permission.clone_from(&demand.permission);
@@ -61,18 +80,38 @@ impl Authority {
 
     /// Whether a verification could be decided now.
     pub async fn can_decide(&self) -> Result<(), StoreError> {
-        self.look_up(AccountId::nobody()).await.map(|_| ())
+        self.ask(AccountId::nobody()).await.map(|_| ())
     }
 
-    async fn look_up(&self, account: AccountId) -> Result<Snapshot, StoreError> {
-        let asked = self.clock.monotonic();
-        let snapshot = self.store.snapshot(account).await?;
-        // What was read may be as old as the question. F4: without a bound to keep, every answer is as good as its time-out.
-        let bound = self.settings.max_staleness;
-        if !bound.is_zero() && self.clock.monotonic().duration_since(asked) > bound {
-            return Err(StoreError::Unavailable("a look-up took longer than the staleness bound".into()));
+    /// Brings what is counted elsewhere into the metrics.
+    pub fn measure(&self) {
+        self.metrics.signatures(self.verifier.signature_counts());
+        self.metrics.freshness(&self.freshness);
+    }
+
+    /// Whether decisions are made from memory, or needn't be: none are with a bound of zero, or while there is no room to renew
+    /// a lease in.
+    pub fn holds_lease(&self) -> bool {
+        let bound = self.freshness.max_staleness();
+        bound.is_zero() || self.freshness.has_lease() || self.store.has_room().is_err()
+    }
+
+    /// Asks the store itself. What was dropped meanwhile is asked for once more.
+    async fn ask(&self, account: AccountId) -> Result<Basis, StoreError> {
+        let mut asked = self.freshness.asking(account);
+        let mut answer = self.store.look_up(account).await?;
+        let mut usable = self.freshness.answered(asked, answer);
+        if matches!(usable, Err(Unusable::Dropped | Unusable::OtherServer)) {
+            asked = self.freshness.asking(account);
+            answer = self.store.look_up(account).await?;
+            usable = self.freshness.answered(asked, answer);
         }
-        Ok(snapshot)
+        usable.map_err(|error| {
+            if error == Unusable::RolledBack {
+                tracing::error!(%account, "{error}: it is not believed");
+            }
+            StoreError::Unavailable(error.to_string())
+        })
     }
 
     /// Only what was never signed by us counts towards the limit of an address.
@@ -104,10 +143,57 @@ impl Source for Authority {
         self.keys.at_least(version).await
     }
 
-    async fn snapshot(&self, account: AccountId) -> Result<Snapshot, Unavailable> {
-        self.look_up(account).await.map_err(|error| {
-            tracing::warn!(%error, "no look-up");
-            Unavailable
-        })
+    fn recall(&self, account: AccountId) -> Option<Basis> {
+        self.freshness.recall(account)
     }
+
+    async fn look_up(&self, account: AccountId) -> Result<Basis, Unavailable> {
+        // A look-up that was sent before we came may be joined only under a lease, which says that memory is fresh whatever
+        // that one was answered.
+        let mut flight = None;
+        if self.freshness.has_lease() {
+            flight = self.flights.begin(account).await;
+            if flight.is_none()
+                && let Some(basis) = self.freshness.recall(account)
+            {
+                return Ok(basis);
+            }
+        }
+        let answer = self.ask(account).await;
+        drop(flight);
+        answer.map_err(not_known)
+    }
+}
+
+/// Asks the store in any case.
+struct InTheStore<'a>(&'a Authority);
+
+impl Source for InTheStore<'_> {
+    fn keys(&self) -> Arc<KeySet> {
+        Source::keys(self.0)
+    }
+
+    async fn keys_for_unknown(&self, key_id: &str) -> Result<Arc<KeySet>, Unavailable> {
+        self.0.keys_for_unknown(key_id).await
+    }
+
+    async fn keys_at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
+        self.0.keys_at_least(version).await
+    }
+
+    fn recall(&self, _account: AccountId) -> Option<Basis> {
+        None
+    }
+
+    async fn look_up(&self, account: AccountId) -> Result<Basis, Unavailable> {
+        let answer = self.0.ask(account).await.map_err(not_known)?;
+        // It is there, and the one that it was. Where it took its time, memory is fresher.
+        let remembered = self.0.freshness.recall(account).filter(|remembered| remembered.until > answer.until);
+        Ok(remembered.unwrap_or(answer))
+    }
+}
+
+fn not_known(error: StoreError) -> Unavailable {
+    tracing::warn!(%error, "no look-up");
+    Unavailable
 }

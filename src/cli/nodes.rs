@@ -1,18 +1,17 @@
 //! `node …`: the processes that verify tokens.
 
-use chrono::DateTime;
 use clap::Subcommand;
+use serde_json::Value;
 
 use super::answer::{Answer, Failure};
 use super::client::Session;
 use super::pages::{self, Wanted};
 use super::table::{or_dash, table, text};
-use super::when;
 
 /// `node …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum NodeCommand {
-    /// List nodes, how fresh each one keeps its state, and when it was last heard of
+    /// List nodes: how fresh each one keeps its state, what it has applied, how much it has to do
     List,
 }
 
@@ -22,20 +21,43 @@ pub async fn run(command: NodeCommand, session: &Session) -> Result<Answer, Fail
         NodeCommand::List => {
             pages::read(&session.client, &["nodes"], &[], Wanted::Everything).await?.answer(session, |items| {
                 let rows = items.iter().map(|node| {
-                    let seen = text(node, "seen_at");
-                    let seen = DateTime::parse_from_rfc3339(&seen)
-                        .map_or(seen, |time| when::relative(time.to_utc(), session.now));
                     vec![
                         text(node, "name"),
                         or_dash(text(node, "address")),
                         text(node, "version"),
-                        format!("{} ms", text(node, "lease_ms")),
+                        lease(node),
                         text(node, "applied_epoch"),
-                        or_dash(seen),
+                        text(node, "tokens_per_second"),
                     ]
                 });
-                table(&["NAME", "ADDRESS", "VERSION", "LEASE", "EPOCH", "SEEN"], rows.collect())
+                table(&["NAME", "ADDRESS", "VERSION", "LEASE", "EPOCH", "TOKENS/S"], rows.collect())
             })
         }
+    }
+}
+
+/// How old the lease is, and how long; or that there is none.
+fn lease(node: &Value) -> String {
+    let number = |name: &str| node.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let (length, age) = (number("lease_ms"), number("lease_age_ms"));
+    match length {
+        0 => "none: looks everything up".to_owned(),
+        length if age > length => format!("over: renewed {age} ms ago, for {length} ms"),
+        length => format!("{age} of {length} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_is_shown_with_its_age() {
+        let lease = |length: u64, age: u64| lease(&json!({"lease_ms": length, "lease_age_ms": age}));
+        assert_eq!(lease(500, 120), "120 of 500 ms");
+        assert_eq!(lease(500, 730), "over: renewed 730 ms ago, for 500 ms");
+        assert_eq!(lease(0, 730), "none: looks everything up");
     }
 }

@@ -7,9 +7,9 @@ use rustls::pki_types::ServerName;
 use super::reader::{Placed, Reader};
 use super::sources::{Raw, Sources};
 use super::{
-    Address, Audit, CertificateFiles, Config, Guessing, Limits, Log, LogFormat, LogLevel, MasterKeySource, Origin,
-    Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens, defaults, issuer, policies,
-    read_private, store,
+    Address, Audit, Cache, CertificateFiles, Config, Guessing, Limits, Log, LogFormat, LogLevel, MasterKeySource,
+    Origin, Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens, defaults, issuer,
+    policies, read_private, store,
 };
 use crate::name::NodeName;
 
@@ -69,6 +69,10 @@ pub(super) fn read(reader: &mut Reader) -> Config {
         store: store::read(reader),
         tls: tls(reader),
         trusted_proxies,
+        cache: Cache {
+            signature_bytes: reader.number("cache.signature_bytes", &defaults::SIGNATURE_BYTES),
+            account_bytes: reader.number("cache.account_bytes", &defaults::ACCOUNT_BYTES),
+        },
         limits: limits(reader),
         signing: Signing {
             algorithm: reader.choice("signing.algorithm", &SigningAlgorithm::ALL, SigningAlgorithm::Es256),

@@ -47,6 +47,10 @@ pub(super) const IDLE_TIMEOUT: Bounded<Duration> = bounded(seconds(60), Duration
 pub(super) const DRAIN_TIMEOUT: Bounded<Duration> = bounded(seconds(20), Duration::ZERO, seconds(600));
 pub(super) const HANDSHAKE_TIMEOUT: Bounded<Duration> = bounded(seconds(10), Duration::from_millis(100), seconds(300));
 
+const MIB: u64 = 1024 * 1024;
+pub(super) const SIGNATURE_BYTES: Bounded<u64> = bounded(64 * MIB, 0, 64 * 1024 * MIB);
+pub(super) const ACCOUNT_BYTES: Bounded<u64> = bounded(64 * MIB, MIB, 64 * 1024 * MIB);
+
 pub(super) const VALID_FOR_MONTHS: [u32; 3] = [6, 12, 24];
 pub(super) const MONTHS: RangeInclusive<u32> = 1..=120;
 

@@ -101,6 +101,8 @@ pub struct Config {
     pub tls: Tls,
     /// Proxies whose `X-Forwarded-…` is believed (`trusted_proxies`, none by default).
     pub trusted_proxies: Vec<IpNet>,
+    /// `[cache]`
+    pub cache: Cache,
     /// `[limits]`
     pub limits: Limits,
     /// `[signing]`
@@ -133,6 +135,15 @@ pub struct CertificateFiles {
     pub cert_file: PathBuf,
     /// The private key, readable by its owner only.
     pub key_file: PathBuf,
+}
+
+/// What is remembered for verifications, in memory (`[cache]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Of tokens whose signature is known to be genuine, in bytes (64 MiB; 0: none, every signature is checked anew).
+    pub signature_bytes: u64,
+    /// Of accounts' states, in bytes (64 MiB).
+    pub account_bytes: u64,
 }
 
 /// What one connection, and all together, may use (`[limits]`).

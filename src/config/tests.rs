@@ -60,6 +60,7 @@ fn nothing_set_gives_the_documented_defaults() {
         (config.limits.head_bytes, config.limits.body_bytes, config.limits.connections),
         (32_768, 65_536, 10_000)
     );
+    assert_eq!((config.cache.signature_bytes, config.cache.account_bytes), (64 << 20, 64 << 20));
     assert_eq!(config.limits.drain_timeout, Duration::from_secs(20));
     assert_eq!(config.signing.algorithm, SigningAlgorithm::Es256);
     assert_eq!(config.tokens.valid_for_months, [6, 12, 24]);
@@ -85,6 +86,7 @@ fn every_setting_of_the_file_has_its_variable() {
     let config = Setup::new()
         .variable("COUNTERMARK_LISTEN", "127.0.0.1:1, unix:/s")
         .variable("COUNTERMARK_LIMITS_HEAD_BYTES", "16384")
+        .variable("COUNTERMARK_CACHE_SIGNATURE_BYTES", "0")
         .variable("COUNTERMARK_TOKENS_VALID_FOR_MONTHS", "24,1,24")
         .variable("COUNTERMARK_POLICIES_DEPLOY_PERMISSION", "deployments:create")
         .variable("COUNTERMARK_TRUSTED_PROXIES", "10.1.2.3/8,192.0.2.7")
@@ -93,6 +95,7 @@ fn every_setting_of_the_file_has_its_variable() {
         .unwrap();
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.limits.head_bytes, 16_384);
+    assert_eq!(config.cache.signature_bytes, 0);
     assert_eq!(config.tokens.valid_for_months, [1, 24]);
     assert_eq!(config.policies["deploy"].permission, Some("deployments:create".parse().unwrap()));
     let shown: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
@@ -298,6 +301,11 @@ fn wrong_types_and_ranges_are_refused() {
         "[signing]\nalgorithm = \"HS256\"",
         "[limits]\nhead_bytes = -1",
         "[limits]\nhead_bytes = 1.5",
+        "[cache]\nsignature_bytes = 68719476737",
+        "[cache]\nsignature_bytes = \"64 MiB\"",
+        "[cache]\naccount_bytes = 0",
+        "[cache]\naccount_bytes = 1048575",
+        "[cache]\naccount_bytes = 68719476737",
         "trusted_proxies = [\"x\"]",
         "[tls]\npublic_names = [\"a b\"]",
         "[store]\nurl = \"redis://h/x\"",

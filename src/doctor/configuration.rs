@@ -75,7 +75,11 @@ fn staleness(config: &Config) -> Entry {
     const CHECK: &str = "configuration.staleness";
     let shown = format!("max_staleness is {}", ShownDuration(config.max_staleness));
     if config.max_staleness > STALE {
-        Entry::notice(CHECK, shown, "a token that is revoked may be taken for that long; 500ms is the default")
+        Entry::notice(
+            CHECK,
+            shown,
+            "a receipt waits that long for a node that was killed or cut off; 500ms is the default",
+        )
     } else {
         Entry::ok(CHECK, shown)
     }

@@ -104,8 +104,13 @@ impl Edge {
             Some(_) => Err("no key signs".to_owned()),
             None => Err("the store holds the keys".to_owned()),
         };
+        let lease = match &authority {
+            Some(authority) if authority.holds_lease() => Ok(()),
+            Some(_) => Err("none: every record is looked up".to_owned()),
+            None => Err("there is nobody to hold it yet".to_owned()),
+        };
         let stays = if self.draining.load(Ordering::Relaxed) { Err("it is stopping".to_owned()) } else { Ok(()) };
-        let checks = vec![("store", store), ("signing_key", key), ("process", stays)];
+        let checks = vec![("store", store), ("signing_key", key), ("lease", lease), ("process", stays)];
         self.metrics.ready.set(i64::from(checks.iter().all(|(_, result)| result.is_ok())));
         checks
     }

@@ -64,7 +64,11 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
             presenter: Presenter::Holder { address: call.client_address(), proof: None },
         };
         let basic = |problem: Problem| if claimed.is_some() { problem.for_basic() } else { problem };
-        let actor = authority.verify(&call, &token, &demand).await.map_err(|refused| basic(refused.into()))?;
+        let let_in = match P::FROM_MEMORY {
+            true => authority.verify(&call, &token, &demand).await,
+            false => authority.verify_in_the_store(&call, &token, &demand).await,
+        };
+        let actor = let_in.map_err(|refused| basic(refused.into()))?;
         if claimed.is_some_and(|id| actor.account().to_string() != id.as_str()) {
             // A good token under somebody else's name is no credential.
             call.record().refusal = Some(crate::verify::Reason::Malformed);

@@ -30,6 +30,9 @@ pub async fn ready(State(edge): State<Arc<Edge>>) -> Response {
 /// What is counted, for Prometheus.
 pub async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
     let _ = (edge.readiness().await, edge.warnings());
+    if let Ok(authority) = edge.authority() {
+        authority.measure();
+    }
     let media_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, media_type)], edge.metrics.text()).into_response()
 }

@@ -17,7 +17,7 @@ pub struct NodeList {
     items: Vec<Node>,
 }
 
-/// List the nodes that were there within the last minute.
+/// List the nodes: the age of their leases, what they have applied, how much they have to do.
 #[utoipa::path(get, path = "/nodes", tag = "nodes", security(("bearer" = ["nodes:read"])),
     responses((status = 200, body = NodeList)))]
 pub async fn list(_caller: Caller<NodesRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {

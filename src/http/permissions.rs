@@ -10,6 +10,9 @@ pub trait Demanded: Send + Sync + 'static {
     const OWN_AUDIENCE: bool = true;
     /// Whether HTTP Basic will do as well.
     const BASIC: bool = false;
+    /// Whether the caller may be let in from memory, as one that only verifies tokens is. Whoever reads or changes what lies in
+    /// the store is let in by the store.
+    const FROM_MEMORY: bool = false;
 }
 
 macro_rules! permissions {
@@ -59,6 +62,7 @@ pub struct TokensIntrospect;
 impl Demanded for TokensIntrospect {
     const OWN_AUDIENCE: bool = false;
     const BASIC: bool = true;
+    const FROM_MEMORY: bool = true;
 
     fn permission() -> Option<Permission> {
         Some(Permission::known("tokens:introspect"))

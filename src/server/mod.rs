@@ -21,7 +21,7 @@ pub use recover::recover;
 pub use serve_file::ServeFile;
 pub use settings::{load, running_store};
 
-use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep, Writer};
+use crate::authority::{Authority, BootstrapError, Error, Fate, Follower, Metrics, Upkeep, Writer};
 use crate::clock::{Clock, SystemClock, uuid_v7};
 use crate::config::{Config, Overrides};
 use crate::http::Edge;
@@ -136,7 +136,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
             config.limits.body_bytes,
             config.limits.body_timeout,
         ),
-        store: Arc::new(open(&config, target, &disconnect)),
+        store: Arc::new(open(&config, target, Arc::clone(&clock), &disconnect)),
         addresses: listeners.iter().map(|listener| listener.address().to_string()).collect(),
         operations: operations_listener.address().to_string(),
         ca_file: tls.ca_file(),
@@ -215,7 +215,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
 /// What a process that ended in the middle of writing has left. The data directory is ours alone.
 fn remove_leftovers(data_dir: &std::path::Path) {
     let all: [(&str, &[&str]); 3] = [
-        (".", &["node-name", "dataset", "serve.json", "admin.token.new"]),
+        (".", &["node-name", "dataset", "journal", "serve.json", "admin.token.new"]),
         ("tls", &["ca.key", "ca.pem", "server.key", "server.pem"]),
         ("keys", &["master.key"]),
     ];
@@ -233,8 +233,8 @@ async fn stop_private(private: Option<PrivateRedis>) {
     }
 }
 
-fn open(config: &Config, target: Target, stop: &CancellationToken) -> Store {
-    Store::open(target, setup::store_options(config), stop)
+fn open(config: &Config, target: Target, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store {
+    Store::open(target, setup::store_options(config), clock, stop)
 }
 
 impl Running {
@@ -252,12 +252,14 @@ impl Running {
         let flushed = CancellationToken::new();
         let writing = tokio::spawn(writer.run(Arc::clone(&self.store), flushed.clone(), FLUSH));
         let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
-        let upkeep = Upkeep::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
-        let upkeep = tokio::spawn(upkeep.run(self.retire.clone()));
+        let upkeep = tokio::spawn(Upkeep::new(Arc::clone(&authority)).run(self.retire.clone()));
+        let follower = Follower::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
+        let follower = tokio::spawn(follower.run(self.retire.clone()));
         let _ = upkeep.await;
         let _ = filling.await;
         flushed.cancel();
-        let _ = writing.await;
+        // A store that hangs keeps both waiting, and not one after the other.
+        let _ = tokio::join!(writing, follower);
         Ok(())
     }
 

@@ -54,7 +54,7 @@ pub async fn recover(
         if !Store::probe(&target).await.map_err(ServeError::of)? {
             return Err(ServeError("the store does not answer; nothing was changed".into()));
         }
-        let store = Arc::new(open(&config, target, &disconnect));
+        let store = Arc::new(open(&config, target, Arc::new(SystemClock), &disconnect));
         tokio::time::timeout(Duration::from_secs(5), store.connected())
             .await
             .map_err(|_| ServeError("the store does not answer; nothing was changed".into()))?;

@@ -10,7 +10,7 @@ use crate::authority::{Settings, Startup};
 use crate::config::{Address, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
-use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target};
+use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
 use crate::token::Algorithm;
 
 pub(super) fn policies(config: &Config) -> BTreeMap<String, NamedDemand> {
@@ -83,6 +83,10 @@ pub(super) fn store_options(config: &Config) -> Options {
             activity: config.audit.activity_max_entries,
             age: config.audit.retention,
         },
+        twins: match &config.store.source {
+            StoreSource::Private { .. } => Twins::Impossible,
+            StoreSource::Url(_) => Twins::Possible { journal: Some(config.data_dir.join("journal")) },
+        },
     }
 }
 
@@ -92,6 +96,8 @@ pub(super) fn settings(config: &Config) -> Settings {
         max_staleness: config.max_staleness,
         also_accept_issuers: config.also_accept_issuers.clone(),
         name_retention: config.audit.retention,
+        signature_cache_bytes: config.cache.signature_bytes,
+        account_cache_bytes: config.cache.account_bytes,
     }
 }
 

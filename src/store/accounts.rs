@@ -210,7 +210,9 @@ pub struct Page {
 
 impl Store {
     /// Carries out one change of one account, together with its event (A1).
-    pub async fn change_account(&self, change: &AccountChange<'_>) -> Result<Committed, StoreError> {
+    ///
+    /// `again`: it may have been carried out before; then it is not done twice.
+    pub async fn change_account(&self, change: &AccountChange<'_>, again: bool) -> Result<Committed, StoreError> {
         let no_longer = change.before.map(|before| &before.state);
         let username = change.after.map(|(state, _)| &state.username).or(no_longer.map(|state| &state.username));
         let username = username.ok_or(StoreError::NotFound)?;
@@ -310,7 +312,8 @@ impl Store {
             .key(schema.acts_of(change.id))
             .key(schema.acts_of(change.event.actor_id.unwrap_or(change.id)))
             .key(schema.keyring())
-            .key(schema.state(change.author.as_ref().map_or(change.id, |author| author.id)));
+            .key(schema.state(change.author.as_ref().map_or(change.id, |author| author.id)))
+            .key(schema.leases());
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }
@@ -321,7 +324,7 @@ impl Store {
             .arg(change.event.to_line())
             .arg(self.options.retention.firehose)
             .arg(self.options.retention.activity);
-        let changed = if only_less { self.restrict(script).await? } else { self.change(script).await? };
+        let changed = if only_less { self.restrict(script, again).await? } else { self.change(script, again).await? };
         changed.map_err(|reply| refused(&reply))
     }
 

@@ -5,6 +5,9 @@ pub enum StoreError {
     /// It can't be reached, does not answer in time, or may not write (a replica, a cut-off primary). Nothing was changed.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// The server has become another one (F6), and no issuer has met it yet. Nothing was changed.
+    #[error("the store has become another server, and has not been met again yet")]
+    Unmet,
     /// The connection broke, or the reply was late, after a change had been sent.
     #[error("the store did not confirm the change: {0}")]
     Uncertain(String),
@@ -66,6 +69,17 @@ impl std::fmt::Display for Full {
             Self::Memory => "memory",
             Self::Disk => "disk",
         })
+    }
+}
+
+impl StoreError {
+    /// The same about a change that had been sent before, and may have been made then: that it can't be asked for now does not
+    /// mean that nothing was changed. What a script says that looked for it stands.
+    pub(super) fn of_what_was_sent_before(self) -> Self {
+        match self {
+            Self::Unavailable(_) | Self::Unmet | Self::Full(_) | Self::Corrupt(_) => Self::Uncertain(self.to_string()),
+            said => said,
+        }
     }
 }
 

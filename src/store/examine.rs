@@ -133,10 +133,12 @@ impl Examiner {
         Ok(version.zip(document))
     }
 
-    /// The nodes that were there within the last minute.
+    /// The nodes that are there.
     pub async fn nodes(&mut self) -> Result<Vec<Node>, StoreError> {
-        let key = self.schema.nodes();
-        Ok(nodes::read(self.ask(&["HGETALL", &key]).await?))
+        let (nodes, leases) = (self.schema.nodes(), self.schema.leases());
+        let introductions = self.ask(&["HGETALL", &nodes]).await?;
+        let leases = self.ask(&["HGETALL", &leases]).await?;
+        Ok(nodes::read(introductions, leases, self.ask(&["TIME"]).await?))
     }
 
     /// When the newest event was written, on the store's clock.

@@ -19,9 +19,10 @@ impl Store {
             .key(self.schema.meta())
             .key(self.schema.feed())
             .key(self.schema.keyring())
+            .key(self.schema.leases())
             .arg(dataset)
             .arg(read)
             .arg(document);
-        self.change(script).await?.map_err(|reply| refused(&reply))
+        self.change(script, false).await?.map_err(|reply| refused(&reply))
     }
 }

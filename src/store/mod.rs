@@ -6,10 +6,12 @@ mod audit;
 mod data_dir;
 mod error;
 mod examine;
+mod feed;
 mod filler;
 mod keyring;
 mod link;
 mod nodes;
+mod place;
 mod private;
 mod rights;
 mod roles;
@@ -31,17 +33,22 @@ pub use audit::{AuditCursor, AuditFilter, Batch, Trail};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::{Full, StoreError};
 pub use examine::{Backlog, Examiner};
+pub use feed::Followed;
 pub use filler::Filler;
 pub use link::{Address, Place, Target, for_one_request};
 use link::{ConnectError, Link, Numbered, counted};
-pub use nodes::{Introduction, Node};
+pub use nodes::{Introduction, Node, NodeLease, Renewal, Renewed, Table};
+use place::Met;
+pub use place::Twins;
 pub(crate) use private::is_running;
 pub use private::{PrivateRedis, PrivateRedisError, Space, private_binary, private_socket};
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
 use scripts::Scripts;
 
+use crate::clock::Clock;
 use crate::epoch::Epoch;
+use crate::verify::freshness::Identity;
 
 /// The store won't do until somebody changes something: a clear refusal to start.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +80,8 @@ pub struct Options {
     pub replica_timeout: Duration,
     /// How long things are kept.
     pub retention: Retention,
+    /// Whether another server may hold the same dataset.
+    pub twins: Twins,
 }
 
 /// What is fixed in the dataset.
@@ -115,10 +124,14 @@ impl From<MeetError> for StoreError {
 }
 
 /// What the confirmation of a change says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// The epoch of the change.
     pub epoch: Epoch,
+    /// Where it was made.
+    pub identity: Identity,
+    /// The nodes that had a lease then.
+    pub leases: Vec<NodeLease>,
     /// Replicas that have it.
     pub replicas: u64,
     /// How long they took.
@@ -142,6 +155,13 @@ pub struct Store {
     readers: Semaphore,
     /// Blocking reads.
     blocking: Arc<Link>,
+    /// The feed that this node follows; it blocks, too.
+    feed: Arc<Link>,
+    /// Leases and the table of nodes: what keeps look-ups few must not wait behind them.
+    leases: Arc<Link>,
+    clock: Arc<dyn Clock>,
+    /// The server that was met.
+    here: std::sync::Mutex<Option<Met>>,
     dataset: RwLock<Option<Dataset>>,
     /// The id of the dataset that it must be.
     expected: OnceLock<String>,
@@ -170,7 +190,7 @@ impl Store {
     }
 
     /// Begins to connect. Until it has, everything is refused as unavailable.
-    pub fn open(target: Target, options: Options, stop: &CancellationToken) -> Self {
+    pub fn open(target: Target, options: Options, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Self {
         let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
         let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
         Self {
@@ -184,6 +204,10 @@ impl Store {
             reads: link("reads", Duration::ZERO),
             readers: Semaphore::new(READERS),
             blocking: link("blocking", filler::BLOCK),
+            feed: link("feed", feed::BELL),
+            leases: link("leases", Duration::ZERO),
+            clock,
+            here: std::sync::Mutex::new(None),
             dataset: RwLock::new(None),
             expected: OnceLock::new(),
             met: AtomicU64::new(0),
@@ -259,11 +283,14 @@ impl Store {
             .arg(issuer.unwrap_or_default())
             .arg(default_issuer)
             .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
-            .arg(serde_json::Value::Object(roles).to_string());
+            .arg(serde_json::Value::Object(roles).to_string())
+            .arg(u64::try_from(place::LEASE_CEILING.as_millis()).unwrap_or(0));
         let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
         let reply = noting(&self.changes, held.number, reply)?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["ok", id, issuer, term, counter] => {
+            ["ok", id, issuer, term, counter, server, created, ceiling] => {
+                let ceiling = ceiling.parse().map_err(|_| StoreError::Corrupt("the lease ceiling".into()))?;
+                self.note_met(Identity::new(id, server), *created == "1", Duration::from_millis(ceiling));
                 let epoch = format!("{term}-{counter}").parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
                 let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
                 *self.dataset.write().await = Some(dataset.clone());
@@ -356,22 +383,54 @@ impl Store {
     ///
     /// Where the connection breaks after the script was sent, the same is sent once more: the script does nothing twice, and
     /// says of what it finds done that it is done. So the answer is the truth, as long as the store is back in time.
-    async fn change(&self, script: ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+    async fn change(
+        &self,
+        script: ScriptInvocation<'_>,
+        again: bool,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
         self.has_room()?;
-        self.restrict(script).await
+        self.restrict(script, again).await
     }
 
     /// The same for what only takes something away: that is still possible where there is hardly any room.
-    async fn restrict(&self, mut script: ScriptInvocation<'_>) -> Result<Result<Committed, Vec<String>>, StoreError> {
+    async fn restrict(
+        &self,
+        script: ScriptInvocation<'_>,
+        again: bool,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        let carried_out = self.carry_out(script, again).await;
+        if again { carried_out.map_err(StoreError::of_what_was_sent_before) } else { carried_out }
+    }
+
+    async fn carry_out(
+        &self,
+        mut script: ScriptInvocation<'_>,
+        again: bool,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
         self.has_some_room()?;
         let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
-        let held = self.met().await?;
-        let (number, why) = match self.try_change(held, &script).await? {
-            Tried::Answered(answer) => return Ok(answer),
-            Tried::Lost { number, why } => (number, why),
+        if again {
+            script.arg("again");
+        }
+        let first = async {
+            match self.try_change(self.met().await?, &script).await? {
+                Tried::Unmet => self.try_change(self.met().await?, &script).await,
+                tried => Ok(tried),
+            }
+        };
+        let (number, why) = match first.await {
+            Ok(Tried::Answered(answer)) => return Ok(answer),
+            Ok(Tried::Lost { number, why }) => (number, why),
+            Ok(Tried::Unmet) if !again => return Err(StoreError::Unmet),
+            Ok(Tried::Unmet) => (0, StoreError::Unmet.to_string()),
+            // A store that has just begun anew may be away on one connection and not on another.
+            Err(StoreError::Unavailable(why)) if again => (0, why),
+            Err(error) => return Err(error),
         };
         tracing::warn!(why, "a change was sent and its answer was lost; asking again");
-        script.arg("again");
+        if !again {
+            script.arg("again");
+        }
         let asking = async {
             loop {
                 self.changes.connected_after(number).await;
@@ -383,7 +442,9 @@ impl Store {
                     Ok(Tried::Answered(answer)) => return Ok(answer),
                     Err(error @ StoreError::Unconfirmed { .. }) => return Err(error),
                     // That it is away again says nothing of what was sent before.
-                    Ok(Tried::Lost { .. }) | Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    Ok(Tried::Lost { .. } | Tried::Unmet) | Err(_) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await
+                    }
                 }
             }
         };
@@ -412,15 +473,22 @@ impl Store {
                 };
             }
         };
-        let epoch = match reply.as_slice() {
-            [ok, epoch] if ok == "ok" => epoch.parse().map_err(|_| StoreError::Corrupt("an epoch".into()))?,
+        let (epoch, server, leases) = match reply.as_slice() {
+            [ok, epoch, server, leases @ ..] if ok == "ok" => (epoch, server, leases),
+            [unmet] if unmet == "unmet" => {
+                self.unmet();
+                return Ok(Tried::Unmet);
+            }
             _ => return Ok(Tried::Answered(Err(reply))),
         };
+        let epoch = epoch.parse().map_err(|_| StoreError::Corrupt("an epoch".into()))?;
+        let identity = Identity::new(&self.dataset_id().await?, server);
+        let leases = nodes::leases(leases);
         let (replicas, waited) = match self.wait(held).await? {
             Some(confirmed) => confirmed,
             None => return Ok(Tried::Lost { number, why: "the connection broke during WAIT".into() }),
         };
-        Ok(Tried::Answered(Ok(Committed { epoch, replicas, waited })))
+        Ok(Tried::Answered(Ok(Committed { epoch, identity, leases, replicas, waited })))
     }
 
     async fn reserve(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
@@ -463,6 +531,8 @@ enum Tried {
     Answered(Result<Committed, Vec<String>>),
     /// The connection of this number broke before the answer came.
     Lost { number: u64, why: String },
+    /// The server has become another one since it was met. Nothing was changed.
+    Unmet,
 }
 
 fn noting<T>(link: &Link, number: u64, result: RedisResult<T>) -> Result<T, StoreError> {

@@ -1,11 +1,16 @@
-//! The table of nodes.
+//! The table of nodes: their leases, what they have applied, and what they say of themselves.
+
+use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::place::LEASE_CEILING;
 use super::{Store, StoreError};
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
+use crate::verify::freshness::{Identity, Place};
 
 /// A process that verifies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -18,83 +23,198 @@ pub struct Node {
     pub version: String,
     /// Where it listens.
     pub address: String,
-    /// For how long it may answer from memory. 0: it looks everything up.
+    /// For how long it may answer from memory after a renewal, in milliseconds. 0: it looks everything up.
     pub lease_ms: u64,
+    /// How long ago it renewed its lease, in milliseconds, on the store's clock.
+    pub lease_age_ms: u64,
     /// The epoch that it has applied.
     pub applied_epoch: Epoch,
-    /// How often it has said that it is there.
+    /// How often it has renewed its lease.
     pub renewals: u64,
-    /// When it last did, on the store's clock.
+    /// Tokens that it decides about in a second.
+    pub tokens_per_second: u64,
+    /// When it last renewed its lease, on the store's clock.
     #[serde(with = "rfc3339")]
     pub seen_at: DateTime<Utc>,
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    name: String,
-    version: String,
-    address: String,
-    lease_ms: u64,
-    applied_epoch: Epoch,
-    renewals: u64,
-    seen_at_ms: i64,
-}
-
 /// What a node says of itself.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Introduction {
     /// Its configured name.
     pub name: String,
     /// The version that it runs.
-    pub version: &'static str,
+    pub version: String,
     /// Where it listens.
     pub address: String,
-    /// For how long it may answer from memory.
-    pub lease_ms: u64,
-    /// The epoch that it has applied.
-    pub applied_epoch: Epoch,
+}
+
+/// The lease of a node, as it stands in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLease {
+    /// The node.
+    pub id: String,
+    /// How often it has renewed.
+    pub renewals: u64,
+    /// For how long it may answer from memory after a renewal.
+    pub length: Duration,
+    /// The epoch that it has reported.
+    pub applied: Epoch,
+    seen_at_ms: i64,
+    tokens_per_second: u64,
+}
+
+/// The table, and where it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Where.
+    pub place: Place,
+    /// Each node in it.
+    pub leases: Vec<NodeLease>,
+}
+
+/// A renewal.
+#[derive(Debug)]
+pub struct Renewal<'a> {
+    /// The node.
+    pub node: &'a str,
+    /// Which server its memory follows. `None`: it has no memory and looks everything up.
+    pub identity: Option<&'a Identity>,
+    /// The length of the lease.
+    pub length: Duration,
+    /// What it has applied.
+    pub applied: Epoch,
+    /// Tokens that it decides about in a second.
+    pub tokens_per_second: u64,
+    /// Who it is.
+    pub introduction: &'a Introduction,
+}
+
+/// What came of a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewed {
+    /// It stands in the table of this place.
+    Recorded(Place),
+    /// It was not recorded: another server answered than the one that the node follows.
+    OtherServer(Place),
+    /// The lease is longer than this, which is the most that the dataset allows.
+    TooLong(Duration),
+}
+
+impl NodeLease {
+    /// Reads `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds.
+    fn parse(id: &str, text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split(' ').collect();
+        let [renewals, length, applied, seen, rate] = parts.as_slice() else { return None };
+        Some(Self {
+            id: id.to_owned(),
+            renewals: renewals.parse().ok()?,
+            length: Duration::from_millis(length.parse().ok()?),
+            applied: applied.parse().ok()?,
+            seen_at_ms: seen.parse().ok()?,
+            tokens_per_second: rate.parse().ok()?,
+        })
+    }
+}
+
+/// The leases of a script's reply. One that can't be read may be as long as any: no receipt overlooks it.
+pub(super) fn leases(reply: &[String]) -> Vec<NodeLease> {
+    let unreadable = |id: &str| NodeLease {
+        id: id.to_owned(),
+        renewals: 0,
+        length: LEASE_CEILING,
+        applied: Epoch::default(),
+        seen_at_ms: 0,
+        tokens_per_second: 0,
+    };
+    let mut leases = Vec::with_capacity(reply.len() / 2);
+    for pair in reply.chunks(2) {
+        let [id, text] = pair else { continue };
+        leases.push(NodeLease::parse(id, text).unwrap_or_else(|| unreadable(id)));
+    }
+    leases
 }
 
 impl Store {
-    /// Says that the node is there.
-    pub async fn announce(&self, id: &str, node: &Introduction) -> Result<(), StoreError> {
-        self.still_met().await?;
-        let said = serde_json::to_string(node).map_err(|_| StoreError::Corrupt("a node".into()))?;
-        self.run::<u64>(&self.shared, self.scripts.heartbeat.key(self.schema.nodes()).arg(id).arg(said).arg(""))
-            .await?;
-        Ok(())
+    /// Renews the lease of a node, and says where that was done (protocols, section 2).
+    pub async fn renew(&self, renewal: &Renewal<'_>) -> Result<Renewed, StoreError> {
+        self.has_room()?;
+        let introduction =
+            serde_json::to_string(renewal.introduction).map_err(|_| StoreError::Corrupt("a node".into()))?;
+        let mut script = self.scripts.renew.prepare_invoke();
+        script
+            .key(self.schema.meta())
+            .key(self.schema.leases())
+            .key(self.schema.nodes())
+            .arg(self.dataset_id().await?)
+            .arg(renewal.identity.map_or("", Identity::server))
+            .arg(renewal.node)
+            .arg(u64::try_from(renewal.length.as_millis()).unwrap_or(u64::MAX))
+            .arg(renewal.applied.to_string())
+            .arg(renewal.tokens_per_second)
+            .arg(introduction);
+        let reply: Vec<String> = self.run(&self.leases, &script).await?;
+        let (place, rest) = self.place(&reply).await?;
+        match rest {
+            [outcome, _] if outcome == "ok" => Ok(Renewed::Recorded(place)),
+            [outcome, _] if outcome == "not recorded" => Ok(Renewed::OtherServer(place)),
+            [outcome, ceiling] if outcome == "ceiling" => {
+                let ceiling = ceiling.parse().map_err(|_| StoreError::Corrupt("the lease ceiling".into()))?;
+                Ok(Renewed::TooLong(Duration::from_millis(ceiling)))
+            }
+            _ => Err(StoreError::Corrupt("the reply to a renewal".into())),
+        }
     }
 
-    /// Says that the node goes.
-    pub async fn leave(&self, id: &str) -> Result<(), StoreError> {
+    /// The table of nodes, read by a script that replicas and cut-off primaries refuse (F3).
+    pub async fn table(&self) -> Result<Table, StoreError> {
+        let reply: Vec<String> =
+            self.run(&self.leases, self.scripts.table.key(self.schema.meta()).key(self.schema.leases())).await?;
+        let (place, rest) = self.place(&reply).await?;
+        Ok(Table { place, leases: leases(rest) })
+    }
+
+    /// Takes a node out of the table, which says goodbye.
+    pub async fn leave(&self, node: &str) -> Result<(), StoreError> {
+        self.remove(node, None).await.map(|_| ())
+    }
+
+    /// Takes a node out of the table if its renewals still stand at this count. `false`: it has renewed meanwhile.
+    pub async fn remove_standing(&self, node: &str, renewals: u64) -> Result<bool, StoreError> {
+        self.remove(node, Some(renewals)).await
+    }
+
+    async fn remove(&self, node: &str, renewals: Option<u64>) -> Result<bool, StoreError> {
         self.has_some_room()?;
-        self.run::<u64>(&self.shared, self.scripts.heartbeat.key(self.schema.nodes()).arg(id).arg("{}").arg("leaving"))
-            .await?;
-        Ok(())
+        let mut script = self.scripts.remove.prepare_invoke();
+        let standing = renewals.map(|renewals| renewals.to_string()).unwrap_or_default();
+        script.key(self.schema.leases()).key(self.schema.nodes()).arg(node).arg(standing);
+        self.run(&self.leases, &script).await
     }
 
-    /// The nodes that were there within the last minute, by name.
+    /// The nodes that are there, by name.
     pub async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        let mut command = redis::cmd("HGETALL");
-        command.arg(self.schema.nodes());
-        Ok(read(self.query(&self.reads, command).await?))
-    }
-
-    /// The epoch of the last change.
-    pub async fn epoch(&self) -> Result<Epoch, StoreError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.schema.meta()).arg("term").arg("counter");
-        let (term, counter): (u64, u64) = self.query(&self.shared, command).await?;
-        Ok(Epoch { term, counter })
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGETALL").arg(self.schema.nodes());
+        pipeline.cmd("HGETALL").arg(self.schema.leases());
+        pipeline.cmd("TIME");
+        let (introductions, leases, time) = self.pipeline(&self.reads, &pipeline).await?;
+        Ok(read(introductions, leases, time))
     }
 }
 
 /// The entries of the table, by name.
-pub(super) fn read(all: Vec<(String, String)>) -> Vec<Node> {
-    let mut nodes = all
+pub(super) fn read(
+    introductions: Vec<(String, String)>,
+    leases: HashMap<String, String>,
+    (seconds, micros): (i64, i64),
+) -> Vec<Node> {
+    let now_ms = seconds * 1000 + micros / 1000;
+    let mut nodes = introductions
         .into_iter()
         .filter_map(|(id, text)| {
-            let Ok(node) = serde_json::from_str::<Stored>(&text) else {
+            let lease = leases.get(&id).and_then(|text| NodeLease::parse(&id, text));
+            let (Ok(node), Some(lease)) = (serde_json::from_str::<Introduction>(&text), lease) else {
                 tracing::error!(id, "an unreadable entry is left out of the list of nodes");
                 return None;
             };
@@ -103,10 +223,12 @@ pub(super) fn read(all: Vec<(String, String)>) -> Vec<Node> {
                 name: node.name,
                 version: node.version,
                 address: node.address,
-                lease_ms: node.lease_ms,
-                applied_epoch: node.applied_epoch,
-                renewals: node.renewals,
-                seen_at: DateTime::from_timestamp_millis(node.seen_at_ms).unwrap_or_default(),
+                lease_ms: u64::try_from(lease.length.as_millis()).unwrap_or(u64::MAX),
+                lease_age_ms: u64::try_from(now_ms.saturating_sub(lease.seen_at_ms)).unwrap_or(0),
+                applied_epoch: lease.applied,
+                renewals: lease.renewals,
+                tokens_per_second: lease.tokens_per_second,
+                seen_at: DateTime::from_timestamp_millis(lease.seen_at_ms).unwrap_or_default(),
             })
         })
         .collect::<Vec<_>>();

@@ -12,7 +12,7 @@ impl Schema {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let mut commands: Vec<Vec<String>> =
             ["PING", "INFO", "TIME", "WAIT 0 0", "EVAL # 0", "SCRIPT LOAD #"].map(words).into();
-        let of_a_key: [(&str, &str); 37] = [
+        let of_a_key: [(&str, &str); 39] = [
             ("EVALSHA # 1 @", &meta),
             ("HGET @ f", &meta),
             ("HMGET @ f", &meta),
@@ -38,7 +38,9 @@ impl Schema {
             ("ZRANGEBYSCORE @ 0 1", &admins),
             ("XADD @ * f v", &feed),
             ("XTRIM @ MAXLEN 1", &feed),
+            ("XRANGE @ - +", &feed),
             ("XREVRANGE @ + -", &feed),
+            ("XREAD STREAMS @ 0-0", &feed),
             ("XADD @ * f v", &log),
             ("XREADGROUP GROUP g c STREAMS @ >", &log),
             ("XACK @ g 0-0", &log),

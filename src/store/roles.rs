@@ -82,7 +82,12 @@ pub(super) fn version(text: &str) -> Option<Epoch> {
 
 /// The grants of a stored definition.
 pub(super) fn grants(text: &str) -> Option<BTreeSet<Grant>> {
-    Some(serde_json::from_str::<RoleDefinition>(split(text)?.1).ok()?.permissions)
+    grants_of(split(text)?.1)
+}
+
+/// The grants of a definition without its epoch.
+pub(super) fn grants_of(body: &str) -> Option<BTreeSet<Grant>> {
+    Some(serde_json::from_str::<RoleDefinition>(body).ok()?.permissions)
 }
 
 fn role(name: &RoleName, text: &str) -> Result<Named<Role>, StoreError> {
@@ -101,7 +106,9 @@ fn team(name: &TeamName, text: &str) -> Result<Named<Team>, StoreError> {
 
 impl Store {
     /// Carries out one change of a role or a team, together with its event (A1).
-    pub async fn change_named(&self, change: &NamedChange<'_>) -> Result<Committed, StoreError> {
+    ///
+    /// `again`: it may have been carried out before; then it is not done twice.
+    pub async fn change_named(&self, change: &NamedChange<'_>, again: bool) -> Result<Committed, StoreError> {
         let (definitions, references, kind) = match change.kind {
             NamedKind::Role => (self.schema.roles(), self.schema.role_refs(), "role"),
             NamedKind::Team => (self.schema.teams(), self.schema.team_refs(), "team"),
@@ -126,12 +133,13 @@ impl Store {
             .key(self.schema.acts_of(change.author.id))
             .key(self.schema.state(change.author.id))
             .key(self.schema.roles())
+            .key(self.schema.leases())
             .arg(plan.to_string())
             .arg(change.after.as_deref().unwrap_or_default())
             .arg(change.event.to_line())
             .arg(self.options.retention.firehose)
             .arg(self.options.retention.activity);
-        self.change(script).await?.map_err(|reply| refused(&reply))
+        self.change(script, again).await?.map_err(|reply| refused(&reply))
     }
 
     /// One role.

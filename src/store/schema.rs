@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | kept |
 //! |---|---|---|---|
-//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `run_id`, `ended:TERM` | for ever |
+//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server, `ended:TERM`, `lease_ceiling_ms` | for ever |
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
 //! | `{P}:s:ACCOUNT` | string | `EPOCH {state record}`, see [`crate::account::AccountState`] | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |
@@ -17,7 +17,8 @@
 //! | `{P}:overlaps` | sorted set | account id → end of its previous token | until the end |
 //! | `{P}:live:KID` | sorted set | `ACCOUNT:GENERATION` → expiry, of living tokens that the key signed | until dead |
 //! | `{P}:keyring` | hash | `version`, `document`: sealed, see [`crate::keyring`] | for ever |
-//! | `{P}:nodes` | hash | node id → JSON | a minute after its last sign of life |
+//! | `{P}:nodes` | hash | node id → what it says of itself, JSON | as long as its lease |
+//! | `{P}:leases` | hash | node id → `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds | four leases after the last renewal, or a minute without a lease |
 //! | `{P}:acts` | stream | events of administrative acts: `v` epoch, `e` line | `audit.firehose_max_entries` |
 //! | `{P}:acts:ACCOUNT` | stream | the same, of one account | `audit.activity_max_entries` |
 //! | `{P}:act_heads` | hash | node → sequence of its last act | for ever |
@@ -95,6 +96,9 @@ impl Schema {
     pub(super) fn nodes(&self) -> String {
         self.together("nodes")
     }
+    pub(super) fn leases(&self) -> String {
+        self.together("leases")
+    }
     pub(super) fn acts(&self) -> String {
         self.together("acts")
     }
@@ -127,8 +131,12 @@ impl Schema {
     pub fn verifier_rules(&self) -> Vec<String> {
         let prefix = &self.prefix;
         let read = ["meta", "roles", "keyring", "feed", "s:*"].map(|key| format!("~{{{prefix}}}:{key}"));
-        let written =
-            [format!("~{{{prefix}}}:nodes"), format!("~{{{prefix}:a*}}:log"), format!("~{{{prefix}:a*}}:heads")];
+        let written = [
+            format!("~{{{prefix}}}:nodes"),
+            format!("~{{{prefix}}}:leases"),
+            format!("~{{{prefix}:a*}}:log"),
+            format!("~{{{prefix}:a*}}:heads"),
+        ];
         // No client|setinfo: Redis 7.0 does not know it and refuses the whole rule. Clients go on without it.
         let commands = [
             "hello",
@@ -139,10 +147,14 @@ impl Schema {
             "get",
             "hget",
             "hgetall",
+            "hmget",
             "hset",
+            "hsetnx",
             "hdel",
             "time",
+            "info",
             "xread",
+            "xrange",
             "xadd",
         ];
         let mut rules: Vec<String> = ["on", "resetkeys", "resetchannels", "-@all"].map(str::to_owned).into();
@@ -155,7 +167,7 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 14] = [
+        const ALWAYS: [&str; 15] = [
             "meta",
             "feed",
             "names",
@@ -168,6 +180,7 @@ impl Schema {
             "overlaps",
             "keyring",
             "nodes",
+            "leases",
             "acts",
             "act_heads",
         ];

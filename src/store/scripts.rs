@@ -4,6 +4,10 @@ use redis::Script;
 pub(super) struct Scripts {
     pub(super) start: Script,
     pub(super) lookup: Script,
+    pub(super) renew: Script,
+    pub(super) follow: Script,
+    pub(super) table: Script,
+    pub(super) remove: Script,
     pub(super) account: Script,
     /// The same for a store whose memory is full: for changes that only take something away.
     pub(super) account_less: Script,
@@ -11,40 +15,59 @@ pub(super) struct Scripts {
     pub(super) keyring: Script,
     pub(super) append: Script,
     pub(super) activity: Script,
-    pub(super) heartbeat: Script,
     pub(super) lock: Script,
 }
 
+const IDENTITY: &str = include_str!("scripts/identity.lua");
+const EPOCHS: &str = include_str!("scripts/epochs.lua");
+const COMMIT: &str = include_str!("scripts/commit.lua");
+const AUTHOR: &str = include_str!("scripts/author.lua");
+const AGAIN: &str = include_str!("scripts/again.lua");
 const ACCOUNT: &str = include_str!("scripts/account.lua");
 
 impl Scripts {
     pub(super) fn new() -> Self {
+        let act = [IDENTITY, COMMIT, AUTHOR, AGAIN];
         Self {
-            start: Script::new(include_str!("scripts/start.lua")),
-            lookup: Script::new(include_str!("scripts/lookup.lua")),
-            account: of_an_act(ACCOUNT),
-            account_less: of_an_act(&ACCOUNT.replacen("#!lua", "#!lua flags=allow-oom", 1)),
-            named: of_an_act(include_str!("scripts/named.lua")),
-            keyring: Script::new(include_str!("scripts/keyring.lua")),
+            start: after(&[IDENTITY], include_str!("scripts/start.lua")),
+            lookup: after(&[IDENTITY], include_str!("scripts/lookup.lua")),
+            renew: after(&[IDENTITY, EPOCHS], include_str!("scripts/renew.lua")),
+            follow: after(&[IDENTITY, EPOCHS], include_str!("scripts/follow.lua")),
+            table: after(&[IDENTITY], include_str!("scripts/table.lua")),
+            remove: Script::new(include_str!("scripts/remove.lua")),
+            account: after(&act, ACCOUNT),
+            account_less: after(&act, &ACCOUNT.replacen("#!lua", "#!lua flags=allow-oom", 1)),
+            named: after(&act, include_str!("scripts/named.lua")),
+            keyring: after(&[IDENTITY, COMMIT], include_str!("scripts/keyring.lua")),
             append: Script::new(include_str!("scripts/append.lua")),
             activity: Script::new(include_str!("scripts/activity.lua")),
-            heartbeat: Script::new(include_str!("scripts/heartbeat.lua")),
             lock: Script::new(include_str!("scripts/lock.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 10] {
-        let Self { start, lookup, account, account_less, named, keyring, append, activity, heartbeat, lock } = self;
-        [start, lookup, account, account_less, named, keyring, append, activity, heartbeat, lock]
+    pub(super) fn all(&self) -> [&Script; 13] {
+        let Self {
+            start,
+            lookup,
+            renew,
+            follow,
+            table,
+            remove,
+            account,
+            account_less,
+            named,
+            keyring,
+            append,
+            activity,
+            lock,
+        } = self;
+        [start, lookup, renew, follow, table, remove, account, account_less, named, keyring, append, activity, lock]
     }
 }
 
-/// A script that may call what `author.lua` and `again.lua` define. The first line says what language it is in, and stays
-/// the first.
-fn of_an_act(script: &str) -> Script {
-    const AUTHOR: &str = include_str!("scripts/author.lua");
-    const AGAIN: &str = include_str!("scripts/again.lua");
+/// A script that may call what these parts define. The first line says what language it is in, and stays the first.
+fn after(parts: &[&str], script: &str) -> Script {
     let (first, rest) = script.split_once('\n').unwrap_or((script, ""));
-    Script::new(&format!("{first}\n{AUTHOR}{AGAIN}{rest}"))
+    Script::new(&format!("{first}\n{}{rest}", parts.concat()))
 }

@@ -1,15 +1,27 @@
-//! The look-up behind every decision.
+//! The look-up behind every decision that is not made from memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Store, StoreError, roles};
 use crate::account::{AccountId, Versioned};
 use crate::name::RoleName;
-use crate::verify::{AsOf, Snapshot};
+use crate::verify::freshness::{Definition, LookedUp};
 
 impl Store {
     /// All that one verification consults, by a script that replicas and cut-off primaries refuse (F3, F4).
-    pub async fn snapshot(&self, account: AccountId) -> Result<Snapshot, StoreError> {
+    pub async fn look_up(&self, account: AccountId) -> Result<LookedUp, StoreError> {
+        match self.try_look_up(account).await {
+            // The server has become another one: once it was met, its answers count.
+            Err(StoreError::Unmet) => {
+                self.meet_again().await?;
+                self.try_look_up(account).await
+            }
+            other => other,
+        }
+    }
+
+    async fn try_look_up(&self, account: AccountId) -> Result<LookedUp, StoreError> {
         let reply: Vec<String> = self
             .run(
                 &self.shared,
@@ -22,32 +34,23 @@ impl Store {
             )
             .await?;
         let corrupt = |what: &str| StoreError::Corrupt(what.to_owned());
-        let [dataset, keys_version, state, roles @ ..] = reply.as_slice() else {
+        let (place, rest) = self.place(&reply).await?;
+        let [keys_version, state, roles @ ..] = rest else {
             return Err(corrupt("a look-up's reply"));
         };
-        // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
-        if *dataset != self.dataset_id().await? {
-            self.lost_dataset();
-            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
-        }
-        let found = match state.as_str() {
+        let record = match state.as_str() {
             "" => None,
             text => Some(Versioned::parse(text).map_err(|error| StoreError::Corrupt(error.0))?),
         };
-        let mut as_of =
-            AsOf { record: found.as_ref().map(|found| found.version).unwrap_or_default(), ..AsOf::default() };
         let mut definitions = BTreeMap::new();
         for pair in roles.chunks_exact(2) {
             let [name, text] = pair else { continue };
             let name: RoleName = name.parse().map_err(|_| corrupt("a role's name"))?;
-            as_of.roles.insert(name.clone(), roles::version(text).ok_or_else(|| corrupt("a role"))?);
-            definitions.insert(name, roles::grants(text).ok_or_else(|| corrupt("a role"))?);
+            let version = roles::version(text).ok_or_else(|| corrupt("a role"))?;
+            let grants = roles::grants(text).ok_or_else(|| corrupt("a role"))?;
+            definitions.insert(name, Definition { version, grants: Some(Arc::new(grants)) });
         }
-        Ok(Snapshot {
-            record: found.map(|found| found.record),
-            as_of,
-            roles: definitions,
-            keys_version: keys_version.parse().map_err(|_| corrupt("the keyring's version"))?,
-        })
+        let keys_version = keys_version.parse().map_err(|_| corrupt("the keyring's version"))?;
+        Ok(LookedUp { place, keys_version, record, roles: definitions })
     }
 }

@@ -2,22 +2,27 @@
 //! introspection, revocation, the administration.
 
 mod demand;
+pub mod freshness;
 mod keyset;
 mod reason;
+mod signatures;
 mod source;
 mod verified;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use demand::{Demand, Presenter, Proof};
 pub use keyset::{KeySet, KeyState, KnownKey};
 pub use reason::{Reason, Refusal};
-pub use source::{AsOf, Snapshot, Source, Unavailable};
+pub use signatures::SignatureCounts;
+pub use source::{AsOf, Basis, Snapshot, Source, Unavailable};
 pub use verified::{Holder, Verified};
 
-use crate::account::{AccountState, Audience, Binding, StateRecord};
+use crate::account::{AccountId, AccountState, Audience, Binding};
 use crate::clock::Clock;
 use crate::token::{Claims, Confirmation, FormError, Parts};
+use signatures::{Signatures, Signed};
 
 /// Seconds that `exp` and `iat` may be off (contract, section 2). Not for the end of an overlap.
 pub const LEEWAY: i64 = 5;
@@ -26,21 +31,86 @@ pub const LEEWAY: i64 = 5;
 pub struct Verifier<C: ?Sized = dyn Clock> {
     issuers: Vec<String>,
     clock: Arc<C>,
+    signatures: Arc<Signatures>,
 }
 
 impl<C: Clock + ?Sized> Verifier<C> {
-    /// A verifier that accepts tokens of these issuers: its own, and those that it had before it moved.
+    /// A verifier that accepts tokens of these issuers: its own, and those that it had before it moved. It checks every
+    /// signature anew.
     pub fn new(issuers: Vec<String>, clock: Arc<C>) -> Self {
-        Self { issuers, clock }
+        Self { issuers, clock, signatures: Arc::default() }
+    }
+
+    /// Remembers which signatures were genuine, in at most so many bytes; 0: none. Nothing else is remembered: whether the
+    /// token is good is decided every time.
+    #[must_use]
+    pub fn with_signature_cache(self, bytes: u64) -> Self {
+        Self { signatures: Arc::new(Signatures::within(bytes)), ..self }
+    }
+
+    /// What the memory of signatures has come to.
+    pub fn signature_counts(&self) -> SignatureCounts {
+        self.signatures.counts()
     }
 
     /// Decides whether this token may do what is demanded, in the order of contract section 2: size, form, header, key,
     /// signature, `iss`, `aud`, `exp`, `iat`, account state, generation and token id, binding, network, permission.
     pub async fn verify<S: Source>(&self, source: &S, token: &str, demand: &Demand) -> Result<Verified, Refusal> {
-        let parts = Parts::of(token).map_err(unproven_form)?;
-        // Before the key is looked for: garbage makes nobody read the keys again.
-        let claims = parts.claims().map_err(unproven_form)?;
-        let header = parts.header().map_err(unproven_form)?;
+        let (signed, key_state) = self.prove(source, token).await?;
+        let Signed { header, claims } = &*signed;
+
+        // From here on the token is one that we signed, and its holder is told what is wrong with it.
+        let mut holder = Holder::of(claims, &header.key_id);
+        let refuse = |reason, holder: &Holder| Err(Refusal::proven(reason, holder.clone()));
+        if key_state == KeyState::Revoked {
+            return refuse(Reason::RevokedKey, &holder);
+        }
+        if let Some(reason) = self.unfit_claims(claims, demand) {
+            return refuse(reason, &holder);
+        }
+
+        // A key may have been revoked or retired since our copy of the set was read.
+        let (snapshot, keys) = match self.state_and_keys(source, claims.account).await {
+            Ok(known) => known,
+            Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
+        };
+        // A retired key signs nothing that lives; whatever comes this far under one is not believed.
+        match keys.find(&header.key_id).map(|key| key.state) {
+            Some(KeyState::Pending | KeyState::Active | KeyState::Retiring) => {}
+            Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey, &holder),
+            Some(KeyState::Retired) => holder.key_is_retired = true,
+        }
+        let Some(state) = snapshot.state() else {
+            return refuse(Reason::UnknownAccount, &holder);
+        };
+        holder.username = Some(state.username.clone());
+        // Read last: the state may have taken its time.
+        let now = self.clock.now();
+        if let Some(reason) = self.unfit_state(claims, state, demand, now) {
+            return refuse(reason, &holder);
+        }
+        if holder.key_is_retired {
+            return refuse(Reason::RevokedKey, &holder);
+        }
+        let powers = snapshot.powers();
+        let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
+        let verified = Verified::new(holder, claims, state.clone(), powers, snapshot.as_of.clone());
+        if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
+    }
+
+    /// What we signed, and the state of the key that signed it. A signature that is known to be genuine saves the reading and
+    /// the checking; its key is looked for all the same.
+    async fn prove<S: Source>(&self, source: &S, token: &str) -> Result<(Arc<Signed>, KeyState), Refusal> {
+        let digest = self.signatures.digest(token);
+        let (signed, unchecked) = match digest.and_then(|digest| self.signatures.find(&digest)) {
+            Some(signed) => (signed, None),
+            None => {
+                let parts = Parts::of(token).map_err(unproven_form)?;
+                // Before the key is looked for: garbage makes nobody read the keys again.
+                (Arc::new(Signed::read(&parts).map_err(unproven_form)?), Some(parts))
+            }
+        };
+        let header = &signed.header;
         let mut keys = source.keys();
         if keys.find(&header.key_id).is_none() {
             // K6: a key may be younger than our copy of the set.
@@ -53,51 +123,34 @@ impl<C: Clock + ?Sized> Verifier<C> {
         if key.public.algorithm() != header.algorithm {
             return Err(Refusal::unproven(Reason::UnsupportedAlgorithm));
         }
-        if !key.public.verifies(parts.signed, parts.signature) {
+        // The key's id is the thumbprint of its bytes: a key of the same id and algorithm finds the same.
+        if let Some(parts) = unchecked
+            && !self.signatures.check(digest, &signed, key, &parts)
+        {
             return Err(Refusal::unproven(Reason::BadSignature));
         }
+        let state = key.state;
+        Ok((signed, state))
+    }
 
-        // From here on the token is one that we signed, and its holder is told what is wrong with it.
-        let mut holder = Holder::of(&claims, &header.key_id);
-        let refuse = |reason, holder: &Holder| Err(Refusal::proven(reason, holder.clone()));
-        if key.state == KeyState::Revoked {
-            return refuse(Reason::RevokedKey, &holder);
+    /// State and keys of one moment that is no older than the staleness bound: from memory under a lease, else from the store.
+    ///
+    /// F2: the clock is read last, after all that the decision rests on, and compared with the bound that was captured before.
+    async fn state_and_keys<S: Source>(
+        &self,
+        source: &S,
+        account: AccountId,
+    ) -> Result<(Snapshot, Arc<KeySet>), Unavailable> {
+        let is_fresh = |until: Option<Instant>| until.is_none_or(|until| self.clock.monotonic() < until);
+        if let Some(Basis { snapshot, until }) = source.recall(account) {
+            let keys = source.keys();
+            if is_fresh(until) {
+                return Ok((snapshot, keys));
+            }
         }
-        if let Some(reason) = self.unfit_claims(&claims, demand) {
-            return refuse(reason, &holder);
-        }
-
-        let snapshot = match source.snapshot(claims.account).await {
-            Ok(snapshot) => snapshot,
-            Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
-        };
-        // A key may have been revoked or retired since our copy of the set was read.
-        let keys = match source.keys_at_least(snapshot.keys_version).await {
-            Ok(keys) => keys,
-            Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
-        };
-        // A retired key signs nothing that lives; whatever comes this far under one is not believed.
-        match keys.find(&header.key_id).map(|key| key.state) {
-            Some(KeyState::Pending | KeyState::Active | KeyState::Retiring) => {}
-            Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey, &holder),
-            Some(KeyState::Retired) => holder.key_is_retired = true,
-        }
-        let Some(StateRecord::Live(state)) = &snapshot.record else {
-            return refuse(Reason::UnknownAccount, &holder);
-        };
-        holder.username = Some(state.username.clone());
-        // Read last: the state may have taken its time.
-        let now = self.clock.now();
-        if let Some(reason) = self.unfit_state(&claims, state, demand, now) {
-            return refuse(reason, &holder);
-        }
-        if holder.key_is_retired {
-            return refuse(Reason::RevokedKey, &holder);
-        }
-        let powers = snapshot.powers();
-        let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
-        let verified = Verified::new(holder, &claims, state.clone(), powers, snapshot.as_of.clone());
-        if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
+        let Basis { snapshot, until } = source.look_up(account).await?;
+        let keys = source.keys_at_least(snapshot.keys_version).await?;
+        if is_fresh(until) { Ok((snapshot, keys)) } else { Err(Unavailable) }
     }
 
     fn unfit_claims(&self, claims: &Claims, demand: &Demand) -> Option<Reason> {

@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 
 use crate::account::{AccountId, AccountState, Previous, StateRecord, Status};
 use crate::clock::ManualClock;
-use crate::token::{Algorithm, Claims, Jti, SigningKey, TokenId, encode};
+use crate::token::{Algorithm, Claims, Jti, Parts, SigningKey, TokenId, encode};
+use crate::verify::signatures::{Signatures, Signed};
 use crate::verify::*;
 
 pub const NOW: i64 = 1_800_000_000;
@@ -54,12 +55,16 @@ impl Source for Values {
         if self.keys.version() >= version { Ok(Arc::new(self.keys.clone())) } else { self.read_keys() }
     }
 
-    async fn snapshot(&self, account: AccountId) -> Result<Snapshot, Unavailable> {
+    fn recall(&self, _: AccountId) -> Option<Basis> {
+        None
+    }
+
+    async fn look_up(&self, account: AccountId) -> Result<Basis, Unavailable> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         if self.state_unavailable {
             return Err(Unavailable);
         }
-        Ok(self.snapshots.get(&account).cloned().unwrap_or_default())
+        Ok(Basis { snapshot: self.snapshots.get(&account).cloned().unwrap_or_default(), until: None })
     }
 }
 
@@ -71,6 +76,8 @@ pub struct Scene {
     pub jti: Jti,
     pub claims: Claims,
     pub demand: Demand,
+    /// Outlives the decisions: what was decided before must not show in what is decided now.
+    pub signatures: Arc<Signatures>,
 }
 
 static ES256: LazyLock<Arc<SigningKey>> = LazyLock::new(|| Arc::new(SigningKey::generate(Algorithm::ES256).unwrap()));
@@ -109,8 +116,8 @@ impl Scene {
         };
         let roles = [("deployer", "deployments:create"), ("releaser", "releases:*")];
         let snapshot = Snapshot {
-            record: Some(StateRecord::Live(state)),
-            roles: roles.map(|(role, grant)| (role.parse().unwrap(), [grant.parse().unwrap()].into())).into(),
+            record: Some(Arc::new(StateRecord::Live(state))),
+            roles: roles.map(|(role, grant)| (role.parse().unwrap(), Arc::new([grant.parse().unwrap()].into()))).into(),
             keys_version: 1,
             ..Snapshot::default()
         };
@@ -127,6 +134,7 @@ impl Scene {
                 team: None,
                 presenter: Presenter::Holder { address: Some("10.1.2.3".parse().unwrap()), proof: None },
             },
+            signatures: Arc::new(Signatures::within(1 << 20)),
         };
         scene.key_state(KeyState::Active);
         scene
@@ -149,7 +157,7 @@ impl Scene {
 
     /// Changes the account's state, if it still has one.
     pub fn state(&mut self, change: impl FnOnce(&mut AccountState)) {
-        if let Some(StateRecord::Live(state)) = &mut self.snapshot().record {
+        if let Some(StateRecord::Live(state)) = self.snapshot().record.as_mut().map(Arc::make_mut) {
             change(state);
         }
     }
@@ -204,8 +212,45 @@ impl Scene {
         self.sign(&text(&self.header(), "", None), &text(&self.payload(), name, raw))
     }
 
+    /// Decides without a signature cache, and with one that is empty, that saw the decisions before this one, that saw this one,
+    /// and that saw the token when all was well with it: it makes no difference.
     pub fn decide(&self, token: &str) -> Result<Verified, Refusal> {
-        let verifier: Verifier<ManualClock> = Verifier::new(self.issuers.clone(), Arc::clone(&self.clock));
+        let reads = || [&self.source.key_reads, &self.source.lookups].map(|count| count.load(Ordering::Relaxed));
+        let before = reads();
+        let decided = self.decide_with(&Arc::default(), token);
+        let once = reads();
+        let empty = Arc::new(Signatures::within(1 << 20));
+        for signatures in [&empty, &self.signatures, &self.signatures, &self.having_seen(token)] {
+            [&self.source.key_reads, &self.source.lookups]
+                .iter()
+                .zip(before)
+                .for_each(|(count, at)| count.store(at, Ordering::Relaxed));
+            let again = self.decide_with(signatures, token);
+            assert_eq!(format!("{again:?}"), format!("{decided:?}"), "with {signatures:?}");
+            assert_eq!(reads(), once, "asked of the source, with {signatures:?}");
+        }
+        decided
+    }
+
+    /// A cache that met the token when its key was good.
+    fn having_seen(&self, token: &str) -> Arc<Signatures> {
+        let signatures = Arc::new(Signatures::within(1 << 20));
+        if let Ok(parts) = Parts::of(token)
+            && let Ok(signed) = Signed::read(&parts)
+        {
+            let key = KnownKey { public: self.key.public().clone(), state: KeyState::Active };
+            signatures.check(signatures.digest(token), &Arc::new(signed), &key, &parts);
+        }
+        signatures
+    }
+
+    /// Decides once, with these known signatures.
+    pub fn decide_with(&self, signatures: &Arc<Signatures>, token: &str) -> Result<Verified, Refusal> {
+        let verifier: Verifier<ManualClock> = Verifier {
+            issuers: self.issuers.clone(),
+            clock: Arc::clone(&self.clock),
+            signatures: Arc::clone(signatures),
+        };
         at_once(verifier.verify(&self.source, token, &self.demand))
     }
 

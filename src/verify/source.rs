@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::KeySet;
-use crate::account::{AccountId, StateRecord};
+use crate::account::{AccountId, AccountState, StateRecord};
 use crate::epoch::Epoch;
 use crate::name::RoleName;
 use crate::permission::{Grant, Powers};
@@ -23,12 +24,12 @@ pub struct AsOf {
 }
 
 /// All that one decision consults, of one moment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The account's record. `None`: there never was one.
-    pub record: Option<StateRecord>,
+    pub record: Option<Arc<StateRecord>>,
     /// The definitions of the roles that the record names. A role that is not here grants nothing.
-    pub roles: BTreeMap<RoleName, std::collections::BTreeSet<Grant>>,
+    pub roles: BTreeMap<RoleName, Arc<BTreeSet<Grant>>>,
     /// The version of the key set at that moment.
     pub keys_version: u64,
     /// That moment.
@@ -36,15 +37,32 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The state of an account that is there.
+    pub fn state(&self) -> Option<&AccountState> {
+        match self.record.as_deref() {
+            Some(StateRecord::Live(state)) => Some(state),
+            Some(StateRecord::Deleted(_)) | None => None,
+        }
+    }
+
     /// What the account may do at that moment.
     pub fn powers(&self) -> Powers {
-        let Some(StateRecord::Live(state)) = &self.record else { return Powers::default() };
-        let grants = |role| self.roles.get(role).cloned().unwrap_or_default();
+        let Some(state) = self.state() else { return Powers::default() };
+        let grants = |role| self.roles.get(role).map(|grants| BTreeSet::clone(grants)).unwrap_or_default();
         Powers {
             default: grants(&state.role),
             teams: state.teams.iter().map(|(team, role)| (team.clone(), grants(role))).collect(),
         }
     }
+}
+
+/// What a decision may rest on, and for how long.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Basis {
+    /// What is known.
+    pub snapshot: Snapshot,
+    /// From this moment on the monotonic clock it is too old (F2). `None`: every moment will do (F4).
+    pub until: Option<Instant>,
 }
 
 /// Where a verification gets keys and state from.
@@ -58,6 +76,10 @@ pub trait Source: Sync {
     /// A set of at least this version.
     fn keys_at_least(&self, version: u64) -> impl Future<Output = Result<Arc<KeySet>, Unavailable>> + Send;
 
-    /// The account's state, no older than the staleness bound.
-    fn snapshot(&self, account: AccountId) -> impl Future<Output = Result<Snapshot, Unavailable>> + Send;
+    /// The account's state as memory has it, under the lease that was captured before it was read; the set of
+    /// [`keys`](Self::keys) is then no older. `None`: nothing can be said from memory.
+    fn recall(&self, account: AccountId) -> Option<Basis>;
+
+    /// The account's state as the store has it.
+    fn look_up(&self, account: AccountId) -> impl Future<Output = Result<Basis, Unavailable>> + Send;
 }

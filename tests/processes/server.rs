@@ -200,7 +200,9 @@ impl Server {
     /// Creates an account; its id and its token.
     #[track_caller]
     pub fn create(&self, username: &str, role: &str) -> (String, String) {
-        let made = self.try_create(username, role).expect(201).json();
+        let made = self.try_create(username, role);
+        assert_eq!(made.status, 201, "{made:?}\n{}", self.log());
+        let made = made.json();
         (made["account"]["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())
     }
 

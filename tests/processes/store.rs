@@ -10,7 +10,7 @@ use crate::call::Reply;
 use crate::machine::Machine;
 use crate::redis::{Redis, free_port};
 use crate::server::Server;
-use crate::until::{lives, signal, soon};
+use crate::until::{leases_end, lives, signal, soon, stand_still};
 
 #[track_caller]
 fn unavailable(reply: Reply) {
@@ -39,8 +39,10 @@ fn a_redis_that_hangs_is_answered_for_within_two_seconds_and_leaves_nothing_half
     let server = machine.serve().ready();
     let admin = server.admin();
     let (id, token) = server.create("ci", "auditor");
+    server.verify(&token).expect(200);
     let redis = server.redis_pid().unwrap();
-    signal(redis, Signal::STOP);
+    stand_still(redis);
+    leases_end(Instant::now());
     let body = json!({"username": "late", "description": "", "role": "auditor", "valid_for_months": 6});
     let calls: [&(dyn Fn() -> Reply + Sync); 3] = [
         &|| server.verify(&token),
@@ -115,8 +117,10 @@ fn a_store_that_goes_is_refused_for_and_its_return_is_noticed() {
     let port = redis.port;
     let server = machine.serve().option("--store", redis.url()).ready();
     let (_, token) = server.create("ci", "auditor");
+    server.verify(&token).expect(200);
     drop(redis);
-    soon("not ready", || !server.is_ready());
+    leases_end(Instant::now());
+    assert!(!server.is_ready());
     unavailable(server.verify(&token));
     unavailable(server.try_create("other", "auditor"));
     let redis = Redis::start_on(&machine, port, &[]);
@@ -132,9 +136,15 @@ fn a_store_that_was_emptied_meanwhile_is_not_taken_for_a_new_one() {
     let redis = Redis::start(&machine, &[]);
     let server = machine.serve().option("--store", redis.url()).ready();
     let (_, token) = server.create("ci", "auditor");
+    server.verify(&token).expect(200);
     redis::cmd("FLUSHALL").exec(&mut redis.connection()).unwrap();
-    unavailable(server.verify(&token));
+    let emptied = Instant::now();
+    // Whoever reads or changes what lies in the store is not let in from memory.
+    unavailable(server.call("GET", "/api/v1/accounts").bearer(&server.admin()).send());
+    unavailable(server.call("GET", "/api/v1/accounts/ci").bearer(&server.admin()).send());
     unavailable(server.try_create("other", "auditor"));
+    leases_end(emptied);
+    unavailable(server.verify(&token));
 }
 
 #[test]
@@ -266,15 +276,18 @@ fn a_store_that_became_a_replica_decides_nothing() {
     let (redis, other) = (Redis::start(&machine, &[]), Redis::start(&machine, &[]));
     let server = machine.serve().option("--store", redis.url()).ready();
     let (_, token) = server.create("ci", "auditor");
+    server.verify(&token).expect(200);
     let replica_of = |host: &str, port: &str| {
         redis::cmd("REPLICAOF").arg(host).arg(port).exec(&mut redis.connection()).unwrap();
     };
     // Stopped, so that the data stays what it is: only the role has changed.
     other.signal(Signal::STOP);
     replica_of("127.0.0.1", &other.port.to_string());
-    unavailable(server.verify(&token));
+    let demoted = Instant::now();
     unavailable(server.try_create("other", "auditor"));
-    soon("not ready", || !server.is_ready());
+    leases_end(demoted);
+    unavailable(server.verify(&token));
+    assert!(!server.is_ready());
     replica_of("NO", "ONE");
     server.becomes_ready();
     soon("good again", || server.verify(&token).status == 200);
@@ -354,13 +367,16 @@ fn a_primary_that_is_cut_off_from_its_replicas_decides_nothing() {
     let redis = Redis::start(&machine, &[]);
     let server = machine.serve().option("--store", redis.url()).ready();
     let (_, token) = server.create("ci", "auditor");
+    server.verify(&token).expect(200);
     let demand = |replicas: &str| {
         let words = ["SET", "min-replicas-to-write", replicas];
         redis::cmd("CONFIG").arg(&words).exec(&mut redis.connection()).unwrap();
     };
     demand("1");
-    unavailable(server.verify(&token));
+    let cut_off = Instant::now();
     unavailable(server.try_create("other", "auditor"));
+    leases_end(cut_off);
+    unavailable(server.verify(&token));
     demand("0");
     soon("good again", || server.verify(&token).status == 200);
     server.stop();

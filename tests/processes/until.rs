@@ -56,6 +56,14 @@ pub fn stand_still(pid: u32) {
     });
 }
 
+/// How long a server decides from memory after the store has answered for the last time, where nothing else is configured.
+pub const MAX_STALENESS: Duration = Duration::from_millis(500);
+
+/// Waits until no lease from before this moment can be left (F2): what is decided then is not decided from memory.
+pub fn leases_end(since: Instant) {
+    std::thread::sleep(MAX_STALENESS.saturating_sub(since.elapsed()));
+}
+
 /// Whether the process exists and has not ended (one that nobody reaped has).
 pub fn lives(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))

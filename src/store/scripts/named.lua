@@ -1,17 +1,22 @@
 #!lua
 -- One change of one role or team.
--- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles
+-- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles  10 leases
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
---       6 again, where the answer to the first try was lost
+--       6 again, where it is not known whether the first try was carried out
 -- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
--- reply {'ok', epoch} or {what is wrong, which}
+-- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
-if redis.call('HGET', KEYS[1], 'dataset') ~= plan.dataset then
+local dataset, here, latest = where(KEYS[1])
+if dataset ~= plan.dataset then
   return { 'dataset' }
+end
+-- F6: an epoch of this server would be one of the term before.
+if latest == '' then
+  return { 'unmet' }
 end
 local done = ARGV[6] and done_before(KEYS[7], ARGV[3])
 if done then
-  return { 'ok', done }
+  return committed(done, here, KEYS[10])
 end
 if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9]) then
   return { 'author' }
@@ -37,4 +42,4 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3
 redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[3])
 local head = tonumber(redis.call('HGET', KEYS[4], plan.node) or '0')
 redis.call('HSET', KEYS[4], plan.node, string.format('%d', math.max(head, plan.sequence)))
-return { 'ok', epoch }
+return committed(epoch, here, KEYS[10])

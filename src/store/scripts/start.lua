@@ -4,7 +4,8 @@
 -- KEYS  1 meta  2 roles
 -- ARGV  1 id that the dataset must have, or empty  2 id for a new dataset, or empty if there must be one  3 issuer, or empty
 --       4 issuer of a dataset that has none yet, or empty  5 issuers it may move from, JSON array  6 built-in roles, JSON object
--- reply {'ok', dataset, issuer, term, counter} or {'issuer', the dataset's issuer} or {'dataset', its id, or empty: there is none}
+--       7 lease ceiling of a new dataset, in milliseconds
+-- reply {'ok', dataset, issuer, term, counter, identity, 1 where the dataset was made now, lease ceiling} or {'issuer', the dataset's issuer} or {'dataset', its id, or empty: there is none}
 local meta, roles = KEYS[1], KEYS[2]
 local wanted = ARGV[3]
 local dataset = redis.call('HGET', meta, 'dataset') or ''
@@ -26,21 +27,24 @@ if issuer and wanted ~= '' and issuer ~= wanted then
   issuer = wanted
 end
 
-local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-redis.call('HSETNX', meta, 'dataset', ARGV[2])
+local here = identity()
+local created = redis.call('HSETNX', meta, 'dataset', ARGV[2])
+-- The longest lease that a node of this dataset may hold.
+redis.call('HSETNX', meta, 'lease_ceiling_ms', ARGV[7])
 redis.call('HSETNX', meta, 'term', 0)
 redis.call('HSETNX', meta, 'counter', 0)
 if issuer or wanted ~= '' then
   redis.call('HSET', meta, 'issuer', issuer or wanted)
 end
 -- F6: epochs of another identity of the server are another term's.
-if redis.call('HGET', meta, 'run_id') ~= run_id then
+if redis.call('HGET', meta, 'identity') ~= here then
   local term = tonumber(redis.call('HGET', meta, 'term'))
-  redis.call('HSET', meta, 'run_id', run_id, 'ended:' .. term, redis.call('HGET', meta, 'counter'))
+  redis.call('HSET', meta, 'identity', here, 'ended:' .. term, redis.call('HGET', meta, 'counter'))
   redis.call('HSET', meta, 'term', term + 1, 'counter', 0)
 end
 for name, definition in pairs(cjson.decode(ARGV[6])) do
   redis.call('HSETNX', roles, name, '0-0 ' .. definition)
 end
 return { 'ok', redis.call('HGET', meta, 'dataset'), redis.call('HGET', meta, 'issuer') or '',
-  redis.call('HGET', meta, 'term'), redis.call('HGET', meta, 'counter') }
+  redis.call('HGET', meta, 'term'), redis.call('HGET', meta, 'counter'), here, tostring(created),
+  redis.call('HGET', meta, 'lease_ceiling_ms') }

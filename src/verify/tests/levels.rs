@@ -82,7 +82,8 @@ impl Levels {
             }),
             4 => scene.state(|state| state.binding = self.bound.then(|| Binding::Key("a".to_owned()))),
             5 => {
-                let grants = |on: bool| if on { ["jobs:run".parse().unwrap()].into() } else { [].into() };
+                let grants =
+                    |on: bool| std::sync::Arc::new(if on { ["jobs:run".parse().unwrap()].into() } else { [].into() });
                 let roles = &mut scene.snapshot().roles;
                 roles.insert("deployer".parse().unwrap(), grants(self.granted == Granted::Everywhere));
                 roles.insert("releaser".parse().unwrap(), grants(self.granted == Granted::InTheTeam));
@@ -160,7 +161,7 @@ const RESTRICTIONS: [Restriction; 14] = [
     ("disable", |scene| scene.state(|state| state.status = Status::Disabled)),
     ("delete", |scene| {
         let tombstone = Tombstone { username: "ci-deploy".parse().unwrap(), generation: 9, deleted_at: NOW };
-        scene.snapshot().record = Some(StateRecord::Deleted(tombstone));
+        scene.snapshot().record = Some(StateRecord::Deleted(tombstone).into());
     }),
     ("lose the record", |scene| scene.snapshot().record = None),
     ("regenerate", |scene| {
@@ -181,7 +182,7 @@ const RESTRICTIONS: [Restriction; 14] = [
         scene.state(|state| state.allowed_networks = vec!["198.51.100.0/24".parse().unwrap()]);
     }),
     ("bind", |scene| scene.state(|state| state.binding = Some(Binding::Certificate("b".to_owned())))),
-    ("empty the roles", |scene| scene.snapshot().roles.values_mut().for_each(std::collections::BTreeSet::clear)),
+    ("empty the roles", |scene| scene.snapshot().roles.values_mut().for_each(|grants| *grants = Default::default())),
     ("delete the roles", |scene| scene.snapshot().roles.clear()),
     ("leave the teams", |scene| scene.state(|state| state.teams.clear())),
 ];

@@ -11,6 +11,7 @@ mod network;
 mod order;
 mod permission;
 mod secrets;
+mod signatures;
 mod store;
 mod time;
 

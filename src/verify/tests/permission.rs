@@ -71,9 +71,12 @@ fn a_narrowed_role_takes_effect_without_a_new_token() {
     let mut scene = Scene::new();
     let token = scene.token();
     assert_eq!(scene.reason_for(&token), None);
-    scene.snapshot().roles.insert("deployer".parse().unwrap(), ["deployments:read".parse().unwrap()].into());
+    scene
+        .snapshot()
+        .roles
+        .insert("deployer".parse().unwrap(), std::sync::Arc::new(["deployments:read".parse().unwrap()].into()));
     assert_eq!(scene.reason_for(&token), Some(Reason::InsufficientPermission));
-    scene.snapshot().roles.insert("deployer".parse().unwrap(), ["*:*".parse().unwrap()].into());
+    scene.snapshot().roles.insert("deployer".parse().unwrap(), std::sync::Arc::new(["*:*".parse().unwrap()].into()));
     assert_eq!(scene.reason_for(&token), None);
 }
 

@@ -46,7 +46,7 @@ fn s2_an_account_without_a_record_is_unknown() {
 fn a_deleted_account_is_unknown() {
     let mut scene = Scene::new();
     let tombstone = Tombstone { username: "ci-deploy".parse().unwrap(), generation: 3, deleted_at: NOW + 1 };
-    scene.snapshot().record = Some(StateRecord::Deleted(tombstone));
+    scene.snapshot().record = Some(StateRecord::Deleted(tombstone).into());
     assert_eq!(scene.reason(), Some(Reason::UnknownAccount));
 }
 

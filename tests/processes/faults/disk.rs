@@ -149,18 +149,25 @@ fn on_a_full_disk_the_server_and_its_redis_can_be_started_again() {
     server.stop();
 }
 
-/// A quota does not show in what is free: there Redis ends at the write that fails.
+/// A quota does not show in what is free: there Redis ends at the write that fails. What the reserve took is free then.
 #[test]
 fn where_a_write_fails_after_all_nothing_acknowledged_is_lost_and_verification_goes_on() {
     let machine = Machine::new();
     let script = machine.path("small-redis");
-    // Units of 512 bytes. Made by another process: one that is forked beside us may still have our file open.
-    let body = "#!/bin/sh\n[ \"$1\" = --version ] && exec redis-server --version\ntrap '' XFSZ\nulimit -f 120\nexec redis-server \"$@\"\n";
+    let reserve = machine.path("data/redis/reserve");
+    // In units of 512 bytes.
+    let body = format!(
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec redis-server --version\ntrap '' XFSZ\n\
+         if [ -e \"$0.ran\" ] && ! [ -e {reserve:?} ]; then ulimit -f 8312; else ulimit -f 120; fi\n\
+         touch \"$0.ran\"\nexec redis-server \"$@\"\n"
+    );
+    // Made by another process: one that is forked beside us may still have our file open.
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(&script).arg(body);
     assert!(shell.status().unwrap().success());
     let mut server = machine.serve().config(&format!("[store]\nredis_server = {script:?}\n")).ready();
     let (_, token) = server.create("ci", "auditor");
+    soon("the reserve", || reserve.exists());
     let mut made = Vec::new();
     let refused = until(Duration::from_secs(30), "a refusal", || {
         let name = format!("n{}", made.len());

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::scene::Scene;
 use crate::call::{Call, Reply};
+use crate::until::leases_end;
 
 /// What is promised, and what a busy machine adds to it.
 const BOUND: Duration = Duration::from_secs(2);
@@ -14,7 +15,9 @@ const NOISE: Duration = Duration::from_millis(500);
 /// What a door needs in order to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// The state of a token: it is closed where that can't be known.
+    /// The state of a token: it is closed where that can't be known, and memory knows it for as long as it has a lease.
+    State,
+    /// What lies in the store: memory does not let anybody in to that.
     Store,
     /// The store, to make a change.
     Change,
@@ -27,6 +30,8 @@ enum Needs {
 /// How the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum During {
+    /// Nothing can be known, since so short a time that memory may still have a lease.
+    Leased,
     /// Nothing can be known.
     Closed,
     /// Everything goes on, if slower.
@@ -46,10 +51,10 @@ struct Door {
 }
 
 const DOORS: [Door; 13] = [
-    Door { name: "/verify", needs: Needs::Store, call: |s| s.server.call("GET", "/verify").bearer(&s.good), well: 200 },
+    Door { name: "/verify", needs: Needs::State, call: |s| s.server.call("GET", "/verify").bearer(&s.good), well: 200 },
     Door {
         name: "/verify, killed",
-        needs: Needs::Store,
+        needs: Needs::State,
         call: |s| s.server.call("GET", "/verify").bearer(&s.dead),
         well: 401,
     },
@@ -67,13 +72,13 @@ const DOORS: [Door; 13] = [
     },
     Door {
         name: "introspection",
-        needs: Needs::Store,
+        needs: Needs::State,
         call: |s| form(s, "/oauth2/introspect", &s.good).bearer(&s.admin),
         well: 200,
     },
     Door {
         name: "introspection, killed",
-        needs: Needs::Store,
+        needs: Needs::State,
         call: |s| form(s, "/oauth2/introspect", &s.dead).bearer(&s.admin),
         well: 200,
     },
@@ -108,6 +113,16 @@ fn form(scene: &Scene, path: &str, token: &str) -> Call {
     scene.server.call("POST", path).option("--data", &format!("token={token}"))
 }
 
+/// Knocks while a fault is new, and once more: when the connections were given up, and no lease is left.
+#[track_caller]
+pub fn knock_twice(scene: &Scene, what: &str, during: During) {
+    let began = Instant::now();
+    let may_remember = during == During::Closed && scene.has_memory;
+    knock(scene, what, if may_remember { During::Leased } else { during });
+    leases_end(began);
+    knock(scene, what, during);
+}
+
 /// Knocks at every door at once.
 #[track_caller]
 pub fn knock(scene: &Scene, what: &str, during: During) {
@@ -138,7 +153,7 @@ pub fn knock(scene: &Scene, what: &str, during: During) {
 }
 
 fn note(scene: &Scene, door: &Door, reply: &Reply) {
-    if door.needs == Needs::Store && matches!(reply.status, 200 | 401) {
+    if matches!(door.needs, Needs::State | Needs::Store) && matches!(reply.status, 200 | 401) {
         scene.decided.lock().unwrap().insert(reply.header("X-Request-Id").unwrap().to_owned());
     }
     if door.needs == Needs::Change {
@@ -161,13 +176,17 @@ fn judge(door: &Door, reply: &Reply, during: During) -> Option<String> {
     };
     let well = || (reply.status != door.well).then(|| format!("not {}", door.well));
     match (door.needs, during) {
-        (Needs::Nothing, _) | (_, During::Open) | (Needs::Store | Needs::Readiness, During::Reading(_)) => well(),
-        (Needs::Readiness, During::Closed) => (reply.status != 503).then(|| "ready".to_owned()),
+        (Needs::Nothing, _) | (_, During::Open) => well(),
+        (Needs::State | Needs::Store | Needs::Readiness, During::Reading(_)) => well(),
+        (Needs::Readiness, During::Leased | During::Closed) => (reply.status != 503).then(|| "ready".to_owned()),
         (Needs::Readiness, During::Either) => {
             (reply.status != 503 && reply.status != 200).then(|| "neither ready nor not".to_owned())
         }
-        (Needs::Store | Needs::Change, During::Closed) => refused("store_unavailable"),
-        (Needs::Store | Needs::Change, During::Either) => well().and_then(|_| refused("store_unavailable")),
+        (Needs::State, During::Leased) | (Needs::State | Needs::Store | Needs::Change, During::Either) => {
+            well().and_then(|_| refused("store_unavailable"))
+        }
+        (Needs::State | Needs::Store | Needs::Change, During::Closed) => refused("store_unavailable"),
+        (Needs::Store | Needs::Change, During::Leased) => refused("store_unavailable"),
         (Needs::Change, During::Reading(reason)) => refused(reason),
     }
 }

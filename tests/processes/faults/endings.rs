@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::scene::Scene;
 use crate::machine::Machine;
 use crate::server::Server;
-use crate::until::{lives, signal};
+use crate::until::{leases_end, lives, stand_still};
 
 /// What is left of the audit is tried for eight seconds, and a Redis of ours may take three.
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
@@ -28,7 +28,8 @@ fn a_private_redis_that_hangs_does_not_keep_the_server_from_stopping() {
     let (_, token) = server.create("ci", "auditor");
     let redis = server.redis_pid().unwrap();
     server.verify(&token).expect(200);
-    signal(redis, Signal::STOP);
+    stand_still(redis);
+    leases_end(Instant::now());
     server.verify(&token).expect(503);
     stops(&mut server);
     assert!(!lives(redis), "its private Redis is left");
@@ -41,7 +42,8 @@ fn a_private_redis_that_hangs_does_not_keep_the_server_from_stopping() {
 fn a_store_that_hangs_does_not_keep_the_server_from_stopping() {
     let mut scene = Scene::on_redis(&[]);
     scene.server.verify(&scene.good).expect(200);
-    scene.redis.signal(Signal::STOP);
+    scene.redis.stands_still();
+    leases_end(Instant::now());
     scene.server.verify(&scene.good).expect(503);
     stops(&mut scene.server);
 }

@@ -1,12 +1,12 @@
 //! The same faults again and again: nothing grows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::footprint::{CONNECTIONS, Footprint};
 use super::proxy::Wire;
 use super::scene::Scene;
 use crate::effort::rounds;
-use crate::until::until;
+use crate::until::{leases_end, until};
 
 /// Kilobytes of memory that many rounds may add.
 const ROOM: u64 = 64 * 1024;
@@ -59,6 +59,7 @@ fn connections_that_are_given_up_are_closed_while_the_other_end_keeps_them() {
 fn round(scene: &Scene) {
     for wire in WIRES {
         scene.proxy.becomes(wire);
+        leases_end(Instant::now());
         for _ in 0..3 {
             scene.server.verify(&scene.good).expect(503);
         }

@@ -10,6 +10,7 @@ use super::footprint::Footprint;
 use super::proxy::Wire;
 use super::scene::Scene;
 use crate::effort::rounds;
+use crate::until::leases_end;
 
 const CALLS: usize = 1_000;
 /// What is promised, and what sending and reading so many from one thread takes on a busy machine.
@@ -33,10 +34,11 @@ fn a_thousand_calls_at_once_are_all_refused_in_time_and_cost_little() {
     for round in 0..rounds(2, 20) {
         let mut calls: Vec<TcpStream> = (0..CALLS).map(|_| connect(&scene)).collect();
         if round % 2 == 0 {
-            scene.redis.signal(Signal::STOP);
+            scene.redis.stands_still();
         } else {
             scene.proxy.becomes(Wire::Endless(b"+words without an end "));
         }
+        leases_end(Instant::now());
         let began = Instant::now();
         for call in &mut calls {
             call.write_all(request.as_bytes()).unwrap();

@@ -7,7 +7,7 @@ mod footprint;
 mod leaks;
 mod load;
 mod memory;
-mod proxy;
+pub mod proxy;
 mod redis_faults;
 mod scene;
 mod small_disk;

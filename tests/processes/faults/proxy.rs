@@ -18,6 +18,8 @@ pub enum Wire {
     BlackHole,
     /// Answers once on each connection, and never again.
     Silenced,
+    /// Holds what goes this way, and carries it when it is held no longer: what comes of a network that loses packets.
+    Held(Way),
     /// Nobody listens, and nobody is connected any more.
     Refusing,
     /// Ends each connection by RST at the first word.
@@ -30,12 +32,31 @@ pub enum Wire {
     Endless(&'static [u8]),
 }
 
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the server to Redis.
+    There,
+    /// From Redis to the server.
+    Back,
+    Both,
+}
+
 struct Shared {
     accepted: AtomicUsize,
     wire: Mutex<Wire>,
-    open: Mutex<Vec<TcpStream>>,
+    open: Mutex<Vec<Arc<Connection>>>,
     to: SocketAddr,
     over: AtomicBool,
+}
+
+struct Connection {
+    near: TcpStream,
+    far: TcpStream,
+    /// By which Redis knows it.
+    port: u16,
+    /// Where it is not like the others.
+    wire: Mutex<Option<Wire>>,
 }
 
 /// Ends when it is dropped.
@@ -68,13 +89,33 @@ impl Proxy {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
+    /// The ports by which Redis knows the connections that stand.
+    pub fn ports(&self) -> Vec<u16> {
+        self.shared.open.lock().unwrap().iter().map(|connection| connection.port).collect()
+    }
+
+    /// From now on the wire of one connection is like this, until [`becomes`](Self::becomes) is said for all.
+    pub fn one_becomes(&self, port: u16, wire: Wire) {
+        for connection in self.shared.open.lock().unwrap().iter().filter(|connection| connection.port == port) {
+            *connection.wire.lock().unwrap() = Some(wire);
+        }
+    }
+
+    /// Ends these connections, and what they hold is lost.
+    pub fn cut(&self, ports: &[u16]) {
+        self.shared.close(|connection| ports.contains(&connection.port));
+    }
+
     /// From now on the wire is like this, for connections that stand as well.
     pub fn becomes(&self, wire: Wire) {
         let before = std::mem::replace(&mut *self.shared.wire.lock().unwrap(), wire);
+        for connection in self.shared.open.lock().unwrap().iter() {
+            *connection.wire.lock().unwrap() = None;
+        }
         if wire == Wire::Refusing {
             // Whoever accepts notices that he shall no longer.
             drop(TcpStream::connect(self.address));
-            self.shared.close();
+            self.shared.close(|_| true);
         } else if before == Wire::Refusing {
             let began = Instant::now();
             let listener = loop {
@@ -93,7 +134,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(self.address));
-        self.shared.close();
+        self.shared.close(|_| true);
     }
 }
 
@@ -102,18 +143,28 @@ impl Shared {
         *self.wire.lock().unwrap()
     }
 
-    fn forget(&self, near: &TcpStream, far: &TcpStream) {
-        let (near, far) = (near.peer_addr().ok(), far.local_addr().ok());
-        self.open.lock().unwrap().retain(|open| match (open.local_addr(), open.peer_addr()) {
-            (Ok(local), Ok(peer)) => Some(peer) != near && Some(local) != far,
-            // It has ended.
-            _ => false,
-        });
+    fn wire_of(&self, connection: &Connection) -> Wire {
+        let own = *connection.wire.lock().unwrap();
+        own.unwrap_or_else(|| self.wire())
     }
 
-    fn close(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+    /// For as long as what goes this way is held. What comes after it stays with the system meanwhile.
+    fn hold(&self, connection: &Connection, way: Way) {
+        let held = || matches!(self.wire_of(connection), Wire::Held(held) if held == way || held == Way::Both);
+        while held() && !self.over.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn forget(&self, connection: &Arc<Connection>) {
+        self.open.lock().unwrap().retain(|open| !Arc::ptr_eq(open, connection));
+    }
+
+    fn close(&self, which: impl Fn(&Connection) -> bool) {
+        for connection in self.open.lock().unwrap().iter().filter(|connection| which(connection)) {
+            for stream in [&connection.near, &connection.far] {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
         }
     }
 }
@@ -127,35 +178,39 @@ fn listen(listener: TcpListener, shared: &Arc<Shared>) {
             }
             shared.accepted.fetch_add(1, Ordering::SeqCst);
             let (Ok(near), Ok(far)) = (near, TcpStream::connect(shared.to)) else { continue };
+            let Ok(port) = far.local_addr().map(|address| address.port()) else { continue };
             for stream in [&near, &far] {
                 stream.set_nodelay(true).unwrap();
-                shared.open.lock().unwrap().push(stream.try_clone().unwrap());
             }
-            let there = (near.try_clone().unwrap(), far.try_clone().unwrap(), Arc::clone(&shared));
-            spawn(move || ask(there.0, there.1, &there.2));
-            let back = Arc::clone(&shared);
-            spawn(move || answer(far, near, &back));
+            let connection = Arc::new(Connection { near, far, port, wire: Mutex::default() });
+            shared.open.lock().unwrap().push(Arc::clone(&connection));
+            let (there, back) = (Arc::clone(&shared), Arc::clone(&shared));
+            let asked = Arc::clone(&connection);
+            spawn(move || ask(&asked, &there));
+            spawn(move || answer(&connection, &back));
         }
     });
 }
 
 /// What the server says, to Redis, or to nobody.
-fn ask(mut near: TcpStream, mut far: TcpStream, shared: &Shared) {
+fn ask(connection: &Arc<Connection>, shared: &Shared) {
+    let (mut near, mut far) = (&connection.near, &connection.far);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         // Closed with something unread, a connection ends by RST.
         match near.peek(&mut buffer[..1]) {
-            Ok(1) if shared.wire() == Wire::Reset => break,
+            Ok(1) if shared.wire_of(connection) == Wire::Reset => break,
             Ok(1) => {}
             _ => break,
         }
         let Ok(read) = near.read(&mut buffer) else { break };
-        let done = match shared.wire() {
+        shared.hold(connection, Way::There);
+        let done = match shared.wire_of(connection) {
             Wire::BlackHole => Ok(()),
             Wire::Says(words) => near.write_all(words),
             Wire::Endless(words) => {
                 let words = words.repeat(16 * 1024 / words.len());
-                while shared.wire() != Wire::Sound && near.write_all(&words).is_ok() {}
+                while shared.wire_of(connection) != Wire::Sound && near.write_all(&words).is_ok() {}
                 Err(std::io::ErrorKind::BrokenPipe.into())
             }
             _ => far.write_all(&buffer[..read]),
@@ -165,17 +220,18 @@ fn ask(mut near: TcpStream, mut far: TcpStream, shared: &Shared) {
         }
     }
     let _ = far.shutdown(Shutdown::Both);
-    shared.forget(&near, &far);
-    if shared.wire() != Wire::Reset {
+    shared.forget(connection);
+    if shared.wire_of(connection) != Wire::Reset {
         let _ = near.shutdown(Shutdown::Both);
     }
 }
 
 /// What Redis says, to the server.
-fn answer(mut far: TcpStream, near: TcpStream, shared: &Arc<Shared>) {
+fn answer(connection: &Arc<Connection>, shared: &Shared) {
     let (later, due) = mpsc::channel::<(Instant, Vec<u8>)>();
-    let mut to = near;
+    let to = Arc::clone(connection);
     let delivery = spawn(move || {
+        let mut to = &to.near;
         for (when, bytes) in due {
             sleep(when.saturating_duration_since(Instant::now()));
             if to.write_all(&bytes).is_err() {
@@ -185,9 +241,11 @@ fn answer(mut far: TcpStream, near: TcpStream, shared: &Arc<Shared>) {
         let _ = to.shutdown(Shutdown::Both);
     });
     let mut buffer = vec![0; 64 * 1024];
+    let mut far = &connection.far;
     let mut answered = false;
     while let Ok(read) = far.read(&mut buffer) {
-        let (wait, carried, goes_on) = match shared.wire() {
+        shared.hold(connection, Way::Back);
+        let (wait, carried, goes_on) = match shared.wire_of(connection) {
             _ if read == 0 => break,
             Wire::Late(by) => (by, read, true),
             Wire::CutOff => (Duration::ZERO, read / 2, false),

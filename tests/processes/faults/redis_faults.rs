@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::doors::{During, knock};
+use super::doors::{During, knock, knock_twice};
 use super::scene::Scene;
 use crate::effort::rounds;
 use crate::until::{soon, until};
@@ -28,7 +28,7 @@ const FAULTS: [Fault; 15] = [
         what: "it is stopped",
         during: During::Closed,
         begin: |scene| {
-            scene.redis.signal(Signal::STOP);
+            scene.redis.stands_still();
             Box::new(|scene| scene.redis.signal(Signal::CONT))
         },
     },
@@ -109,13 +109,20 @@ const FAULTS: [Fault; 15] = [
 
 #[test]
 fn whatever_happens_to_redis_every_door_answers_in_time_and_recovers() {
-    let mut scene = Scene::on_redis(&[("--enable-protected-configs", "yes")]);
+    meets_every_fault("500ms");
+}
+
+#[test]
+fn f4_without_memory_every_door_is_closed_at_once() {
+    meets_every_fault("0");
+}
+
+fn meets_every_fault(max_staleness: &str) {
+    let mut scene = Scene::with(&[("--enable-protected-configs", "yes")], max_staleness);
     for round in 0..rounds(1, 10) {
         for fault in FAULTS {
             let end = (fault.begin)(&mut scene);
-            for _ in 0..2 {
-                knock(&scene, fault.what, fault.during);
-            }
+            knock_twice(&scene, fault.what, fault.during);
             end(&mut scene);
             let took = scene.recovers(RECOVERS, fault.what);
             println!("round {round}: {}: well after {took:?}", fault.what);
@@ -131,9 +138,7 @@ fn a_redis_that_comes_back_empty_is_not_believed_and_its_data_is() {
     scene.redis.end();
     std::fs::rename(&data, &aside).unwrap();
     scene.redis.again(&[]);
-    for _ in 0..2 {
-        knock(&scene, "it is empty", During::Closed);
-    }
+    knock_twice(&scene, "it is empty", During::Closed);
     assert_eq!(scene.redis.size(), 0, "something was written into it");
     scene.redis.end();
     std::fs::remove_dir_all(&data).unwrap();
@@ -155,7 +160,7 @@ fn set(scene: &Scene, name: &'static str, bad: &str, good: &'static str) -> End 
 
 fn paused(scene: &Scene, what: &str) -> End {
     // It can't be told to go on while everything is paused, and does so by itself.
-    scene.command(&["CLIENT", "PAUSE", "3500", what]);
+    scene.command(&["CLIENT", "PAUSE", "5000", what]);
     Box::new(|scene| {
         soon("the end of the pause", || {
             redis::cmd("CLIENT").arg("UNPAUSE").exec(&mut scene.redis.connection()).is_ok()

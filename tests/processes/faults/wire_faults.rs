@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::doors::{During, knock};
+use super::doors::{During, knock, knock_twice};
 use super::proxy::Wire;
 use super::scene::Scene;
 use crate::effort::rounds;
@@ -10,8 +10,10 @@ use crate::effort::rounds;
 /// How soon all is well again.
 const RECOVERS: Duration = Duration::from_secs(3);
 
-const WIRES: [(&str, Wire, During); 14] = [
-    ("a delay of 200 ms", Wire::Late(Duration::from_millis(200)), During::Open),
+const WIRES: [(&str, Wire, During); 15] = [
+    ("a delay of 100 ms", Wire::Late(Duration::from_millis(100)), During::Open),
+    // A change is known by two answers: the lease may end before both are there.
+    ("a delay of 200 ms", Wire::Late(Duration::from_millis(200)), During::Either),
     ("a delay just under the staleness bound", Wire::Late(Duration::from_millis(430)), During::Either),
     ("a delay just under the time-out", Wire::Late(Duration::from_millis(900)), During::Closed),
     ("a delay over the time-out", Wire::Late(Duration::from_millis(1_200)), During::Closed),
@@ -33,10 +35,7 @@ fn whatever_happens_on_the_wire_every_door_answers_in_time_and_recovers() {
     for round in 0..rounds(1, 10) {
         for (what, wire, during) in WIRES {
             scene.proxy.becomes(wire);
-            // Once for those who meet it, and once when the connections were given up.
-            for _ in 0..2 {
-                knock(&scene, what, during);
-            }
+            knock_twice(&scene, what, during);
             scene.proxy.becomes(Wire::Sound);
             let took = scene.recovers(RECOVERS, what);
             println!("round {round}: {what}: well after {took:?}");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Kind;
 use super::scene::{Holder, Scene};
-use crate::until::{signal, until};
+use crate::until::{leases_end, signal, stand_still, until};
 
 pub fn check(kind: &'static Kind) {
     let mut scene = Scene::with(kind, "\n[guessing]\nper_minute = 1\nburst = 3\n");
@@ -56,7 +56,8 @@ fn later(scene: &Scene, writer: &Holder) {
 /// Countermark can't know, and says so.
 fn store_away(scene: &Scene, writer: &Holder) {
     let redis = scene.server().redis_pid().unwrap();
-    signal(redis, Signal::STOP);
+    stand_still(redis);
+    leases_end(Instant::now());
     let refused = scene.call("GET", "/").bearer(&writer.token).attempt();
     signal(redis, Signal::CONT);
     let refused = refused.unwrap();
@@ -71,7 +72,7 @@ fn store_away(scene: &Scene, writer: &Holder) {
 
 /// Countermark takes connections and says nothing: its gateway waits five seconds, not for ever.
 fn hung(scene: &Scene, writer: &Holder) {
-    scene.server().signal(Signal::STOP);
+    stand_still(scene.server().pid());
     let began = Instant::now();
     let refused = scene.call("GET", "/").bearer(&writer.token).attempt();
     let waited = began.elapsed();

@@ -33,17 +33,17 @@ fn two_keys_can_be_in_use() {
     let mut openssl = Command::new("openssl");
     let output = openssl.args(["pkey", "-pubout", "-in"]).arg(private).arg("-out").arg(pem("other")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    // And the one that did, under another id.
-    std::fs::copy(pem(&real), pem("renamed")).unwrap();
+    // And the one that did, under another id, of the kind that could be taken for an option.
+    std::fs::copy(pem(&real), pem("-renamed")).unwrap();
 
     let rows = [
         ("other", None, 401),
         ("other", Some(&*real), 200),
         (&*real, Some("other"), 200),
         // Right is the key's id and the signature, not one of the two.
-        ("renamed", None, 401),
-        ("other", Some("renamed"), 401),
-        ("renamed", Some("other"), 401),
+        ("-renamed", None, 401),
+        ("other", Some("-renamed"), 401),
+        ("-renamed", Some("other"), 401),
         (&*real, None, 200),
         // From here on the file of this id holds the other key.
         (&*real, None, 401),

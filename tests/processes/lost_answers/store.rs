@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::{BREAKS, is_told_that_it_is_unknown};
 use crate::between::{Between, Break};
+use crate::call::Reply;
 use crate::machine::Machine;
 use crate::redis::Redis;
-use crate::until::soon;
+use crate::until::{soon, stand_still};
 
 #[test]
 fn a_lost_confirmation_of_a_replica_is_asked_for_again_and_not_taken_for_granted() {
@@ -45,6 +46,53 @@ fn a_lost_confirmation_of_a_replica_is_asked_for_again_and_not_taken_for_granted
     soon("changes again", || server.regenerate(&admin, &id).status == 201);
     assert_eq!(way.broken(), 3);
     server.stop();
+}
+
+#[test]
+fn a_change_that_was_made_before_its_store_began_anew_is_not_said_not_to_be_made() {
+    let machine = Machine::new();
+    let mut redis = Redis::start(&machine, &[]);
+    let first = machine.serve_in("one").option("--store", redis.url()).ready();
+    let master = first.data("keys/master.key");
+    let second = machine.serve_in("two").option("--store", redis.url()).option("--master-key-file", &master).ready();
+    let admin = first.admin();
+    let (id, _) = first.create("ci", "auditor");
+    let generation = || {
+        let account = first.call("GET", "/api/v1/accounts/ci").bearer(&admin).send();
+        (account.status == 200).then(|| account.json()["generation"].as_u64().unwrap())
+    };
+    let feed = |redis: &Redis| redis::cmd("XLEN").arg("{cm}:feed").query::<u64>(&mut redis.connection()).unwrap();
+    let changes: [(&str, &(dyn Fn() -> Reply + Sync)); 2] = [
+        ("token", &|| first.regenerate(&admin, &id)),
+        ("team", &|| first.call("PUT", "/api/v1/teams/any").bearer(&admin).json(&json!({})).send()),
+    ];
+    for (what, change) in changes {
+        // It holds a lease, so that a change is not receipted at once.
+        soon("a lease of the second", || {
+            let nodes = first.call("GET", "/api/v1/nodes").bearer(&admin).send().expect(200).json();
+            let nodes = nodes["items"].as_array().unwrap().iter();
+            nodes.filter(|node| node["lease_ms"] != 0 && node["applied_epoch"] != "0-0").count() == 2
+        });
+        let before = feed(&redis);
+        stand_still(second.pid());
+        let reply = std::thread::scope(|scope| {
+            let asking = scope.spawn(change);
+            soon("the change", || feed(&redis) > before);
+            redis.end();
+            // It has the change, and takes no other.
+            redis.again(&[("--maxmemory", "1")]);
+            asking.join().unwrap()
+        });
+        second.signal(Signal::CONT);
+        is_told_that_it_is_unknown(reply);
+        redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).exec(&mut redis.connection()).unwrap();
+        assert!(feed(&redis) > before, "{what}");
+        soon("changes again", || change().status < 300);
+    }
+    // Once unknown, and once when it was repeated.
+    soon("the account", || generation() == Some(3));
+    first.stop();
+    second.stop();
 }
 
 /// What the first start changes: the keys, and the first admin.

@@ -1,0 +1,263 @@
+//! What keeps a node's memory fresh: it follows the feed, reports what it has applied, and renews its lease (protocols,
+//! section 2).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Authority;
+use crate::epoch::Epoch;
+use crate::store::{Followed, Introduction, Renewal, Renewed, StoreError};
+use crate::verify::freshness::{Change, Freshness, Memory, RENEWALS_PER_LEASE, Unusable};
+
+/// How often a node without a lease says that it is there.
+const ANNOUNCE: Duration = Duration::from_secs(5);
+
+/// Renewals that may be under way at once.
+const IN_FLIGHT: usize = 8;
+
+/// How long it is until the next try after one that failed.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a failure that goes on is told.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// One node's part.
+pub struct Follower {
+    authority: Arc<Authority>,
+    node_id: String,
+    introduction: Introduction,
+    /// A memory has begun, and needs a lease.
+    begun: Notify,
+}
+
+impl Follower {
+    /// Of this node.
+    pub fn new(authority: Arc<Authority>, node_id: String, address: String) -> Self {
+        let introduction = Introduction {
+            name: authority.recorder.node().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address,
+        };
+        Self { authority, node_id, introduction, begun: Notify::new() }
+    }
+
+    /// Works until it is stopped; then drops its lease and says goodbye.
+    pub async fn run(self, stop: CancellationToken) {
+        let me = Arc::new(self);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = async { tokio::join!(me.follow(), Arc::clone(&me).renew()); } => {}
+        }
+        // In this order: after the goodbye nobody waits for this node any more.
+        me.freshness().close();
+        if let Err(error) = me.authority.store.leave(&me.node_id).await {
+            tracing::debug!(%error, "no goodbye");
+        }
+    }
+
+    fn freshness(&self) -> &Freshness {
+        &self.authority.freshness
+    }
+
+    async fn follow(&self) {
+        if self.freshness().max_staleness().is_zero() {
+            // F4: there is no memory to keep fresh.
+            return;
+        }
+        let mut told = Told::default();
+        loop {
+            self.authority.store.feed_connected().await;
+            let Err(error) = self.turn().await else { continue };
+            match error {
+                Trouble::Store(StoreError::Unmet) => {
+                    if let Err(error) = self.authority.store.meet_again().await {
+                        tracing::debug!(%error, "the store was not met again");
+                    }
+                }
+                Trouble::Store(error) => tracing::debug!(%error, "the feed waits for the store"),
+                Trouble::RolledBack => told.once_in_a_while(|| {
+                    tracing::error!(
+                        "the store has gone back behind what it had said before: nothing is decided by what it says. Restore \
+                         it to its newest state, or restart this node to accept what is there"
+                    );
+                }),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks once for what is new, and waits for more where there is nothing.
+    async fn turn(&self) -> Result<(), Trouble> {
+        let store = &self.authority.store;
+        self.freshness().counters().feed_reads.fetch_add(1, Ordering::Relaxed);
+        let Some(memory) = self.freshness().memory() else {
+            let found = store.follow(&self.node_id, None, Epoch::default()).await?;
+            return self.begin(&found).await;
+        };
+        let applied = memory.applied();
+        let found = store.follow(&self.node_id, Some(memory.identity()), applied).await?;
+        if self.freshness().same_server(&memory, &found.place).is_err() {
+            tracing::warn!("the store has become another server: what was known of it is dropped");
+            return self.begin(&found).await;
+        }
+        if found.place.epoch < applied {
+            self.freshness().rolled_back(&memory);
+            return Err(Trouble::RolledBack);
+        }
+        let caught_up = found.place.epoch == applied;
+        if self.apply(&memory, &found).await? {
+            return if caught_up { Ok(store.wait_for_change(applied).await?) } else { Ok(()) };
+        }
+        // Dropped before anything else is waited for.
+        self.freshness().drop_memory(&memory);
+        tracing::warn!(%applied, now = %found.place.epoch, "the feed does not go on where it was left: what was known is dropped");
+        self.begin(&found).await
+    }
+
+    /// `false`: the feed has a gap, or says something that can't be read.
+    async fn apply(&self, memory: &Arc<Memory>, found: &Followed) -> Result<bool, StoreError> {
+        if found.entries.is_empty() && (found.place.epoch != memory.applied() || found.broken) {
+            return Ok(false);
+        }
+        for entry in &found.entries {
+            // The key set is part of what the epoch stands for.
+            if let Change::Keys(version) = entry.change {
+                self.have_keys(version).await?;
+            }
+            if memory.apply(entry.clone(), self.authority.clock.as_ref()).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(!found.broken)
+    }
+
+    async fn begin(&self, found: &Followed) -> Result<(), Trouble> {
+        self.have_keys(found.keys_version).await?;
+        match self.freshness().begin(&found.place) {
+            Ok(_) => {
+                self.begun.notify_one();
+                Ok(())
+            }
+            Err(_) => Err(Trouble::RolledBack),
+        }
+    }
+
+    async fn have_keys(&self, version: u64) -> Result<(), StoreError> {
+        let keys = self.authority.keys.at_least(version).await;
+        keys.map(|_| ()).map_err(|_| StoreError::Unavailable("the keys could not be read".into()))
+    }
+
+    async fn renew(self: Arc<Self>) {
+        let length = self.freshness().max_staleness();
+        let every =
+            if length.is_zero() { ANNOUNCE } else { (length / RENEWALS_PER_LEASE).max(Duration::from_millis(1)) };
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rate = Rate::default();
+        let mut in_flight = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.begun.notified() => {}
+                Some(_) = in_flight.join_next() => continue,
+            }
+            let decided = self.freshness().counters().decided.load(Ordering::Relaxed);
+            let tokens_per_second = rate.after(decided, self.authority.clock.monotonic());
+            if in_flight.len() < IN_FLIGHT {
+                let me = Arc::clone(&self);
+                in_flight.spawn(async move { me.renew_once(length, tokens_per_second).await });
+            }
+        }
+    }
+
+    async fn renew_once(&self, length: Duration, tokens_per_second: u64) {
+        let noted = self.freshness().noting();
+        if noted.is_none() && !length.is_zero() {
+            return;
+        }
+        let renewal = Renewal {
+            node: &self.node_id,
+            identity: noted.as_ref().map(|noted| noted.identity()),
+            length,
+            applied: noted.as_ref().map(|noted| noted.applied()).unwrap_or_default(),
+            tokens_per_second,
+            introduction: &self.introduction,
+        };
+        self.freshness().counters().renewals.fetch_add(1, Ordering::Relaxed);
+        let renewed = self.authority.store.renew(&renewal).await;
+        let outcome = match (&noted, renewed) {
+            (Some(noted), Ok(Renewed::Recorded(place))) => self.freshness().renewed(noted, &place),
+            (Some(noted), Ok(Renewed::OtherServer(place))) => self.freshness().another_server(noted, &place),
+            (None, Ok(_)) => Ok(()),
+            (_, Ok(Renewed::TooLong(ceiling))) => {
+                return tracing::error!(
+                    ?ceiling,
+                    "max_staleness is longer than this dataset allows: every record is looked up"
+                );
+            }
+            (_, Err(StoreError::Unmet)) => {
+                // Those who follow the feed see to that themselves.
+                if noted.is_none()
+                    && let Err(error) = self.authority.store.meet_again().await
+                {
+                    tracing::debug!(%error, "the store was not met again");
+                }
+                return;
+            }
+            (_, Err(error)) => return tracing::debug!(%error, "the lease was not renewed"),
+        };
+        if let Err(error @ Unusable::RolledBack) = outcome {
+            tracing::error!(%error, "the lease was not renewed");
+        }
+    }
+}
+
+enum Trouble {
+    Store(StoreError),
+    RolledBack,
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Tokens a second, over a second at least.
+#[derive(Default)]
+struct Rate {
+    last: Option<(u64, Instant)>,
+    rate: u64,
+}
+
+impl Rate {
+    fn after(&mut self, count: u64, now: Instant) -> u64 {
+        let (before, since) = *self.last.get_or_insert((count, now));
+        let elapsed = now.saturating_duration_since(since).as_secs_f64();
+        if elapsed >= 1.0 {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let rate = ((count - before) as f64 / elapsed).round() as u64;
+            (self.last, self.rate) = (Some((count, now)), rate);
+        }
+        self.rate
+    }
+}
+
+/// When something was told last.
+#[derive(Default)]
+struct Told(Option<tokio::time::Instant>);
+
+impl Told {
+    fn once_in_a_while(&mut self, tell: impl FnOnce()) {
+        if self.0.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            tell();
+            self.0 = Some(tokio::time::Instant::now());
+        }
+    }
+}

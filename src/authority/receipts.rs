@@ -1,0 +1,164 @@
+//! From when on a change holds everywhere (protocols, section 3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::Authority;
+use crate::clock::rfc3339;
+use crate::epoch::Epoch;
+use crate::store::{Committed, Store, StoreError, Table, for_one_request};
+
+/// From when on a change holds everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Receipt {
+    /// The epoch of the change.
+    pub epoch: Epoch,
+    /// From then on no node accepts what the change ended.
+    #[serde(with = "rfc3339")]
+    pub effective_at: DateTime<Utc>,
+    /// Nodes that reported to have applied it. Nodes that look everything up need no acknowledgement.
+    pub nodes_acknowledged: u64,
+    /// Nodes whose lease ran out before they did.
+    pub nodes_expired: u64,
+    /// Replicas that confirmed it.
+    pub replicas: u64,
+    /// What the answer waited for all that, in milliseconds.
+    pub waited_ms: u64,
+}
+
+/// How long it may take to read the table once nothing else is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often one change is begun anew because the store has become another server meanwhile.
+pub(super) const TRIES: usize = 3;
+
+/// Why a change is not known to hold everywhere.
+pub(super) enum NotHeld {
+    /// The store has become another server since.
+    OtherServer,
+    /// It can't be read.
+    Away(StoreError),
+}
+
+/// The store is not the same server for long enough.
+pub(super) fn changes_servers() -> StoreError {
+    StoreError::Uncertain("the store became another server time and again".into())
+}
+
+impl Receipt {
+    /// Of a change before which there was nothing that a node could know.
+    pub(super) fn of_the_first(committed: &Committed, now: DateTime<Utc>) -> Self {
+        Self {
+            epoch: committed.epoch,
+            effective_at: now,
+            nodes_acknowledged: 0,
+            nodes_expired: 0,
+            replicas: committed.replicas,
+            waited_ms: u64::try_from(committed.waited.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The table of nodes, read for all who wait for it at once.
+#[derive(Default)]
+pub(super) struct Tables {
+    /// Readings that were begun.
+    begun: AtomicU64,
+    /// The last one, and its number among them.
+    last: Mutex<(u64, Option<Reading>)>,
+}
+
+type Reading = Result<Arc<Table>, String>;
+
+impl Authority {
+    /// Waits until a change holds everywhere: each node that had a lease at the commit has reported its epoch, or its lease is
+    /// over by our clock, and the store is still the same server.
+    pub(super) async fn held_everywhere(
+        &self,
+        committed: &Committed,
+        ends: Option<DateTime<Utc>>,
+    ) -> Result<Receipt, NotHeld> {
+        // Since the commit's reply: any lease that was given before is over when its length has passed from here.
+        let since = self.clock.monotonic();
+        let mut waiting: BTreeMap<&str, Duration> = committed
+            .leases
+            .iter()
+            .filter(|lease| !lease.length.is_zero())
+            .map(|lease| (lease.id.as_str(), lease.length + lease.length / 50 + Duration::from_millis(10)))
+            .collect();
+        let (mut acknowledged, mut expired) = (0, 0);
+        let mut pause = Duration::from_millis(1);
+        let mut only_the_table_since: Option<tokio::time::Instant> = None;
+        loop {
+            let now = self.clock.monotonic();
+            let elapsed = now.saturating_duration_since(since);
+            waiting.retain(|_, bound| {
+                let is_over = elapsed >= *bound;
+                expired += u64::from(is_over);
+                !is_over
+            });
+            // R4: leases of a server that came before this one may not stand in its table.
+            let settling = self.store.settles_in();
+            match self.tables.read(&self.store).await {
+                Ok(table) => {
+                    // The same read shows who has acknowledged and which server says so; whoever has gone from the table has
+                    // not acknowledged.
+                    if table.place.identity != committed.identity {
+                        return Err(NotHeld::OtherServer);
+                    }
+                    for lease in &table.leases {
+                        if lease.applied >= committed.epoch && waiting.remove(lease.id.as_str()).is_some() {
+                            acknowledged += 1;
+                        }
+                    }
+                    if waiting.is_empty() && settling.is_none() {
+                        break;
+                    }
+                }
+                Err(why) if waiting.is_empty() && settling.is_none() => {
+                    let began = *only_the_table_since.get_or_insert_with(tokio::time::Instant::now);
+                    if began.elapsed() >= PATIENCE {
+                        return Err(NotHeld::Away(StoreError::Uncertain(why)));
+                    }
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(Duration::from_millis(20));
+        }
+        let now = self.clock.now();
+        let waited = committed.waited + self.clock.monotonic().saturating_duration_since(since);
+        Ok(Receipt {
+            epoch: committed.epoch,
+            effective_at: ends.filter(|ends| *ends > now).unwrap_or(now),
+            nodes_acknowledged: acknowledged,
+            nodes_expired: expired,
+            replicas: committed.replicas,
+            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+impl Tables {
+    /// The table as it was now or later: by a reading that began after this was asked for.
+    async fn read(&self, store: &Store) -> Reading {
+        let begun = self.begun.load(Ordering::SeqCst);
+        let mut last = self.last.lock().await;
+        if let (number, Some(reading)) = &*last
+            && *number > begun
+        {
+            return reading.clone();
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // Not on the time of the request: it waits for the nodes, not for the store.
+        let reading = for_one_request(store.table()).await.map(Arc::new).map_err(|error| error.to_string());
+        *last = (number, Some(reading.clone()));
+        reading
+    }
+}

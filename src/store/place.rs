@@ -1,0 +1,109 @@
+//! Where answers come from, and whether they may be rested on (F6).
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Store, StoreError};
+use crate::epoch::Epoch;
+use crate::verify::freshness::{Identity, Place};
+
+/// The longest lease of a new dataset.
+pub(super) const LEASE_CEILING: Duration = Duration::from_secs(5);
+
+/// How much longer an issuer waits where there are replicas (R4): as long as a cut-off primary may go on, and two seconds.
+const REPLICATED: Duration = Duration::from_secs(10 + 2);
+
+/// Whether another server may hold a copy of the dataset, and have given leases that this one knows nothing of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Twins {
+    /// None can: the store is private, held by the lock of the data directory.
+    Impossible,
+    /// One may. The journal names the server at which the wait of R4 is behind us, through restarts of this process.
+    Possible {
+        /// A file in the data directory. `None`: nothing is remembered.
+        journal: Option<PathBuf>,
+    },
+}
+
+/// The server that was met.
+#[derive(Debug, Clone)]
+pub(super) struct Met {
+    pub(super) identity: Identity,
+    /// When leases that another server had given are over by our clock. `None`: there are none.
+    pub(super) settled_at: Option<Instant>,
+}
+
+impl Store {
+    /// Reads the head of a script's reply, `dataset, identity, epoch`, and returns it with what follows.
+    pub(super) async fn place<'a>(&self, reply: &'a [String]) -> Result<(Place, &'a [String]), StoreError> {
+        let [dataset, server, epoch, rest @ ..] = reply else {
+            return Err(StoreError::Corrupt("the head of a reply".into()));
+        };
+        // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
+        if *dataset != self.dataset_id().await? {
+            self.lost_dataset();
+            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
+        }
+        if epoch.is_empty() {
+            self.unmet();
+            return Err(StoreError::Unmet);
+        }
+        let epoch: Epoch = epoch.parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
+        Ok((Place { identity: Identity::new(dataset, server), epoch }, rest))
+    }
+
+    /// The server has become another one since it was met: it is met again before anything else.
+    pub(super) fn unmet(&self) {
+        self.met.store(0, Ordering::SeqCst);
+    }
+
+    /// Meets the store again where it has become another server. Nothing may rest on its answers before.
+    pub async fn meet_again(&self) -> Result<(), StoreError> {
+        self.met().await.map(|_| ())
+    }
+
+    /// Notes which server was met. R4: one that our journal does not name may follow upon another, whose leases it does not know.
+    pub(super) fn note_met(&self, identity: Identity, created: bool, ceiling: Duration) {
+        let mut here = self.here.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if here.as_ref().is_some_and(|met| met.identity == identity) {
+            return;
+        }
+        let is_settled = match &self.options.twins {
+            Twins::Impossible => true,
+            // Nobody can hold a lease of a dataset that was not there before.
+            Twins::Possible { .. } if created => {
+                self.write_journal(&identity);
+                true
+            }
+            Twins::Possible { journal } => journal
+                .as_ref()
+                .and_then(|path| std::fs::read_to_string(path).ok())
+                .is_some_and(|named| named.trim_end() == identity.as_str()),
+        };
+        let replicated = if self.options.replicas_required > 0 { REPLICATED } else { Duration::ZERO };
+        let settled_at = (!is_settled).then(|| self.clock.monotonic() + ceiling + replicated);
+        *here = Some(Met { identity, settled_at });
+    }
+
+    /// How long it still takes until no lease of another server can be left (R4). `None`: there is none.
+    pub fn settles_in(&self) -> Option<Duration> {
+        let mut here = self.here.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let met = here.as_mut()?;
+        let left = met.settled_at?.saturating_duration_since(self.clock.monotonic());
+        if left.is_zero() {
+            met.settled_at = None;
+            self.write_journal(&met.identity);
+            return None;
+        }
+        Some(left)
+    }
+
+    fn write_journal(&self, identity: &Identity) {
+        let Twins::Possible { journal: Some(path) } = &self.options.twins else { return };
+        // Without it the next start waits once more.
+        if let Err(error) = crate::durable::write(path, format!("{}\n", identity.as_str()).as_bytes(), 0o644) {
+            tracing::warn!(%error, path = %path.display(), "the journal could not be written");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Three nodes on one Redis, each behind a wire of its own, and the accounts whose tokens are shown to them.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::history::{Disturbance, Time};
+use super::line::{Exchange, Line, request};
+use crate::faults::proxy::Proxy;
+use crate::machine::Machine;
+use crate::redis::{Redis, free_port};
+use crate::server::{Server, Start};
+
+pub const NODES: usize = 3;
+const ACCOUNTS: usize = 40;
+/// The length of a lease.
+pub const MAX_STALENESS: Duration = Duration::from_millis(500);
+/// So many that were changed last are shown more often.
+const RECENT: usize = 10;
+
+pub struct Scene {
+    began: Instant,
+    machine: Machine,
+    pub redis: Mutex<Redis>,
+    pub redis_port: u16,
+    pub nodes: Vec<Node>,
+    pub accounts: Vec<Account>,
+    /// The admin's token.
+    pub admin: String,
+    /// Those that were changed last.
+    pub recent: Mutex<VecDeque<usize>>,
+    disturbances: Mutex<Vec<Disturbance>>,
+    regenerations: AtomicUsize,
+    ends: AtomicBool,
+    over: AtomicBool,
+}
+
+pub struct Node {
+    pub address: SocketAddr,
+    pub wire: Proxy,
+    /// Held by whoever tampers with the node, its wire, or both.
+    pub server: Mutex<Server>,
+    /// What is to be shown here at once: account and generation.
+    pub urgent: Mutex<VecDeque<(usize, u64)>>,
+}
+
+pub struct Account {
+    pub id: String,
+    pub tokens: Mutex<Vec<Token>>,
+}
+
+#[derive(Clone)]
+pub struct Token {
+    pub generation: u64,
+    /// The whole request that shows it.
+    pub shown: Arc<[u8]>,
+}
+
+impl Token {
+    pub fn new(generation: u64, token: &str) -> Self {
+        Self { generation, shown: request("GET", "/verify", token, None).into() }
+    }
+}
+
+fn start(machine: &Machine, number: usize, address: SocketAddr, wire: &Proxy) -> Start {
+    let staleness = format!("{}ms", MAX_STALENESS.as_millis());
+    let start = machine.serve_in(&format!("node-{number}")).option("--store", wire.url());
+    let start = start.option("--max-staleness", staleness).option("--issuer", "https://issuer.test");
+    // Not TLS is tested here.
+    let start = start.listen(&format!("http://{address}")).env("COUNTERMARK_LOG_LEVEL", "warn");
+    if number == 0 { start } else { start.option("--master-key-file", machine.path("node-0/keys/master.key")) }
+}
+
+/// An issuer that never met this store settles first.
+fn begun(node: usize) -> Disturbance {
+    Disturbance { node, what: "it has just begun", from: Time::ZERO, until: Time::ZERO }
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let machine = Machine::new();
+        let redis = Redis::start(&machine, &[]);
+        let nodes: Vec<Node> = (0..NODES)
+            .map(|number| {
+                let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+                let wire = Proxy::to(redis.port);
+                let server = Mutex::new(start(&machine, number, address, &wire).ready());
+                Node { address, wire, server, urgent: Mutex::default() }
+            })
+            .collect();
+        let admin = nodes[0].server.lock().unwrap().admin();
+        let mut line = Line::to(nodes[0].address, Duration::from_secs(10));
+        let accounts = (0..ACCOUNTS)
+            .map(|number| {
+                let body = json!({"username": format!("ci-{number}"), "role": "auditor", "valid_for_months": 6});
+                let made = line.ask(&request("POST", "/api/v1/accounts", &admin, Some(&body)));
+                let Exchange::Answer(answer) = made else { panic!("{made:?}") };
+                assert_eq!(answer.status, 201, "{}", answer.reason());
+                let made = answer.json();
+                let token = Token::new(1, made["token"].as_str().unwrap());
+                Account { id: made["account"]["id"].as_str().unwrap().to_owned(), tokens: Mutex::new(vec![token]) }
+            })
+            .collect();
+        Self {
+            began: Instant::now(),
+            redis_port: redis.port,
+            machine,
+            redis: Mutex::new(redis),
+            nodes,
+            accounts,
+            admin,
+            recent: Mutex::default(),
+            disturbances: Mutex::new((0..NODES).map(begun).collect()),
+            regenerations: AtomicUsize::new(0),
+            ends: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    pub fn now(&self) -> Time {
+        self.began.elapsed()
+    }
+
+    /// A node that is not started yet, on what an earlier one left.
+    pub fn start(&self, number: usize) -> Start {
+        let node = &self.nodes[number];
+        start(&self.machine, number, node.address, &node.wire)
+    }
+
+    /// Something is in the way of these nodes, until the value is dropped.
+    pub fn disturbs(&self, nodes: &[usize], what: &'static str) -> Disturbs<'_> {
+        Disturbs { scene: self, nodes: nodes.to_vec(), what, from: self.now() }
+    }
+
+    pub fn disturbed(&self, disturbance: Disturbance) {
+        self.disturbances.lock().unwrap().push(disturbance);
+    }
+
+    pub fn disturbances(&self) -> Vec<Disturbance> {
+        self.disturbances.lock().unwrap().clone()
+    }
+
+    /// A token that was handed out.
+    pub fn token(&self, account: usize, generation: u64) -> Option<Token> {
+        self.accounts[account].tokens.lock().unwrap().iter().find(|token| token.generation == generation).cloned()
+    }
+
+    /// An account was changed: its newest tokens are to be shown at every node at once.
+    pub fn changed(&self, account: usize) {
+        let generations: Vec<u64> = {
+            let tokens = self.accounts[account].tokens.lock().unwrap();
+            // The older one twice.
+            tokens.iter().rev().take(2).flat_map(|token| [token.generation; 2]).skip(1).collect()
+        };
+        for node in &self.nodes {
+            let mut urgent = node.urgent.lock().unwrap();
+            urgent.extend(generations.iter().rev().map(|generation| (account, *generation)));
+            let late = urgent.len().saturating_sub(64);
+            urgent.drain(..late);
+        }
+        self.asked_for(account);
+    }
+
+    /// An account is being changed.
+    pub fn asked_for(&self, account: usize) {
+        let mut recent = self.recent.lock().unwrap();
+        recent.push_back(account);
+        if recent.len() > RECENT {
+            recent.pop_front();
+        }
+    }
+
+    pub fn regenerated(&self) {
+        self.regenerations.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Those that were receipted.
+    pub fn regenerations(&self) -> usize {
+        self.regenerations.load(Ordering::SeqCst)
+    }
+
+    /// Nobody is to change anything any more.
+    pub fn calls_for_the_end(&self) {
+        self.ends.store(true, Ordering::SeqCst);
+    }
+
+    pub fn comes_to_its_end(&self) -> bool {
+        self.ends.load(Ordering::SeqCst)
+    }
+
+    pub fn end(&self) {
+        self.calls_for_the_end();
+        self.over.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+}
+
+pub struct Disturbs<'a> {
+    scene: &'a Scene,
+    nodes: Vec<usize>,
+    what: &'static str,
+    from: Time,
+}
+
+impl Drop for Disturbs<'_> {
+    fn drop(&mut self) {
+        let until = self.scene.now();
+        for node in &self.nodes {
+            self.scene.disturbed(Disturbance { node: *node, what: self.what, from: self.from, until });
+        }
+    }
+}
