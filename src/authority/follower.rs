@@ -183,7 +183,9 @@ impl Follower {
         if noted.is_none() && !length.is_zero() {
             return;
         }
+        let count = self.freshness().counters().renewals.fetch_add(1, Ordering::Relaxed) + 1;
         let renewal = Renewal {
+            count,
             node: &self.node_id,
             identity: noted.as_ref().map(|noted| noted.identity()),
             length,
@@ -191,7 +193,6 @@ impl Follower {
             tokens_per_second,
             introduction: &self.introduction,
         };
-        self.freshness().counters().renewals.fetch_add(1, Ordering::Relaxed);
         let renewed = self.authority.store.renew(&renewal).await;
         let outcome = match (&noted, renewed) {
             (Some(noted), Ok(Renewed::Recorded(place))) => self.freshness().renewed(noted, &place),

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::Authority;
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
-use crate::store::{Committed, Store, StoreError, Table, for_one_request};
+use crate::store::{Committed, Store, StoreError, Table, for_one_request, with_drift};
 
 /// From when on a change holds everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -90,7 +90,7 @@ impl Authority {
             .leases
             .iter()
             .filter(|lease| !lease.length.is_zero())
-            .map(|lease| (lease.id.as_str(), lease.length + lease.length / 50 + Duration::from_millis(10)))
+            .map(|lease| (lease.id.as_str(), with_drift(lease.length)))
             .collect();
         let (mut acknowledged, mut expired) = (0, 0);
         let mut pause = Duration::from_millis(1);

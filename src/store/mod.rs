@@ -39,7 +39,7 @@ pub use link::{Address, Place, Target, for_one_request};
 use link::{ConnectError, Link, Numbered, counted};
 pub use nodes::{Introduction, Node, NodeLease, Renewal, Renewed, Table};
 use place::Met;
-pub use place::Twins;
+pub use place::{Twins, with_drift};
 pub(crate) use private::is_running;
 pub use private::{PrivateRedis, PrivateRedisError, Space, private_binary, private_socket};
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};

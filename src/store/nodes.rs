@@ -90,6 +90,8 @@ pub struct Renewal<'a> {
     pub tokens_per_second: u64,
     /// Who it is.
     pub introduction: &'a Introduction,
+    /// Which of its renewals it is; the first is 1.
+    pub count: u64,
 }
 
 /// What came of a renewal.
@@ -157,7 +159,8 @@ impl Store {
             .arg(u64::try_from(renewal.length.as_millis()).unwrap_or(u64::MAX))
             .arg(renewal.applied.to_string())
             .arg(renewal.tokens_per_second)
-            .arg(introduction);
+            .arg(introduction)
+            .arg(renewal.count);
         let reply: Vec<String> = self.run(&self.leases, &script).await?;
         let (place, rest) = self.place(&reply).await?;
         match rest {

@@ -14,6 +14,11 @@ pub(super) const LEASE_CEILING: Duration = Duration::from_secs(5);
 /// How much longer an issuer waits where there are replicas (R4): as long as a cut-off primary may go on, and two seconds.
 const REPLICATED: Duration = Duration::from_secs(10 + 2);
 
+/// How long somebody else's lease of this length may last by our clock: clocks run at different speeds.
+pub fn with_drift(length: Duration) -> Duration {
+    length + length / 50 + Duration::from_millis(10)
+}
+
 /// Whether another server may hold a copy of the dataset, and have given leases that this one knows nothing of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Twins {
@@ -73,7 +78,7 @@ impl Store {
             Twins::Impossible => true,
             // Nobody can hold a lease of a dataset that was not there before.
             Twins::Possible { .. } if created => {
-                self.write_journal(&identity);
+                self.write_journal(identity.as_str());
                 true
             }
             Twins::Possible { journal } => journal
@@ -81,8 +86,12 @@ impl Store {
                 .and_then(|path| std::fs::read_to_string(path).ok())
                 .is_some_and(|named| named.trim_end() == identity.as_str()),
         };
+        // Whoever comes back to the server that is named must not find it named, when leases of this one are not over.
+        if !is_settled {
+            self.write_journal("another server");
+        }
         let replicated = if self.options.replicas_required > 0 { REPLICATED } else { Duration::ZERO };
-        let settled_at = (!is_settled).then(|| self.clock.monotonic() + ceiling + replicated);
+        let settled_at = (!is_settled).then(|| self.clock.monotonic() + with_drift(ceiling) + replicated);
         *here = Some(Met { identity, settled_at });
     }
 
@@ -104,16 +113,16 @@ impl Store {
         let left = met.settled_at?.saturating_duration_since(self.clock.monotonic());
         if left.is_zero() {
             met.settled_at = None;
-            self.write_journal(&met.identity);
+            self.write_journal(met.identity.as_str());
             return None;
         }
         Some(left)
     }
 
-    fn write_journal(&self, identity: &Identity) {
+    fn write_journal(&self, named: &str) {
         let Twins::Possible { journal: Some(path) } = &self.options.twins else { return };
         // Without it the next start waits once more.
-        if let Err(error) = crate::durable::write(path, format!("{}\n", identity.as_str()).as_bytes(), 0o644) {
+        if let Err(error) = crate::durable::write(path, format!("{named}\n").as_bytes(), 0o644) {
             tracing::warn!(%error, path = %path.display(), "the journal could not be written");
         }
     }

@@ -234,7 +234,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
         .key("{cm}:meta")
         .key("{cm}:leases")
         .key("{cm}:nodes")
-        .arg(&[dataset, identity, "n", "500", "0-1", "0", introduction.as_str()])
+        .arg(&[dataset, identity, "n", "500", "0-1", "0", introduction.as_str(), "1"])
         .invoke(&mut verifier)
         .expect("a renewal");
     assert_eq!(renewed[3], "ok", "{renewed:?}");

@@ -3,5 +3,5 @@
 -- KEYS  1 meta  2 keyring
 -- reply {dataset, identity, epoch or '', version or '0', document or ''}
 local dataset, here, epoch = where(KEYS[1])
-local found = redis.call('HMGET', KEYS[2], 'version', 'document')
-return { dataset, here, epoch, found[1] or '0', found[2] or '' }
+local version, document = redis.call('HGET', KEYS[2], 'version'), redis.call('HGET', KEYS[2], 'document')
+return { dataset, here, epoch, version or '0', document or '' }

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- A node leaves the table: it says goodbye, or stands still for so long that its lease is over.
+-- The count is the node's own: were it begun anew here after a removal, a second one could hit a node that has come back.
 -- KEYS  1 leases  2 nodes
 -- ARGV  1 node id  2 its lease as it stood, with the renewal count, or empty: the node itself asks
 -- reply 1 it is gone, 0 it has renewed meanwhile

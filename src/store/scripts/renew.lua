@@ -3,7 +3,8 @@
 -- A store that is full takes it: it replaces what the node said before.
 -- KEYS  1 meta  2 leases  3 nodes
 -- ARGV  1 dataset  2 identity that the node follows, or empty: it follows none and looks everything up  3 node id
---       4 length of the lease in milliseconds  5 applied epoch  6 verifications a second  7 what it says of itself, JSON object
+--       4 length of the lease in milliseconds  5 applied epoch  6 tokens a second  7 what it says of itself, JSON object
+--       8 its count of renewals, which never restarts while it lives
 -- reply {dataset, identity, epoch or '', 'ok' | 'not recorded' | 'ceiling', the ceiling in milliseconds}
 local dataset, here, epoch = where(KEYS[1])
 local ceiling = tonumber(redis.call('HGET', KEYS[1], 'lease_ceiling_ms') or '0')
@@ -14,12 +15,12 @@ end
 if tonumber(ARGV[4]) > ceiling then
   return { dataset, here, epoch, 'ceiling', tostring(ceiling) }
 end
-local count, applied = 0, ARGV[5]
+local count, applied = tonumber(ARGV[8]), ARGV[5]
 local known = redis.call('HGET', KEYS[2], ARGV[3])
 if known then
   -- What can't be read is written anew.
   local had, reported = string.match(known, '^(%d+) %d+ (%d+%-%d+) ')
-  count = tonumber(had or '0')
+  count = math.max(count, tonumber(had or '0'))
   -- What was reported only rises: renewals and reports travel on different connections.
   if reported and before(applied, reported) then
     applied = reported
@@ -28,6 +29,6 @@ end
 local now = redis.call('TIME')
 local now_ms = string.format('%d', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000))
 redis.call('HSET', KEYS[2], ARGV[3],
-  string.format('%d %d %s %s %d', count + 1, tonumber(ARGV[4]), applied, now_ms, tonumber(ARGV[6])))
+  string.format('%d %d %s %s %d', count, tonumber(ARGV[4]), applied, now_ms, tonumber(ARGV[6])))
 redis.call('HSETNX', KEYS[3], ARGV[3], ARGV[7])
 return { dataset, here, epoch, 'ok', tostring(ceiling) }
