@@ -161,6 +161,7 @@ impl Source for Authority {
         if self.freshness.has_lease() {
             flight = self.flights.begin(account).await;
             if flight.is_none()
+                && self.freshness.has_lease()
                 && let Some(basis) = self.freshness.recall(account)
             {
                 return Ok(basis);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::ops::Index;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use countermark::token::Algorithm;
 use http_body_util::BodyExt as _;
 use ipnet::IpNet;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -43,6 +45,14 @@ pub struct Setup {
     pub max_staleness: Duration,
     pub name_retention: Duration,
     pub command_timeout: Duration,
+    /// Where the store is to be found, if not at its own socket.
+    pub store: Option<PathBuf>,
+    pub twins: Twins,
+    pub node: &'static str,
+    /// Whoever joins a dataset that has an admin already is told his token.
+    pub admin: Option<String>,
+    /// `None`: one of its own.
+    pub clock: Option<Arc<ManualClock>>,
 }
 
 impl Default for Setup {
@@ -58,6 +68,11 @@ impl Default for Setup {
             max_staleness: Duration::from_millis(500),
             name_retention: 400 * DAY,
             command_timeout: Duration::from_secs(10),
+            store: None,
+            twins: Twins::Impossible,
+            node: "node-1",
+            admin: None,
+            clock: None,
         }
     }
 }
@@ -72,7 +87,7 @@ pub fn a_master_key() -> String {
 impl Setup {
     pub fn open_store(&self, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store {
         let target = Target::new(Address {
-            place: Place::Socket(self.redis.socket()),
+            place: Place::Socket(self.store.clone().unwrap_or_else(|| self.redis.socket())),
             database: 0,
             user: None,
             password: None,
@@ -88,7 +103,7 @@ impl Setup {
             replicas_required: 0,
             replica_timeout: Duration::from_secs(1),
             retention,
-            twins: Twins::Impossible,
+            twins: self.twins.clone(),
         };
         Store::open(target, options, clock, stop)
     }
@@ -125,6 +140,12 @@ impl Setup {
     }
 }
 
+/// A clock that stands at whole seconds, as in tokens: so that ends are exact.
+pub fn a_clock() -> Arc<ManualClock> {
+    let now = SystemClock.now();
+    Arc::new(ManualClock::at(chrono::DateTime::from_timestamp(now.timestamp(), 0).unwrap()))
+}
+
 /// A running service.
 pub struct App {
     pub client: Client,
@@ -134,10 +155,13 @@ pub struct App {
     pub clock: Arc<ManualClock>,
     pub redis: Arc<RedisServer>,
     pub prefix: String,
+    pub master_key: String,
     pub metrics: Arc<Metrics>,
+    pub node_id: String,
     admin: Actor,
     stop: CancellationToken,
     filling: Mutex<Option<CancellationToken>>,
+    following: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
 }
 
 impl Drop for App {
@@ -152,24 +176,21 @@ impl App {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        // Whole seconds, as in tokens: so that ends are exact.
-        let now = SystemClock.now();
-        let now = chrono::DateTime::from_timestamp(now.timestamp(), 0).unwrap();
-        let clock = Arc::new(ManualClock::at(now));
+        let clock = setup.clock.clone().unwrap_or_else(a_clock);
         let stop = CancellationToken::new();
         let store = Arc::new(setup.open_store(clock.clone(), &stop));
         store.connected().await;
         let metrics = Arc::new(Metrics::new());
         let (authority, writer) =
-            setup.begin(Arc::clone(&store), clock.clone(), Arc::clone(&metrics), "node-1").await.unwrap();
+            setup.begin(Arc::clone(&store), clock.clone(), Arc::clone(&metrics), setup.node).await.unwrap();
         let authority = Arc::new(authority);
         let kept = Mutex::new(String::new());
         let created = authority.create_first_admin(|token| {
             token.clone_into(&mut kept.lock().unwrap());
             Ok(())
         });
-        assert!(created.await.unwrap());
-        let token = kept.into_inner().unwrap();
+        assert_eq!(created.await.unwrap(), setup.admin.is_none());
+        let token = setup.admin.clone().unwrap_or_else(|| kept.into_inner().unwrap());
         let edge = Edge::new(
             Arc::clone(&metrics),
             clock.clone(),
@@ -181,9 +202,10 @@ impl App {
         );
         edge.open(Arc::clone(&authority));
         tokio::spawn(writer.run(Arc::clone(&store), stop.clone(), Duration::from_secs(1)));
-        let follower =
-            Follower::new(Arc::clone(&authority), uuid::Uuid::now_v7().to_string(), "https://127.0.0.1".into());
-        tokio::spawn(follower.run(stop.clone()));
+        let node_id = uuid::Uuid::now_v7().to_string();
+        let follower = Follower::new(Arc::clone(&authority), node_id.clone(), "https://127.0.0.1".into());
+        let follows = stop.child_token();
+        let following = tokio::spawn(follower.run(follows.clone()));
         let client = Client {
             router: countermark::http::router(Arc::clone(&edge)),
             peer: a_peer(Transport::Tls, Some("127.0.0.1")),
@@ -198,13 +220,19 @@ impl App {
             clock,
             redis: setup.redis,
             prefix: setup.prefix,
+            master_key: setup.master_key,
             metrics,
             admin,
+            node_id,
             stop,
             filling: Mutex::new(None),
+            following: Mutex::new(Some((follows, following))),
         };
         app.start_filler();
-        eventually("it holds its lease", || async { app.authority.holds_lease() }).await;
+        // A longer one is not to be had.
+        if app.authority.freshness().max_staleness() <= Duration::from_secs(5) {
+            eventually("it holds its lease", || async { app.authority.holds_lease() }).await;
+        }
         app
     }
 
@@ -213,6 +241,25 @@ impl App {
         let filler = Filler::new(Arc::clone(&self.store), uuid::Uuid::now_v7().to_string());
         tokio::spawn(filler.run(stop.clone()));
         *self.filling.lock().unwrap() = Some(stop);
+    }
+
+    /// It stops following, drops its lease and says goodbye.
+    pub async fn goes(&self) {
+        let (follows, following) = self.following.lock().unwrap().take().unwrap();
+        follows.cancel();
+        following.await.unwrap();
+    }
+
+    /// It follows no more, and says nothing: as one that was killed, or paused, before its lease is over.
+    pub async fn stands_still(&self) {
+        let (_, following) = self.following.lock().unwrap().take().unwrap();
+        following.abort();
+        let _ = following.await;
+    }
+
+    /// Waits until it decides from memory about everything that is asked.
+    pub async fn has_lease(&self) {
+        eventually("there is a lease", || async { self.authority.freshness().has_lease() }).await;
     }
 
     pub fn stop_filler(&self) {

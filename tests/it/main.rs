@@ -3,6 +3,7 @@
 
 mod app;
 mod redis_server;
+mod wire;
 
 mod accounts;
 mod attack;
@@ -10,6 +11,7 @@ mod attacks;
 mod audit;
 mod bad_input;
 mod doors;
+mod freshness;
 mod guessing;
 mod histories;
 mod keys;

@@ -38,6 +38,18 @@ impl RedisServer {
         Arc::new(server)
     }
 
+    /// Another server with a copy of all that this one holds, as a replica is that was promoted.
+    pub async fn copy(&self) -> Arc<Self> {
+        let copy = Self::start();
+        for key in self.run::<Vec<Vec<u8>>>(&["KEYS", "*"]).await {
+            let dumped: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut self.connection().await).await.unwrap();
+            let mut restore = redis::cmd("RESTORE");
+            restore.arg(&key).arg(0).arg(dumped);
+            restore.exec_async(&mut copy.connection().await).await.unwrap();
+        }
+        copy
+    }
+
     /// The one of this binary.
     pub fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -205,7 +205,7 @@ impl Replicated {
 }
 
 #[test]
-fn a_change_counts_when_the_demanded_replicas_have_it() {
+fn r1_a_change_counts_when_the_demanded_replicas_have_it() {
     let machine = Machine::new();
     let redis = Replicated::start(&machine);
     let server = redis.serve(&machine, "replica_timeout = \"500ms\"\n");

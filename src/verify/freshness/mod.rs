@@ -403,4 +403,6 @@ fn snapshot_of(answer: LookedUp) -> Snapshot {
 }
 
 #[cfg(test)]
+mod deciding;
+#[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod footprint;
 mod leaks;
 mod load;
 mod memory;
+mod paused;
 pub mod proxy;
 mod redis_faults;
 mod scene;
