@@ -40,8 +40,10 @@ fn main() {
 
     let receipts = receipts(&mut api, &admin);
     let seen = seen(&nodes, &mut api, &redis, &admin);
-    // Its older tokens are dead by now.
-    tokens[0] = regenerate(&mut api, &admin, "a0").1;
+    // Their older tokens are dead by now.
+    for (number, token) in tokens.iter_mut().take(2).enumerate() {
+        *token = regenerate(&mut api, &admin, &format!("a{number}")).1;
+    }
     let commands = commands(&nodes, &redis, &tokens);
 
     let report = json!({ "receipt_ms": receipts, "revocation_seen_ms": seen, "commands_per_verification": commands });
@@ -223,6 +225,8 @@ impl Node {
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         let log = std::fs::File::create(&path).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_countermark"));
+        // Settings of ours are none of its.
+        command.env_clear();
         command.args([
             "serve",
             "--listen",
