@@ -59,7 +59,7 @@ async fn r1_a_node_that_renews_at_the_last_moment_stays_in_the_table() {
     let watching = watching.await;
     // A node that renews when we want it to.
     let introduction = Introduction { name: "x".into(), version: "0".into(), address: "https://127.0.0.1".into() };
-    let renew = async || {
+    let renew = async |count: u64| {
         let memory = issuer.authority.freshness().memory().unwrap();
         let renewal = Renewal {
             node: "x",
@@ -68,10 +68,11 @@ async fn r1_a_node_that_renews_at_the_last_moment_stays_in_the_table() {
             applied: Epoch::default(),
             tokens_per_second: 0,
             introduction: &introduction,
+            count,
         };
         assert!(matches!(issuer.store.renew(&renewal).await, Ok(Renewed::Recorded(_))));
     };
-    renew().await;
+    renew(1).await;
     super::nobody_leaves(issuer).await;
     let before = super::lease_of(issuer, "x").await;
     let _upkeep = upkeep(&watching);
@@ -81,12 +82,17 @@ async fn r1_a_node_that_renews_at_the_last_moment_stays_in_the_table() {
     held.answered(2).await;
     // What it is going to read is that the node stands still; and that is so no more.
     pair.advance(LEASE * 4 + Duration::from_millis(1));
-    renew().await;
+    renew(2).await;
     let leaving = wire.hold(Sent::Leaving);
     held.let_through(2);
     leaving.answered(1).await;
     assert_eq!(renewals(issuer, "x").await, Some(2));
     assert!(!issuer.store.remove_standing(&before).await.unwrap());
-    assert!(issuer.store.remove_standing(&super::lease_of(issuer, "x").await).await.unwrap());
+    let standing = super::lease_of(issuer, "x").await;
+    assert!(issuer.store.remove_standing(&standing).await.unwrap());
     assert_eq!(renewals(issuer, "x").await, None);
+    // Back again, it goes on counting: a second removal of what stood there does not hit it.
+    renew(3).await;
+    assert!(!issuer.store.remove_standing(&standing).await.unwrap());
+    assert_eq!(renewals(issuer, "x").await, Some(3));
 }
