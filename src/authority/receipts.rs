@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::Authority;
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
-use crate::store::{Committed, Store, StoreError, Table, for_one_request, with_drift};
+use crate::store::{Committed, NodeLease, Store, StoreError, Table, for_one_request, with_drift};
 
 /// From when on a change holds everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -77,6 +77,12 @@ pub(super) struct Tables {
 type Reading = Result<Arc<Table>, String>;
 
 impl Authority {
+    /// Whether a change that was made some time ago was known to every node when the store told of it.
+    pub(super) fn is_known_everywhere(&self, told: &Committed) -> bool {
+        let is_known = |lease: &NodeLease| lease.length.is_zero() || lease.applied >= told.epoch;
+        self.store.is_here(&told.identity) && self.store.settles_in().is_none() && told.leases.iter().all(is_known)
+    }
+
     /// Waits until a change holds everywhere: each node that had a lease at the commit has reported its epoch, or its lease is
     /// over by our clock, and the store is still the same server.
     pub(super) async fn held_everywhere(

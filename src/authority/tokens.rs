@@ -233,6 +233,9 @@ impl Authority {
                 Err(StoreError::NotFound) => return Ok(()),
                 Err(error) => return Err(failed(error)),
             };
+            if self.is_known_everywhere(&committed) {
+                return Ok(());
+            }
             match self.held_everywhere(&committed, None).await {
                 Ok(_) => return Ok(()),
                 Err(NotHeld::OtherServer) => {}

@@ -16,7 +16,7 @@ pub struct Footprint {
 }
 
 /// That a server keeps to its store.
-pub const CONNECTIONS: usize = 6;
+pub const CONNECTIONS: usize = 7;
 
 impl Footprint {
     /// While nothing is amiss: one of its connections may still be on its way back.
