@@ -21,7 +21,7 @@ pub(super) struct Scripts {
 }
 
 const IDENTITY: &str = include_str!("scripts/identity.lua");
-const EPOCHS: &str = include_str!("scripts/epochs.lua");
+const ORDER: &str = include_str!("scripts/order.lua");
 const COMMIT: &str = include_str!("scripts/commit.lua");
 const AUTHOR: &str = include_str!("scripts/author.lua");
 const AGAIN: &str = include_str!("scripts/again.lua");
@@ -33,8 +33,8 @@ impl Scripts {
         Self {
             start: after(&[IDENTITY], include_str!("scripts/start.lua")),
             lookup: after(&[IDENTITY], include_str!("scripts/lookup.lua")),
-            renew: after(&[IDENTITY, EPOCHS], include_str!("scripts/renew.lua")),
-            follow: after(&[IDENTITY, EPOCHS], include_str!("scripts/follow.lua")),
+            renew: after(&[IDENTITY, ORDER], include_str!("scripts/renew.lua")),
+            follow: after(&[IDENTITY, ORDER], include_str!("scripts/follow.lua")),
             table: after(&[IDENTITY], include_str!("scripts/table.lua")),
             remove: Script::new(include_str!("scripts/remove.lua")),
             keys: after(&[IDENTITY], include_str!("scripts/keys.lua")),
@@ -44,7 +44,7 @@ impl Scripts {
             named: after(&act, include_str!("scripts/named.lua")),
             keyring: after(&[IDENTITY, COMMIT], include_str!("scripts/keyring.lua")),
             append: Script::new(include_str!("scripts/append.lua")),
-            activity: Script::new(include_str!("scripts/activity.lua")),
+            activity: after(&[ORDER], include_str!("scripts/activity.lua")),
             lock: Script::new(include_str!("scripts/lock.lua")),
         }
     }

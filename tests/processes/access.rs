@@ -271,7 +271,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
 /// A script of the store, with the parts that it may call.
 fn script_of(text: &str) -> redis::Script {
     const PARTS: [&str; 2] =
-        [include_str!("../../src/store/scripts/identity.lua"), include_str!("../../src/store/scripts/epochs.lua")];
+        [include_str!("../../src/store/scripts/identity.lua"), include_str!("../../src/store/scripts/order.lua")];
     let (first, rest) = text.split_once('\n').unwrap();
     redis::Script::new(&format!("{first}\n{}{rest}", PARTS.concat()))
 }

@@ -4,14 +4,6 @@
 -- ARGV  1 shard  2 id of the batch in it  3 length of the stream  4 seconds to keep it  5 token last used, or empty
 --       6 when, in milliseconds  7… lines
 -- reply 1 written, 0 was already there
-local function before(a, b)
-  local a_ms, a_seq = string.match(a, '(%d+)-(%d+)')
-  local b_ms, b_seq = string.match(b, '(%d+)-(%d+)')
-  if tonumber(a_ms) ~= tonumber(b_ms) then
-    return tonumber(a_ms) < tonumber(b_ms)
-  end
-  return tonumber(a_seq) < tonumber(b_seq)
-end
 -- A shard is read in order by one process at a time, so that its last batch stands for all before it.
 local mark = redis.call('HGET', KEYS[2], 'mark:' .. ARGV[1])
 if mark and not before(mark, ARGV[2]) then

@@ -1,4 +1,4 @@
--- Whether one epoch comes before another.
+-- Whether one epoch, or one id of a stream, comes before another.
 local function before(a, b)
   local a_term, a_counter = string.match(a, '(%d+)-(%d+)')
   local b_term, b_counter = string.match(b, '(%d+)-(%d+)')
