@@ -337,7 +337,12 @@ impl Store {
             .key(self.schema.state(id))
             .key(self.schema.leases())
             .arg(self.dataset_id().await?);
-        self.restrict(script, false).await?.map_err(|reply| refused(&reply))
+        let told = self.restrict(script, false).await.map_err(|error| match error {
+            // Nothing was to be changed by it.
+            StoreError::Uncertain(why) => StoreError::Unavailable(why),
+            other => other,
+        });
+        told?.map_err(|reply| refused(&reply))
     }
 
     /// The account of this id.
