@@ -34,7 +34,7 @@ pub struct AccountId(Uuid);
 
 impl AccountId {
     /// The id that no account has.
-    #[cfg(feature = "server")]
+    #[cfg(feature = "redis")]
     pub(crate) fn nobody() -> Self {
         Self(Uuid::nil())
     }

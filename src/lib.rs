@@ -45,13 +45,15 @@ pub mod keyring;
 #[cfg(feature = "server")]
 pub mod listen;
 pub mod name;
+#[cfg(feature = "redis")]
+pub mod node;
 pub mod permission;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
+#[cfg(feature = "redis")]
 pub mod store;
 pub mod strict_json;
-#[cfg(feature = "server")]
+#[cfg(feature = "redis")]
 pub mod subscriber;
 pub mod token;
 pub mod verify;

@@ -332,7 +332,7 @@ impl Authority {
     /// The number of an event that was not committed goes to another one.
     pub(super) fn not_committed(&self, event: &Event, error: Error) -> Error {
         if !matches!(error, Error::Uncertain { .. }) {
-            self.recorder.give_back(event.sequence);
+            self.recorder().give_back(event.sequence);
         }
         error.after(&event.kind)
     }
@@ -361,7 +361,7 @@ impl Authority {
         event.token_id = state.token_id;
         event.generation = Some(state.generation);
         event.key_id = state.token_id.and(profile.token.as_ref()).map(|token| token.key_id.clone());
-        self.recorder.number(event)
+        self.recorder().number(event)
     }
 
     /// Whether the account is an active admin that can use Countermark's own API, and until when its token lives.

@@ -4,20 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::call::By;
-use super::flights::Flights;
 use super::receipts::Tables;
-use super::{Authority, Error, Guessing, Metrics, Recorder, Settings, Writer};
+use super::{Authority, Error, Issuer, Metrics, Settings};
 use crate::account::{AccountId, AccountState, Kind, Status};
 use crate::audit::kinds;
 use crate::clock::{Clock, uuid_v7};
 use crate::config::{SecretFileError, SecretSource, read_private};
 use crate::keyring::{KeyringError, Keys, MasterKey};
 use crate::name::Username;
+use crate::node::{Node, Parts, Recorder, Writer};
 use crate::permission::ADMIN;
 use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
 use crate::token::Algorithm;
-use crate::verify::freshness::Freshness;
-use crate::verify::{Demand, Presenter, Reason, Verifier};
+use crate::verify::{Demand, Presenter, Reason};
 
 /// Why an authority does not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -68,23 +67,26 @@ impl Startup {
             .map_err(|_| BootstrapError::Refused(format!("the issuer {} can't be an audience", dataset.issuer)))?;
         let last_sequence = self.store.last_sequence(&self.node).await?;
         let process = uuid_v7(self.clock.now()).to_string();
-        let (recorder, writer) =
-            Recorder::new(self.node, process, last_sequence, self.audit_queue, Arc::clone(&self.metrics));
+        let (recorder, writer) = Recorder::new(self.node, process, last_sequence, self.audit_queue);
         let mut issuers = vec![dataset.issuer.clone()];
         issuers.extend(self.settings.also_accept_issuers.iter().cloned());
-        let freshness =
-            Freshness::new(Arc::clone(&self.clock), self.settings.max_staleness, self.settings.account_cache_bytes);
+        let keys = Arc::new(keys);
+        let node = Node::new(Parts {
+            home: Issuer { store: Arc::clone(&self.store), keys: Arc::clone(&keys) },
+            clock: Arc::clone(&self.clock),
+            issuers,
+            max_staleness: self.settings.max_staleness,
+            account_bytes: self.settings.account_cache_bytes,
+            signature_bytes: self.settings.signature_cache_bytes,
+            guessing: self.guessing,
+            recorder,
+        });
         let authority = Authority {
-            freshness,
-            flights: Flights::default(),
+            node: Arc::new(node),
             tables: Tables::default(),
-            verifier: Verifier::new(issuers, Arc::clone(&self.clock))
-                .with_signature_cache(self.settings.signature_cache_bytes),
-            guessing: Guessing::new(self.guessing.0, self.guessing.1),
             store: self.store,
             clock: self.clock,
-            keys: Arc::new(keys),
-            recorder,
+            keys,
             metrics: self.metrics,
             settings: self.settings,
             dataset,
@@ -224,7 +226,7 @@ impl Authority {
     /// What has become of a token, for whatever audience.
     pub async fn fate_of(&self, token: &str) -> Fate {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
-        match self.verifier.verify(self, token, &demand).await {
+        match self.node.decide(token, &demand).await {
             Ok(_) => Fate::Good,
             Err(refusal) => Fate::of(refusal.reason),
         }

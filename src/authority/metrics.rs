@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::node::RecorderCounters;
 use crate::verify::freshness::Freshness;
 use crate::verify::{Reason, SignatureCounts};
 
@@ -35,14 +36,10 @@ pub struct Metrics {
     duration: Histogram,
     /// Acts committed.
     pub acts: Counter,
-    /// Events waiting to be written.
-    pub audit_waiting: Gauge,
-    /// Events written.
-    pub audit_written: Counter,
-    /// Tries to write events that failed.
-    pub audit_failures: Counter,
-    /// Calls refused because events could not be taken.
-    pub audit_refused: Counter,
+    audit_waiting: Gauge,
+    audit_written: Counter<u64, AtomicU64>,
+    audit_failures: Counter<u64, AtomicU64>,
+    audit_refused: Counter<u64, AtomicU64>,
     /// Open connections.
     pub connections: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Connections closed at once because all places were taken and in use.
@@ -217,6 +214,14 @@ impl Metrics {
         self.state_accounts.set(i64::try_from(accounts).unwrap_or(i64::MAX));
         self.state_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.lease.set(i64::from(freshness.has_lease()));
+    }
+
+    /// Takes over what the recorder has counted.
+    pub(super) fn recorder(&self, counters: &RecorderCounters) {
+        self.audit_waiting.set(i64::try_from(counters.waiting()).unwrap_or(i64::MAX));
+        self.audit_written.inner().fetch_max(counters.written.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.audit_failures.inner().fetch_max(counters.failures.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.audit_refused.inner().fetch_max(counters.refused.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// In the OpenMetrics text format, which Prometheus reads.

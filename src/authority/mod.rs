@@ -6,13 +6,10 @@ mod bootstrap;
 mod call;
 mod checks;
 mod error;
-mod flights;
-mod follower;
-mod guessing;
+mod home;
 mod keys;
 mod metrics;
 mod receipts;
-mod recorder;
 mod recover;
 mod roles;
 mod tokens;
@@ -24,31 +21,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use accounts::{AccountFilter, AccountPage, AccountPatch, NewAccount};
-pub use activity::{Ending, EventPage};
+pub use activity::EventPage;
 pub use bootstrap::{BootstrapError, Fate, Startup};
-pub use call::{Act, Call, CallRecord, Original};
+pub use call::Act;
 pub use error::{AccountRef, Error, FieldError};
-pub use follower::Follower;
-pub use guessing::Guessing;
+pub use home::Issuer;
 pub use keys::{KeyView, NextStep};
 pub use metrics::Metrics;
 pub use receipts::Receipt;
-pub use recorder::{Full, Recorder, Writer};
 pub use recover::recover;
 pub use roles::Changed;
 pub use tokens::MAX_OVERLAP;
 pub use tokens::{Issued, RevokeError, SelfToken, SelfView};
 pub use upkeep::Upkeep;
 pub use usage::Usage;
-pub use verification::Refused;
 
 use crate::account::Audience;
 use crate::clock::Clock;
 use crate::keyring::Keys;
+use crate::node::{Call, Ending, Full, Node, Recorder, Refused};
 use crate::store::{Dataset, Store};
-use crate::verify::Verifier;
-use crate::verify::freshness::Freshness;
-use flights::Flights;
 use receipts::Tables;
 
 /// What is configured.
@@ -73,12 +65,8 @@ pub struct Authority {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
-    verifier: Verifier<dyn Clock>,
-    freshness: Freshness,
-    flights: Flights,
+    node: Arc<Node<Issuer>>,
     tables: Tables,
-    recorder: Arc<Recorder>,
-    guessing: Guessing,
     metrics: Arc<Metrics>,
     settings: Settings,
     dataset: Dataset,
@@ -106,9 +94,9 @@ impl Authority {
         &self.store
     }
 
-    /// What this node knows, and for how long it may decide by it.
-    pub fn freshness(&self) -> &Freshness {
-        &self.freshness
+    /// This process as a node.
+    pub fn node(&self) -> &Arc<Node<Issuer>> {
+        &self.node
     }
 
     /// The keys.
@@ -116,9 +104,13 @@ impl Authority {
         &self.keys
     }
 
-    /// Where events go.
-    pub fn recorder(&self) -> &Arc<Recorder> {
-        &self.recorder
+    /// Records how a call ended.
+    pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<(), Full> {
+        self.node.record(call, ending)
+    }
+
+    fn recorder(&self) -> &Recorder {
+        self.node.recorder()
     }
 
     /// What is counted.

@@ -149,7 +149,7 @@ impl Authority {
     fn named_event(&self, act: &Act, kind: &'static str, what: &str, name: &str) -> Event {
         let mut event = act.call.event(kind, Outcome::Done, self.clock.as_ref()).detail(what, name);
         event.actor_id = Some::<AccountId>(act.actor.account());
-        self.recorder.number(event)
+        self.recorder().number(event)
     }
 }
 

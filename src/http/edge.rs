@@ -96,7 +96,7 @@ impl Edge {
         let authority = self.authority.load_full();
         let store = match &authority {
             // What a verification needs, and not just an answer: a replica answers too.
-            Some(authority) => authority.can_decide().await.map_err(|error| error.to_string()),
+            Some(authority) => authority.node().can_decide().await.map_err(|error| error.to_string()),
             None => Err("it has not been reached yet".to_owned()),
         };
         let key = match authority.as_ref().map(|authority| authority.keys().now()) {
@@ -105,7 +105,7 @@ impl Edge {
             None => Err("the store holds the keys".to_owned()),
         };
         let lease = match &authority {
-            Some(authority) if authority.holds_lease() => Ok(()),
+            Some(authority) if authority.node().holds_lease() => Ok(()),
             Some(_) => Err("none: every record is looked up".to_owned()),
             None => Err("there is nobody to hold it yet".to_owned()),
         };

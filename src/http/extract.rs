@@ -20,8 +20,9 @@ use super::edge::Edge;
 use super::observe::note_missing;
 use super::permissions::Demanded;
 use super::problem::Problem;
-use crate::authority::{AccountRef, Act, Authority, Call};
+use crate::authority::{AccountRef, Act, Authority};
 use crate::epoch::Epoch;
+use crate::node::Call;
 use crate::strict_json::{self, StrictJsonError};
 use crate::verify::{Demand, Presenter};
 

@@ -15,8 +15,8 @@ use super::no_store;
 use super::permissions::TokensIntrospect;
 use super::problem::Problem;
 use crate::account::{AccountId, Audience};
-use crate::authority::Call;
 use crate::name::{RoleName, TeamName, Username};
+use crate::node::Call;
 use crate::token::TokenId;
 use crate::verify::{Reason, Verified};
 

@@ -15,9 +15,9 @@ use super::edge::Edge;
 use super::leftover::Leftover;
 use super::problem::Problem;
 use crate::audit::printable;
-use crate::authority::{Call, Ending};
 use crate::clock::uuid_v7;
 use crate::listen::{HeadTooLarge, Peer, Standing, Work};
+use crate::node::{Call, Ending};
 use crate::verify::{Demand, Presenter, Reason};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

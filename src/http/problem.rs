@@ -7,8 +7,9 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::authority::{Error, FieldError, Refused, RevokeError};
+use crate::authority::{Error, FieldError, RevokeError};
 use crate::listen::HeadTooLarge;
+use crate::node::Refused;
 use crate::verify::{Reason, Refusal};
 
 /// The media type of errors.

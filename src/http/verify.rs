@@ -15,8 +15,8 @@ use super::observe::note_missing;
 use super::problem::Problem;
 use crate::account::Audience;
 use crate::audit::printable;
-use crate::authority::Original;
 use crate::name::TeamName;
+use crate::node::Original;
 use crate::permission::Permission;
 use crate::verify::{Demand, Presenter, Verified};
 

@@ -1,18 +1,13 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use tokio::sync::Mutex;
 
 use super::{KeyEntry, KeyringDocument, MasterKey};
 use crate::clock::Clock;
+use crate::node::{self, KeyCache, KeyOrigin, NotRead};
 use crate::store::{Store, StoreError};
 use crate::token::{Algorithm, SigningKey};
 use crate::verify::{KeySet, KeyState, Unavailable};
-
-/// K6: unknown key ids make us re-read the set at most this often.
-const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// Why there are no keys to work with.
 #[derive(Debug, thiserror::Error)]
@@ -66,21 +61,41 @@ pub struct Loaded {
     pub facts: Vec<KeyFacts>,
 }
 
+impl node::Loaded for Loaded {
+    fn set(&self) -> &Arc<KeySet> {
+        &self.set
+    }
+}
+
 /// The keys that this process works with.
-pub struct Keys {
+pub struct Keys(KeyCache<Sealed>);
+
+/// The sealed document in the store.
+struct Sealed {
     store: Arc<Store>,
     master: MasterKey,
     dataset: String,
-    clock: Arc<dyn Clock>,
-    current: ArcSwap<Loaded>,
-    last_read: Mutex<Option<LastRead>>,
 }
 
-/// When the keys were last read again, and whether they could be.
-#[derive(Clone, Copy)]
-struct LastRead {
-    ended: Instant,
-    outcome: Result<(), Unavailable>,
+impl KeyOrigin for Sealed {
+    type Loaded = Loaded;
+
+    async fn read(&self, now: &Loaded) -> Result<Loaded, NotRead> {
+        let loaded = read(&self.store, &self.master, &self.dataset)
+            .await
+            .and_then(|loaded| loaded.ok_or(KeyringError::RolledBack));
+        match loaded {
+            Ok(loaded) if loaded.set.version() >= now.set.version() => Ok(loaded),
+            Ok(_) => {
+                tracing::error!("{}", KeyringError::RolledBack);
+                Err(NotRead)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the signing keys could not be read again");
+                Err(NotRead)
+            }
+        }
+    }
 }
 
 impl Keys {
@@ -92,14 +107,8 @@ impl Keys {
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>, KeyringError> {
         let Some(loaded) = read(&store, &master, dataset).await? else { return Ok(None) };
-        Ok(Some(Self {
-            store,
-            master,
-            dataset: dataset.to_owned(),
-            clock,
-            current: ArcSwap::from_pointee(loaded),
-            last_read: Mutex::new(None),
-        }))
+        let origin = Sealed { store, master, dataset: dataset.to_owned() };
+        Ok(Some(Self(KeyCache::new(origin, loaded, clock))))
     }
 
     /// Makes the first key of an empty store. Somebody else may have been faster; then it changes nothing (K5).
@@ -119,71 +128,34 @@ impl Keys {
 
     /// Replaces the document of the version that was read by its successor.
     pub async fn replace(&self, read: u64, document: &KeyringDocument) -> Result<(), KeyringError> {
-        replace(&self.store, &self.master, &self.dataset, read, document).await
+        let Sealed { store, master, dataset } = self.0.origin();
+        replace(store, master, dataset, read, document).await
     }
 
     /// The document of the store, opened, with its version; for changing it.
     pub async fn document(&self) -> Result<(u64, KeyringDocument), KeyringError> {
-        open(&self.store, &self.master, &self.dataset).await?.ok_or(KeyringError::RolledBack)
+        let Sealed { store, master, dataset } = self.0.origin();
+        open(store, master, dataset).await?.ok_or(KeyringError::RolledBack)
     }
 
     /// What is known now.
     pub fn now(&self) -> Arc<Loaded> {
-        self.current.load_full()
+        self.0.now()
     }
 
-    /// After an unknown key id: reads again, unless that was done just now. Where it could not be done just now, nobody knows
-    /// whether there is such a key.
-    pub async fn refresh(&self) -> Result<Arc<KeySet>, Unavailable> {
-        let version = self.now().set.version();
-        let mut last = self.last_read.lock().await;
-        if self.now().set.version() == version {
-            match *last {
-                Some(last) if self.clock.monotonic().duration_since(last.ended) < UNKNOWN_EVERY => last.outcome?,
-                _ => self.read_again(&mut last).await?,
-            }
-        }
-        Ok(Arc::clone(&self.now().set))
+    /// The key set that is known now.
+    pub fn set(&self) -> Arc<KeySet> {
+        self.0.set()
+    }
+
+    /// See [`KeyCache::for_unknown`].
+    pub async fn for_unknown(&self) -> Result<Arc<KeySet>, Unavailable> {
+        self.0.for_unknown().await
     }
 
     /// A set of at least this version.
     pub async fn at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
-        let now = self.now();
-        if now.set.version() >= version {
-            return Ok(Arc::clone(&now.set));
-        }
-        let mut last = self.last_read.lock().await;
-        if self.now().set.version() < version {
-            self.read_again(&mut last).await?;
-        }
-        let now = self.now();
-        if now.set.version() >= version { Ok(Arc::clone(&now.set)) } else { Err(Unavailable) }
-    }
-
-    async fn read_again(&self, last: &mut Option<LastRead>) -> Result<(), Unavailable> {
-        let outcome = self.read_now().await;
-        *last = Some(LastRead { ended: self.clock.monotonic(), outcome });
-        outcome
-    }
-
-    async fn read_now(&self) -> Result<(), Unavailable> {
-        let loaded = read(&self.store, &self.master, &self.dataset)
-            .await
-            .and_then(|loaded| loaded.ok_or(KeyringError::RolledBack));
-        match loaded {
-            Ok(loaded) if loaded.set.version() >= self.now().set.version() => {
-                self.current.store(Arc::new(loaded));
-                Ok(())
-            }
-            Ok(_) => {
-                tracing::error!("{}", KeyringError::RolledBack);
-                Err(Unavailable)
-            }
-            Err(error) => {
-                tracing::error!(%error, "the signing keys could not be read again");
-                Err(Unavailable)
-            }
-        }
+        self.0.at_least(version).await
     }
 }
 

@@ -21,11 +21,12 @@ pub use recover::recover;
 pub use serve_file::ServeFile;
 pub use settings::{load, running_store};
 
-use crate::authority::{Authority, BootstrapError, Error, Fate, Follower, Metrics, Upkeep, Writer};
+use crate::authority::{Authority, BootstrapError, Error, Fate, Metrics, Upkeep};
 use crate::clock::{Clock, SystemClock, uuid_v7};
 use crate::config::{Config, Overrides};
 use crate::http::Edge;
 use crate::listen::{Connections, Listener, TlsContext};
+use crate::node::{Follower, Writer};
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
 
 /// How long what is left of the audit may take at the end.
@@ -250,10 +251,10 @@ impl Running {
         tracing::info!(node = self.node_name, issuer = authority.issuer(), "ready");
 
         let flushed = CancellationToken::new();
-        let writing = tokio::spawn(writer.run(Arc::clone(&self.store), flushed.clone(), FLUSH));
+        let writing = tokio::spawn(writer.run(Arc::clone(authority.node()), flushed.clone(), FLUSH));
         let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
         let mut upkeep = tokio::spawn(Upkeep::new(Arc::clone(&authority)).run(self.retire.clone()));
-        let follower = Follower::new(Arc::clone(&authority), self.node_id.clone(), self.addresses.join(", "));
+        let follower = Follower::new(Arc::clone(authority.node()), self.node_id.clone(), self.addresses.join(", "));
         let mut follower = tokio::spawn(follower.run(self.retire.clone()));
         // Neither ends by itself; without them a node would go on more slowly, and nobody would know why.
         let (what, ended) = tokio::select! {

@@ -9,30 +9,11 @@ use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
 
 use super::link::counted;
-use super::schema::{SHARDS, shard_of};
+use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome};
 use crate::token::TokenId;
-
-/// Events of one node, to be written as one entry.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// The node.
-    pub node: String,
-    /// The process, random.
-    pub process: String,
-    /// The number among its batches.
-    pub number: u64,
-    /// The lowest sequence of an event.
-    pub first: u64,
-    /// The highest.
-    pub last: u64,
-    /// How many.
-    pub count: usize,
-    /// A line of JSON each.
-    pub lines: String,
-}
 
 /// What is read.
 #[derive(Debug, Clone, Copy)]
@@ -130,35 +111,13 @@ impl Reader {
 }
 
 impl Store {
-    /// Writes a batch, once, however often it is repeated.
-    pub async fn append(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.has_room()?;
-        self.met().await?;
-        let shard = shard_of(&batch.node);
-        let mut script = self.scripts.append.prepare_invoke();
-        script
-            .key(self.schema.shard_log(shard))
-            .key(self.schema.shard_heads(shard))
-            .arg(&batch.node)
-            .arg(batch.first)
-            .arg(batch.last)
-            .arg(batch.count)
-            .arg(&batch.lines)
-            .arg(self.options.retention.firehose)
-            .arg(&batch.process)
-            .arg(batch.number);
-        self.run::<u64>(&self.audit, &script).await.map(|_| ())
-    }
-
     /// The highest sequence that this node has used, in calls or in acts.
     pub async fn last_sequence(&self, node: &str) -> Result<u64, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.schema.shard_heads(shard_of(node))).arg(node);
-        let calls: Option<u64> = self.query(&self.shared, command).await?;
+        let calls = self.last_call(node).await?;
         let mut command = redis::cmd("HGET");
         command.arg(self.schema.act_heads()).arg(node);
         let acts: Option<u64> = self.query(&self.shared, command).await?;
-        Ok(calls.unwrap_or(0).max(acts.unwrap_or(0)))
+        Ok(calls.max(acts.unwrap_or(0)))
     }
 
     /// Events from the newest on, up to the limit, and where to go on. Looks at 5,000 at the most: a page may so be short,

@@ -72,6 +72,7 @@ impl std::fmt::Display for Full {
     }
 }
 
+#[cfg(feature = "server")]
 impl StoreError {
     /// The same about a change that had been sent before, and may have been made then: that it can't be asked for now does not
     /// mean that nothing was changed. What a script says that looked for it stands.
@@ -99,6 +100,7 @@ pub(super) fn describe(error: &redis::RedisError) -> String {
 }
 
 /// What a server says instead of beginning to carry anything out.
+#[cfg(feature = "server")]
 const REFUSALS: [&str; 14] = [
     "READONLY",
     "NOREPLICAS",
@@ -117,6 +119,7 @@ const REFUSALS: [&str; 14] = [
 ];
 
 /// Whether the change may have been made although the call failed.
+#[cfg(feature = "server")]
 pub(super) fn of_change(error: redis::RedisError) -> StoreError {
     use redis::ErrorKind::{AuthenticationFailed, InvalidClientConfig};
     // An error out of a script itself bears the code of the command that failed: what came before that was done.
@@ -134,6 +137,7 @@ pub(super) fn of_change(error: redis::RedisError) -> StoreError {
 }
 
 #[cfg(test)]
+#[cfg(feature = "server")]
 mod tests {
     use super::*;
 

@@ -13,7 +13,7 @@ use super::filler::GROUP;
 use super::link::{ConnectError, Driver, fence};
 use super::nodes;
 use super::schema::{Owner, SHARDS, Schema};
-use super::scripts::Scripts;
+use super::scripts::{NodeScripts, Scripts};
 use super::{Node, Refused, StoreError, Target};
 use crate::account::AccountId;
 
@@ -107,12 +107,12 @@ impl Examiner {
 
     /// Loads every script and runs the one that looks up, for nobody.
     pub async fn scripts(&mut self) -> Result<(), StoreError> {
-        let scripts = Scripts::new();
-        for script in scripts.all() {
+        let (scripts, of_a_node) = (Scripts::new(), NodeScripts::new());
+        for script in scripts.all().into_iter().chain(of_a_node.all()) {
             script.load_async(&mut self.connection).await?;
         }
         let nobody = self.schema.state(AccountId::nobody());
-        let mut lookup = scripts.lookup.prepare_invoke();
+        let mut lookup = of_a_node.lookup.prepare_invoke();
         lookup.key(self.schema.meta()).key(nobody).key(self.schema.roles()).key(self.schema.keyring());
         lookup.invoke_async::<Vec<String>>(&mut self.connection).await?;
         Ok(())

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::link::counted;
-use super::{Store, StoreError, noting, roles};
+use super::node_store::noting;
+use super::{NodeStore, StoreError, definition};
 use crate::account::StateRecord;
 use crate::epoch::Epoch;
 use crate::verify::freshness::{Change, Entry, Identity, Place};
@@ -29,7 +30,7 @@ pub struct Followed {
     pub broken: bool,
 }
 
-impl Store {
+impl NodeStore {
     /// Reports what a node has applied and returns what comes after it, by one script: report and entries belong to the same
     /// server. On the connection of the feed.
     pub async fn follow(
@@ -38,7 +39,7 @@ impl Store {
         identity: Option<&Identity>,
         applied: Epoch,
     ) -> Result<Followed, StoreError> {
-        let mut script = self.scripts.follow.prepare_invoke();
+        let mut script = self.node_scripts.follow.prepare_invoke();
         script
             .key(self.schema.meta())
             .key(self.schema.feed())
@@ -93,7 +94,7 @@ fn entry(fields: &[String]) -> Option<Entry> {
     let change = match kind.as_str() {
         "account" => Change::Account(key.parse().ok()?, serde_json::from_str::<StateRecord>(body).ok()?),
         "role" if body.is_empty() => Change::Role(key.parse().ok()?, None),
-        "role" => Change::Role(key.parse().ok()?, Some(roles::grants_of(body)?)),
+        "role" => Change::Role(key.parse().ok()?, Some(definition::grants_of(body)?)),
         "keys" => Change::Keys(body.parse().ok()?),
         "team" => Change::Nothing,
         // Of a newer version: what it says may matter.

@@ -14,9 +14,11 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "server")]
+use super::Space;
 use super::error::describe;
 use super::wire::{Bounded, Intake, Route, Share};
-use super::{Refused, Space, StoreError};
+use super::{Refused, StoreError};
 
 tokio::task_local! {
     /// How long the store has taken so far for one request.
@@ -49,6 +51,7 @@ pub struct Target {
     route: Route,
     settings: RedisConnectionInfo,
     intake: Intake,
+    #[cfg(feature = "server")]
     pub(super) space: Option<Arc<Space>>,
     timeout: Duration,
     connect_timeout: Duration,
@@ -103,6 +106,7 @@ impl Target {
             route,
             settings,
             intake: Intake::default(),
+            #[cfg(feature = "server")]
             space: None,
             timeout: address.timeout,
             connect_timeout: address.connect_timeout,
@@ -110,6 +114,7 @@ impl Target {
     }
 
     /// A store that writes to a disk which we can look at.
+    #[cfg(feature = "server")]
     pub fn on_disk(self, space: Arc<Space>) -> Self {
         Self { space: Some(space), ..self }
     }
@@ -338,6 +343,7 @@ impl Link {
     }
 
     /// Waits until there is a connection with a higher number than this one.
+    #[cfg(feature = "server")]
     pub(super) async fn connected_after(&self, number: u64) {
         let mut came = self.came.subscribe();
         if came.wait_for(|came| *came > number).await.is_err() {

@@ -1,12 +1,10 @@
 //! Where answers come from, and whether they may be rested on (F6).
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Store, StoreError};
-use crate::epoch::Epoch;
-use crate::verify::freshness::{Identity, Place};
+use crate::verify::freshness::Identity;
 
 /// The longest lease of a new dataset.
 pub(super) const LEASE_CEILING: Duration = Duration::from_secs(5);
@@ -40,29 +38,6 @@ pub(super) struct Met {
 }
 
 impl Store {
-    /// Reads the head of a script's reply, `dataset, identity, epoch`, and returns it with what follows.
-    pub(super) async fn place<'a>(&self, reply: &'a [String]) -> Result<(Place, &'a [String]), StoreError> {
-        let [dataset, server, epoch, rest @ ..] = reply else {
-            return Err(StoreError::Corrupt("the head of a reply".into()));
-        };
-        // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
-        if *dataset != self.dataset_id().await? {
-            self.lost_dataset();
-            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
-        }
-        if epoch.is_empty() {
-            self.unmet();
-            return Err(StoreError::Unmet);
-        }
-        let epoch: Epoch = epoch.parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
-        Ok((Place { identity: Identity::new(dataset, server), epoch }, rest))
-    }
-
-    /// The server has become another one since it was met: it is met again before anything else.
-    pub(super) fn unmet(&self) {
-        self.met.store(0, Ordering::SeqCst);
-    }
-
     /// Meets the store again where it has become another server. Nothing may rest on its answers before.
     pub async fn meet_again(&self) -> Result<(), StoreError> {
         self.met().await.map(|_| ())

@@ -1,15 +1,16 @@
 //! Roles and teams: named definitions that accounts refer to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::definition::{RoleDefinition, split};
 use super::{Author, Committed, Store, StoreError, refused};
 use crate::audit::Event;
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName};
-use crate::permission::{Grant, Role, Team};
+use crate::permission::{Role, Team};
 
 /// A role or a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,14 +48,6 @@ pub struct NamedChange<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct RoleDefinition {
-    #[serde(rename = "d")]
-    description: Description,
-    #[serde(rename = "p")]
-    permissions: BTreeSet<Grant>,
-}
-
-#[derive(Serialize, Deserialize)]
 struct TeamDefinition {
     #[serde(rename = "d")]
     description: Description,
@@ -68,26 +61,6 @@ pub fn role_definition(role: &Role) -> String {
 /// A team as it lies in the store.
 pub fn team_definition(team: &Team) -> String {
     json!({"d": team.description}).to_string()
-}
-
-fn split(text: &str) -> Option<(Epoch, &str)> {
-    let (version, body) = text.split_once(' ')?;
-    Some((version.parse().ok()?, body))
-}
-
-/// The epoch of a stored definition.
-pub(super) fn version(text: &str) -> Option<Epoch> {
-    Some(split(text)?.0)
-}
-
-/// The grants of a stored definition.
-pub(super) fn grants(text: &str) -> Option<BTreeSet<Grant>> {
-    grants_of(split(text)?.1)
-}
-
-/// The grants of a definition without its epoch.
-pub(super) fn grants_of(body: &str) -> Option<BTreeSet<Grant>> {
-    Some(serde_json::from_str::<RoleDefinition>(body).ok()?.permissions)
 }
 
 fn role(name: &RoleName, text: &str) -> Result<Named<Role>, StoreError> {

@@ -50,7 +50,6 @@ impl Schema {
     fn together(&self, name: impl Display) -> String {
         format!("{{{}}}:{name}", self.prefix)
     }
-
     pub(super) fn meta(&self) -> String {
         self.together("meta")
     }
@@ -60,35 +59,8 @@ impl Schema {
     pub(super) fn state(&self, account: AccountId) -> String {
         self.together(format_args!("s:{account}"))
     }
-    pub(super) fn profile(&self, account: AccountId) -> String {
-        self.together(format_args!("p:{account}"))
-    }
-    pub(super) fn names(&self) -> String {
-        self.together("names")
-    }
-    pub(super) fn list(&self) -> String {
-        self.together("list")
-    }
     pub(super) fn roles(&self) -> String {
         self.together("roles")
-    }
-    pub(super) fn teams(&self) -> String {
-        self.together("teams")
-    }
-    pub(super) fn role_refs(&self) -> String {
-        self.together("role_refs")
-    }
-    pub(super) fn team_refs(&self) -> String {
-        self.together("team_refs")
-    }
-    pub(super) fn admins(&self) -> String {
-        self.together("admins")
-    }
-    pub(super) fn overlaps(&self) -> String {
-        self.together("overlaps")
-    }
-    pub(super) fn live(&self, key_id: &str) -> String {
-        self.together(format_args!("live:{key_id}"))
     }
     pub(super) fn keyring(&self) -> String {
         self.together("keyring")
@@ -99,29 +71,11 @@ impl Schema {
     pub(super) fn leases(&self) -> String {
         self.together("leases")
     }
-    pub(super) fn acts(&self) -> String {
-        self.together("acts")
-    }
-    pub(super) fn acts_of(&self, account: AccountId) -> String {
-        self.together(format_args!("acts:{account}"))
-    }
-    pub(super) fn act_heads(&self) -> String {
-        self.together("act_heads")
-    }
     pub(super) fn shard_log(&self, shard: u16) -> String {
         format!("{{{}:a{shard}}}:log", self.prefix)
     }
     pub(super) fn shard_heads(&self, shard: u16) -> String {
         format!("{{{}:a{shard}}}:heads", self.prefix)
-    }
-    pub(super) fn shard_lock(&self, shard: u16) -> String {
-        format!("{{{}:a{shard}}}:lock", self.prefix)
-    }
-    pub(super) fn activity(&self, account: AccountId) -> String {
-        format!("{{{}:{account}}}:activity", self.prefix)
-    }
-    pub(super) fn usage(&self, account: AccountId) -> String {
-        format!("{{{}:{account}}}:use", self.prefix)
     }
 
     /// The rules of the ACL user that a verifying node needs (`ACL SETUSER name …`), without its password. It may write to the table
@@ -164,6 +118,56 @@ impl Schema {
         rules.extend(commands.map(|command| format!("+{command}")));
         rules.push(format!("(+evalsha +eval {} {})", read.join(" "), written.join(" ")));
         rules
+    }
+}
+
+/// Of the service alone.
+#[cfg(feature = "server")]
+impl Schema {
+    pub(super) fn profile(&self, account: AccountId) -> String {
+        self.together(format_args!("p:{account}"))
+    }
+    pub(super) fn names(&self) -> String {
+        self.together("names")
+    }
+    pub(super) fn list(&self) -> String {
+        self.together("list")
+    }
+    pub(super) fn teams(&self) -> String {
+        self.together("teams")
+    }
+    pub(super) fn role_refs(&self) -> String {
+        self.together("role_refs")
+    }
+    pub(super) fn team_refs(&self) -> String {
+        self.together("team_refs")
+    }
+    pub(super) fn admins(&self) -> String {
+        self.together("admins")
+    }
+    pub(super) fn overlaps(&self) -> String {
+        self.together("overlaps")
+    }
+    pub(super) fn live(&self, key_id: &str) -> String {
+        self.together(format_args!("live:{key_id}"))
+    }
+    pub(super) fn acts(&self) -> String {
+        self.together("acts")
+    }
+    pub(super) fn acts_of(&self, account: AccountId) -> String {
+        self.together(format_args!("acts:{account}"))
+    }
+    pub(super) fn act_heads(&self) -> String {
+        self.together("act_heads")
+    }
+    pub(super) fn shard_lock(&self, shard: u16) -> String {
+        format!("{{{}:a{shard}}}:lock", self.prefix)
+    }
+    pub(super) fn activity(&self, account: AccountId) -> String {
+        format!("{{{}:{account}}}:activity", self.prefix)
+    }
+    pub(super) fn usage(&self, account: AccountId) -> String {
+        format!("{{{}:{account}}}:use", self.prefix)
     }
 
     /// Who keeps a key there.
@@ -211,6 +215,7 @@ impl Schema {
 }
 
 /// Who keeps a key in the store.
+#[cfg(feature = "server")]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// It does not bear our prefix.
@@ -233,6 +238,7 @@ pub fn shard_of(node: &str) -> u16 {
 }
 
 #[cfg(test)]
+#[cfg(feature = "server")]
 mod tests {
     use super::*;
 

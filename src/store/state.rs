@@ -3,29 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Store, StoreError, roles};
+use super::{NodeStore, StoreError, definition};
 use crate::account::{AccountId, Versioned};
 use crate::name::RoleName;
 use crate::verify::freshness::{Definition, LookedUp};
 
-impl Store {
+impl NodeStore {
     /// All that one verification consults, by a script that replicas and cut-off primaries refuse (F3, F4).
     pub async fn look_up(&self, account: AccountId) -> Result<LookedUp, StoreError> {
-        match self.try_look_up(account).await {
-            // The server has become another one: once it was met, its answers count.
-            Err(StoreError::Unmet) => {
-                self.meet_again().await?;
-                self.try_look_up(account).await
-            }
-            other => other,
-        }
-    }
-
-    async fn try_look_up(&self, account: AccountId) -> Result<LookedUp, StoreError> {
         let reply: Vec<String> = self
             .run(
                 &self.shared,
-                self.scripts
+                self.node_scripts
                     .lookup
                     .key(self.schema.meta())
                     .key(self.schema.state(account))
@@ -46,8 +35,8 @@ impl Store {
         for pair in roles.chunks_exact(2) {
             let [name, text] = pair else { continue };
             let name: RoleName = name.parse().map_err(|_| corrupt("a role's name"))?;
-            let version = roles::version(text).ok_or_else(|| corrupt("a role"))?;
-            let grants = roles::grants(text).ok_or_else(|| corrupt("a role"))?;
+            let version = definition::version(text).ok_or_else(|| corrupt("a role"))?;
+            let grants = definition::grants(text).ok_or_else(|| corrupt("a role"))?;
             definitions.insert(name, Definition { version, grants: Some(Arc::new(grants)) });
         }
         let keys_version = keys_version.parse().map_err(|_| corrupt("the keyring's version"))?;

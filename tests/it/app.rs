@@ -13,12 +13,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countermark::authority::{Authority, BootstrapError, Follower, Metrics, Settings, Startup, Writer};
+use countermark::authority::{Authority, BootstrapError, Metrics, Settings, Startup};
 use countermark::clock::{Clock, ManualClock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::http::{Edge, NamedDemand};
 use countermark::keyring::MasterKey;
 use countermark::listen::{Peer, Transport};
+use countermark::node::{Follower, Writer};
 use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target, Twins};
 use countermark::token::Algorithm;
 use http_body_util::BodyExt as _;
@@ -201,9 +202,9 @@ impl App {
             Duration::from_secs(5),
         );
         edge.open(Arc::clone(&authority));
-        tokio::spawn(writer.run(Arc::clone(&store), stop.clone(), Duration::from_secs(1)));
+        tokio::spawn(writer.run(Arc::clone(authority.node()), stop.clone(), Duration::from_secs(1)));
         let node_id = uuid::Uuid::now_v7().to_string();
-        let follower = Follower::new(Arc::clone(&authority), node_id.clone(), "https://127.0.0.1".into());
+        let follower = Follower::new(Arc::clone(authority.node()), node_id.clone(), "https://127.0.0.1".into());
         let follows = stop.child_token();
         let following = tokio::spawn(follower.run(follows.clone()));
         let client = Client {
@@ -230,8 +231,8 @@ impl App {
         };
         app.start_filler();
         // A longer one is not to be had.
-        if app.authority.freshness().max_staleness() <= Duration::from_secs(5) {
-            eventually("it holds its lease", || async { app.authority.holds_lease() }).await;
+        if app.authority.node().freshness().max_staleness() <= Duration::from_secs(5) {
+            eventually("it holds its lease", || async { app.authority.node().holds_lease() }).await;
         }
         app
     }
@@ -259,7 +260,7 @@ impl App {
 
     /// Waits until it decides from memory about everything that is asked.
     pub async fn has_lease(&self) {
-        eventually("there is a lease", || async { self.authority.freshness().has_lease() }).await;
+        eventually("there is a lease", || async { self.authority.node().freshness().has_lease() }).await;
     }
 
     pub fn stop_filler(&self) {
@@ -318,7 +319,7 @@ impl App {
     /// Waits until every event is in the activity logs.
     pub async fn settled(&self) {
         eventually("all events are in the activity logs", || async {
-            if self.metrics.audit_waiting.get() != 0 {
+            if self.authority.node().recorder().counters().waiting() != 0 {
                 return false;
             }
             for shard in 0..4 {

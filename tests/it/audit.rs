@@ -388,7 +388,10 @@ async fn what_another_process_read_and_did_not_finish_is_not_lost() {
     for _ in 0..10 {
         ci.door("GET", "/verify/unfinished", 200).await;
     }
-    crate::app::eventually("the calls are written", || async { app.metrics.audit_waiting.get() == 0 }).await;
+    crate::app::eventually("the calls are written", || async {
+        app.authority.node().recorder().counters().waiting() == 0
+    })
+    .await;
     let mut taken = 0;
     for shard in 0..4 {
         let key = format!("{{{}:a{shard}}}:log", app.prefix);

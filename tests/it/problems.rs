@@ -100,7 +100,7 @@ async fn nodes_say_that_they_are_there_and_goodbye() {
     let app = App::start().await;
     let stop = tokio_util::sync::CancellationToken::new();
     let follower =
-        countermark::authority::Follower::new(app.authority.clone(), "id-1".into(), "https://127.0.0.2".into());
+        countermark::node::Follower::new(app.authority.node().clone(), "id-1".into(), "https://127.0.0.2".into());
     let follower = tokio::spawn(follower.run(stop.clone()));
     let node = async || {
         let nodes = app.admin().get("/nodes", 200).await;

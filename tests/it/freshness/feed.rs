@@ -49,7 +49,7 @@ async fn r1_a_node_reports_what_it_has_applied_and_nothing_else() {
     assert_eq!(pair.verdict().await, "allowed", "under the lease of before");
     pair.advance(LEASE);
     // F2: no lease begins before its epoch is applied.
-    never("a lease on what was not applied", || pair.node.authority.freshness().has_lease()).await;
+    never("a lease on what was not applied", || pair.node.authority.node().freshness().has_lease()).await;
     assert_eq!(pair.verdict().await, "superseded", "looked up");
     waits(&asked).await;
     pair.advance(WHOLE_LEASE - LEASE);
@@ -91,7 +91,7 @@ async fn f2_the_key_set_belongs_to_the_epoch_and_without_it_there_is_no_lease() 
     document.keys[0].state = KeyState::Revoked;
     keys.replace(version, &document).await.unwrap();
     pair.advance(LEASE);
-    never("a lease without the keys", || pair.node.authority.freshness().has_lease()).await;
+    never("a lease without the keys", || pair.node.authority.node().freshness().has_lease()).await;
     for _ in 0..10 {
         assert_eq!(pair.verdict().await, "store_unavailable", "refused rather than accepted");
     }

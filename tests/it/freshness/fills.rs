@@ -80,7 +80,7 @@ async fn f6_a_look_up_that_another_server_answered_before_is_of_no_use() {
         pair.wire.rehome(what, &copy);
     }
     let follows = || async {
-        let memory = pair.node.authority.freshness().memory();
+        let memory = pair.node.authority.node().freshness().memory();
         memory.map(|memory| memory.identity().clone())
     };
     let before = follows().await;

@@ -8,7 +8,7 @@ use crate::redis_server::RedisServer;
 use crate::wire::Sent;
 
 fn has_lease(pair: &Pair) -> bool {
-    pair.node.authority.freshness().has_lease()
+    pair.node.authority.node().freshness().has_lease()
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn f1_stepped_wall_clocks_change_no_lease_and_no_receipt() {
     for hours in [30 * 24, -29 * 24] {
         node.clock.step_wall(chrono::TimeDelta::hours(hours));
         issuer.clock.step_wall(chrono::TimeDelta::hours(-hours / 2));
-        assert!(node.authority.freshness().has_lease());
+        assert!(node.authority.node().freshness().has_lease());
         assert_eq!(node.bearer(ci.token()).verdict().await, "allowed", "under the lease of before");
         waits(&asked).await;
     }
@@ -79,7 +79,7 @@ async fn r4_no_lease_is_longer_than_the_dataset_allows() {
     // That is what an issuer waits for which can't know of a lease.
     for (lease, is_given) in [(Duration::from_secs(5), true), (Duration::from_millis(5_001), false)] {
         let app = App::with(Setup { max_staleness: lease, ..Setup::default() }).await;
-        let freshness = app.authority.freshness();
+        let freshness = app.authority.node().freshness();
         let sent = || freshness.counters().renewals.load(std::sync::atomic::Ordering::SeqCst);
         if is_given {
             app.has_lease().await;

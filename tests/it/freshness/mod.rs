@@ -70,7 +70,7 @@ impl Pair {
         &self,
         which: impl Fn(&countermark::verify::freshness::Counters) -> &std::sync::atomic::AtomicU64,
     ) -> u64 {
-        which(self.node.authority.freshness().counters()).load(Ordering::SeqCst)
+        which(self.node.authority.node().freshness().counters()).load(Ordering::SeqCst)
     }
 }
 
@@ -102,7 +102,7 @@ pub async fn nobody_leaves(app: &App) {
 /// The generation that a decision from memory would rest on.
 pub fn generation_in_memory(node: &App, account: &Actor) -> Option<u64> {
     let id: AccountId = account.id.parse().unwrap();
-    let basis = node.authority.freshness().recall(id)?;
+    let basis = node.authority.node().freshness().recall(id)?;
     basis.snapshot.state().map(|state| state.generation)
 }
 

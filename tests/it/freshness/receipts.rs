@@ -90,14 +90,14 @@ async fn r1_a_node_drops_its_lease_before_it_says_goodbye_and_is_not_waited_for_
         () = &mut goes => panic!("it does not wait for the answer to its goodbye"),
         () = held.answered(1) => {}
     }
-    assert!(!pair.node.authority.freshness().has_lease());
+    assert!(!pair.node.authority.node().freshness().has_lease());
     // It is out of the table, and asks the store about every token that it still has to decide about.
     let answer = pair.issuer.admin().post("/accounts/ci/token", json!({ "valid_for_months": 6 }), 201).await;
     assert_eq!(numbers(&answer), (1, 0));
     assert_eq!(pair.verdict().await, "superseded");
     held.release();
     goes.await;
-    assert!(!pair.node.authority.freshness().has_lease());
+    assert!(!pair.node.authority.node().freshness().has_lease());
 }
 
 #[tokio::test]

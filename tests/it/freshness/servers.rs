@@ -26,7 +26,7 @@ async fn f6_where_one_connection_leads_elsewhere_nothing_is_decided_from_memory(
         pair.is_known().await;
         pair.wire.rehome(strayed, &copy);
         eventually("it is dropped", || async { pair.count(|counters| &counters.dropped) > 0 }).await;
-        never("a lease of two servers", || pair.node.authority.freshness().has_lease()).await;
+        never("a lease of two servers", || pair.node.authority.node().freshness().has_lease()).await;
         for _ in 0..20 {
             // By what its look-ups lead to alone, or not at all.
             let verdict = pair.verdict().await;
@@ -71,7 +71,7 @@ async fn f6_a_feed_that_leads_to_a_server_that_nobody_has_met_gives_no_lease() {
     pair.advance(WHOLE_LEASE);
     assert_eq!(asked.await.unwrap().expect(201)["receipt"]["nodes_expired"], 1);
     assert_eq!(pair.verdict().await, "superseded", "looked up");
-    never("a lease on what was not applied", || pair.node.authority.freshness().has_lease()).await;
+    never("a lease on what was not applied", || pair.node.authority.node().freshness().has_lease()).await;
     // Nothing was written there in passing.
     assert_eq!(copy.run::<u64>(&["HGET", &pair.issuer.key("meta"), "term"]).await, 1);
 }
@@ -85,7 +85,7 @@ async fn r2_a_store_that_has_gone_back_is_not_believed_until_it_is_there_again()
     // The same server, and its last change is gone.
     pair.redis.run::<()>(&["HSET", &meta, "counter", &(counter - 1).to_string()]).await;
     eventually("it is counted", || async { pair.count(|counters| &counters.rolled_back) > 0 }).await;
-    never("a lease of what has gone back", || pair.node.authority.freshness().has_lease()).await;
+    never("a lease of what has gone back", || pair.node.authority.node().freshness().has_lease()).await;
     for _ in 0..5 {
         assert_eq!(pair.verdict().await, "store_unavailable");
     }

@@ -60,7 +60,7 @@ async fn r1_a_node_that_renews_at_the_last_moment_stays_in_the_table() {
     // A node that renews when we want it to.
     let introduction = Introduction { name: "x".into(), version: "0".into(), address: "https://127.0.0.1".into() };
     let renew = async |count: u64| {
-        let memory = issuer.authority.freshness().memory().unwrap();
+        let memory = issuer.authority.node().freshness().memory().unwrap();
         let renewal = Renewal {
             node: "x",
             identity: Some(memory.identity()),

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::Authority;
+use super::{Home, Node};
 use crate::store::{Followed, Introduction, Renewal, Renewed, StoreError};
 use crate::verify::freshness::{Change, Freshness, Memory, RENEWALS_PER_LEASE, Unusable};
 
@@ -30,23 +30,23 @@ const PAUSE_FOR_KEYS: Duration = Duration::from_millis(500);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// One node's part.
-pub struct Follower {
-    authority: Arc<Authority>,
+pub struct Follower<H: Home> {
+    node: Arc<Node<H>>,
     node_id: String,
     introduction: Introduction,
     /// A memory has begun, and needs a lease.
     begun: Notify,
 }
 
-impl Follower {
-    /// Of this node.
-    pub fn new(authority: Arc<Authority>, node_id: String, address: String) -> Self {
+impl<H: Home> Follower<H> {
+    /// Of this node. `node_id` is this process' alone; `address` is where it listens, for people.
+    pub fn new(node: Arc<Node<H>>, node_id: String, address: String) -> Self {
         let introduction = Introduction {
-            name: authority.recorder.node().to_owned(),
+            name: node.recorder().node().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address,
         };
-        Self { authority, node_id, introduction, begun: Notify::new() }
+        Self { node, node_id, introduction, begun: Notify::new() }
     }
 
     /// Works until it is stopped; then drops its lease and says goodbye.
@@ -58,13 +58,13 @@ impl Follower {
         }
         // In this order: after the goodbye nobody waits for this node any more.
         me.freshness().close();
-        if let Err(error) = me.authority.store.leave(&me.node_id).await {
+        if let Err(error) = me.node.store().leave(&me.node_id).await {
             tracing::debug!(%error, "no goodbye");
         }
     }
 
     fn freshness(&self) -> &Freshness {
-        &self.authority.freshness
+        self.node.freshness()
     }
 
     async fn follow(&self) {
@@ -74,11 +74,11 @@ impl Follower {
         }
         let mut told = Told::default();
         loop {
-            self.authority.store.feed_connected().await;
+            self.node.store().feed_connected().await;
             let Err(error) = self.turn().await else { continue };
             match error {
                 Trouble::Store(StoreError::Unmet) => {
-                    if let Err(error) = self.authority.store.meet_again().await {
+                    if let Err(error) = self.node.home().met().await {
                         tracing::debug!(%error, "the store was not met again");
                     }
                 }
@@ -97,7 +97,7 @@ impl Follower {
 
     /// Asks once for what is new, and waits for more where there is nothing.
     async fn turn(&self) -> Result<(), Trouble> {
-        let store = &self.authority.store;
+        let store = self.node.store();
         self.freshness().counters().feed_reads.fetch_add(1, Ordering::Relaxed);
         let Some(memory) = self.freshness().memory() else {
             let found = store.follow(&self.node_id, None, self.freshness().furthest()).await?;
@@ -133,7 +133,7 @@ impl Follower {
             if let Change::Keys(version) = entry.change {
                 self.have_keys(version).await?;
             }
-            if memory.apply(entry.clone(), self.authority.clock.as_ref()).is_err() {
+            if memory.apply(entry.clone(), self.node.clock().as_ref()).is_err() {
                 return Ok(false);
             }
         }
@@ -152,7 +152,7 @@ impl Follower {
     }
 
     async fn have_keys(&self, version: u64) -> Result<(), Trouble> {
-        self.authority.keys.at_least(version).await.map(|_| ()).map_err(|_| Trouble::Keys)
+        self.node.home().keys_at_least(version).await.map(|_| ()).map_err(|_| Trouble::Keys)
     }
 
     async fn renew(self: Arc<Self>) {
@@ -170,7 +170,7 @@ impl Follower {
                 Some(_) = in_flight.join_next() => continue,
             }
             let decided = self.freshness().counters().decided.load(Ordering::Relaxed);
-            let tokens_per_second = rate.after(decided, self.authority.clock.monotonic());
+            let tokens_per_second = rate.after(decided, self.node.clock().monotonic());
             if in_flight.len() < IN_FLIGHT {
                 let me = Arc::clone(&self);
                 in_flight.spawn(async move { me.renew_once(length, tokens_per_second).await });
@@ -193,7 +193,7 @@ impl Follower {
             tokens_per_second,
             introduction: &self.introduction,
         };
-        let renewed = self.authority.store.renew(&renewal).await;
+        let renewed = self.node.store().renew(&renewal).await;
         let outcome = match (&noted, renewed) {
             (Some(noted), Ok(Renewed::Recorded(place))) => self.freshness().renewed(noted, &place),
             (Some(noted), Ok(Renewed::OtherServer(place))) => self.freshness().another_server(noted, &place),
@@ -207,7 +207,7 @@ impl Follower {
             (_, Err(StoreError::Unmet)) => {
                 // Those who follow the feed see to that themselves.
                 if noted.is_none()
-                    && let Err(error) = self.authority.store.meet_again().await
+                    && let Err(error) = self.node.home().met().await
                 {
                     tracing::debug!(%error, "the store was not met again");
                 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 
-use super::Metrics;
+use super::{Home, Node};
 use crate::audit::Event;
-use crate::store::{Batch, Store};
+use crate::store::{Batch, StoreError};
 
 /// The most events of one entry of the firehose.
 const BATCH: usize = 256;
@@ -32,25 +32,41 @@ pub struct Recorder {
     /// Numbers of acts that came to nothing; without them there would be gaps.
     returned: Mutex<BTreeSet<u64>>,
     queue: mpsc::Sender<Event>,
-    metrics: Arc<Metrics>,
+    counters: RecorderCounters,
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub struct RecorderCounters {
+    /// Events that were taken.
+    pub taken: AtomicU64,
+    /// Events that were written.
+    pub written: AtomicU64,
+    /// Tries to write that failed.
+    pub failures: AtomicU64,
+    /// Events that could not be taken.
+    pub refused: AtomicU64,
+}
+
+impl RecorderCounters {
+    /// Events that were taken and not written yet.
+    pub fn waiting(&self) -> u64 {
+        // Written first: an event is taken before it is written.
+        let written = self.written.load(Ordering::Relaxed);
+        self.taken.load(Ordering::Relaxed).saturating_sub(written)
+    }
 }
 
 impl Recorder {
     /// A recorder of this node, whose last event had this number, and its writer. `process` must be this process' alone.
-    pub fn new(
-        node: String,
-        process: String,
-        last_sequence: u64,
-        capacity: usize,
-        metrics: Arc<Metrics>,
-    ) -> (Arc<Self>, Writer) {
+    pub fn new(node: String, process: String, last_sequence: u64, capacity: usize) -> (Arc<Self>, Writer) {
         let (queue, events) = mpsc::channel(capacity.max(1));
         let recorder = Arc::new(Self {
             node,
             sequence: AtomicU64::new(last_sequence),
             returned: Mutex::default(),
             queue,
-            metrics,
+            counters: RecorderCounters::default(),
         });
         let writer = Writer { recorder: Arc::clone(&recorder), events, process, last_batch: 0 };
         (recorder, writer)
@@ -61,15 +77,20 @@ impl Recorder {
         &self.node
     }
 
+    /// What is counted.
+    pub fn counters(&self) -> &RecorderCounters {
+        &self.counters
+    }
+
     /// Takes one event. It gets its number when it is written.
     pub fn record(&self, event: Event) -> Result<(), Full> {
         match self.queue.try_send(event) {
             Ok(()) => {
-                self.metrics.audit_waiting.inc();
+                self.counters.taken.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
-                self.metrics.audit_refused.inc();
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 Err(Full)
             }
         }
@@ -84,7 +105,7 @@ impl Recorder {
     }
 
     /// Takes back the number of an event that was certainly not committed.
-    pub(super) fn give_back(&self, sequence: u64) {
+    pub fn give_back(&self, sequence: u64) {
         self.returned().insert(sequence);
     }
 
@@ -103,7 +124,12 @@ pub struct Writer {
 
 impl Writer {
     /// Writes until `stop`, then what is left for as long as `grace` allows. Returns how many events were left over.
-    pub async fn run(mut self, store: Arc<Store>, stop: tokio_util::sync::CancellationToken, grace: Duration) -> usize {
+    pub async fn run<H: Home>(
+        mut self,
+        node: Arc<Node<H>>,
+        stop: tokio_util::sync::CancellationToken,
+        grace: Duration,
+    ) -> usize {
         let mut last_moment: Option<Instant> = None;
         loop {
             let mut events = Vec::new();
@@ -127,14 +153,14 @@ impl Writer {
             let batch = self.batch(events);
             let mut pause = Duration::from_millis(20);
             let mut told: Option<Instant> = None;
-            while let Err(error) = store.append(&batch).await {
+            while let Err(error) = append(&node, &batch).await {
                 let over = last_moment.is_some_and(|moment| Instant::now() >= moment);
                 if over {
                     let left = batch.count + self.events.len();
                     tracing::error!(left, %error, "events of the audit could not be written before the end");
                     return left;
                 }
-                self.recorder.metrics.audit_failures.inc();
+                self.recorder.counters.failures.fetch_add(1, Ordering::Relaxed);
                 if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
                     told = Some(Instant::now());
                     let waiting = batch.count + self.events.len();
@@ -148,9 +174,8 @@ impl Writer {
                     () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
                 }
             }
-            let count = batch.count;
-            self.recorder.metrics.audit_written.inc_by(u64::try_from(count).unwrap_or(0));
-            self.recorder.metrics.audit_waiting.dec_by(i64::try_from(count).unwrap_or(0));
+            let count = u64::try_from(batch.count).unwrap_or(0);
+            self.recorder.counters.written.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -175,4 +200,10 @@ impl Writer {
             lines,
         }
     }
+}
+
+/// Events of a dataset must not be made in another one.
+async fn append<H: Home>(node: &Node<H>, batch: &Batch) -> Result<(), StoreError> {
+    node.home().met().await?;
+    node.store().append(batch).await
 }

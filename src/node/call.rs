@@ -1,0 +1,163 @@
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::account::AccountId;
+use crate::audit::{Event, Outcome, kinds, printable};
+use crate::clock::Clock;
+use crate::name::TeamName;
+use crate::permission::Permission;
+use crate::verify::{Holder, Reason};
+
+/// One request, as the audit will tell of it. Cheap to clone; all clones are the same call.
+#[derive(Clone)]
+pub struct Call(Arc<Inner>);
+
+struct Inner {
+    request_id: String,
+    method: String,
+    path: String,
+    client_address: Option<IpAddr>,
+    user_agent: Option<String>,
+    began: Instant,
+    record: Mutex<CallRecord>,
+}
+
+/// The request that a gateway asks about.
+#[derive(Debug, Clone)]
+pub struct Original {
+    /// Its method.
+    pub method: String,
+    /// Its path, without query.
+    pub path: String,
+    /// Whether the gateway's headers name two of them: then one may be the client's invention.
+    pub disagree: bool,
+}
+
+/// What has become known of a call.
+#[derive(Debug, Clone, Default)]
+pub struct CallRecord {
+    /// Whose token it came with, if that was genuine.
+    pub holder: Option<Holder>,
+    /// What it is, if not just a call.
+    pub kind: Option<&'static str>,
+    /// The permission that it was asked for.
+    pub permission: Option<Permission>,
+    /// The team in which.
+    pub team: Option<TeamName>,
+    /// The account that it is about, with its name, if not the caller's own.
+    pub target: Option<(AccountId, String)>,
+    /// Whose genuine token the caller asked about.
+    pub subject: Option<Holder>,
+    /// Why that token is refused.
+    pub subject_refusal: Option<Reason>,
+    /// The request behind it, where it came through a gateway.
+    pub original: Option<Original>,
+    /// Why the token was refused.
+    pub refusal: Option<Reason>,
+    /// Whether the token came in plain text.
+    pub exposed: bool,
+    /// Whether the act's own script has committed its event (A1).
+    pub committed: bool,
+    /// When the decision about the token stood, in microseconds since the call began.
+    pub decided_us: Option<u64>,
+}
+
+impl Call {
+    /// A call that begins now.
+    pub fn begin(
+        request_id: String,
+        method: &str,
+        path: &str,
+        client_address: Option<IpAddr>,
+        user_agent: Option<&str>,
+        clock: &dyn Clock,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            request_id,
+            method: printable(method, 32),
+            path: printable(path, 512),
+            client_address,
+            user_agent: user_agent.map(|agent| printable(agent, 200)),
+            began: clock.monotonic(),
+            record: Mutex::default(),
+        }))
+    }
+
+    /// Its id.
+    pub fn request_id(&self) -> &str {
+        &self.0.request_id
+    }
+
+    /// Its method.
+    pub fn method(&self) -> &str {
+        &self.0.method
+    }
+
+    /// Where it comes from.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.0.client_address
+    }
+
+    /// What has become known of it.
+    pub fn record(&self) -> MutexGuard<'_, CallRecord> {
+        self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a live token was shown, whatever it was good for.
+    pub fn shows_a_live_token(&self) -> bool {
+        let record = self.record();
+        record.holder.is_some() && matches!(record.refusal, None | Some(Reason::InsufficientPermission))
+    }
+
+    /// Microseconds since it began.
+    pub fn elapsed_us(&self, clock: &dyn Clock) -> u64 {
+        u64::try_from(clock.monotonic().duration_since(self.0.began).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Its event as far as it is known.
+    pub fn event(&self, kind: &str, outcome: Outcome, clock: &dyn Clock) -> Event {
+        let record = self.record();
+        let mut event = Event::new(clock.now(), kind, outcome);
+        let (method, path) = match &record.original {
+            Some(original) => (original.method.clone(), original.path.clone()),
+            None => (self.0.method.clone(), self.0.path.clone()),
+        };
+        event.method = Some(method);
+        event.path = Some(path);
+        event.client_address = self.0.client_address.map(|address| address.to_string());
+        event.user_agent.clone_from(&self.0.user_agent);
+        event.request_id = Some(self.0.request_id.clone());
+        event.permission = record.permission.as_ref().map(ToString::to_string);
+        event.team = record.team.as_ref().map(ToString::to_string);
+        if let Some(holder) = record.subject.as_ref().or(record.holder.as_ref()) {
+            event.account_id = Some(holder.account);
+            event.username = holder.username.as_ref().map(ToString::to_string);
+            event.token_id = Some(holder.token_id);
+            event.generation = Some(holder.generation);
+            event.key_id = Some(holder.key_id.clone());
+        }
+        if record.original.as_ref().is_some_and(|original| original.disagree) {
+            event = event.detail("original_disagrees", true);
+        }
+        if record.subject.is_some() {
+            // The permission was the asker's affair.
+            (event.permission, event.team) = (None, None);
+            event.actor_id = record.holder.as_ref().map(|holder| holder.account);
+        }
+        if let Some((target, username)) = &record.target {
+            // About somebody else: the token that was used is a detail.
+            event.actor_id = event.account_id.replace(*target);
+            event.username = Some(username.clone());
+            if let Some(token) = event.token_id.take() {
+                event = event.detail("actor_token_id", token.to_string());
+            }
+            event.generation = None;
+            event.key_id = None;
+        }
+        let decided = record.decided_us.filter(|_| kind == kinds::CALL);
+        drop(record);
+        event.duration_us = Some(decided.unwrap_or_else(|| self.elapsed_us(clock)));
+        event
+    }
+}

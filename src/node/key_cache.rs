@@ -1,0 +1,122 @@
+//! The key set that a process works with, and when it is read again (K6).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::verify::{KeySet, Unavailable};
+
+/// K6: unknown key ids make us re-read the set at most this often.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
+
+/// The keys could not be read. Whoever tried has said why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotRead;
+
+/// What a reading yields: at least a key set.
+pub trait Loaded: Send + Sync + 'static {
+    /// The set.
+    fn set(&self) -> &Arc<KeySet>;
+}
+
+/// Where keys are read.
+pub trait KeyOrigin: Send + Sync + 'static {
+    /// What a reading yields.
+    type Loaded: Loaded;
+
+    /// Reads them. `now`: what is known; an older version must not take its place.
+    fn read(&self, now: &Self::Loaded) -> impl Future<Output = Result<Self::Loaded, NotRead>> + Send;
+}
+
+/// See the module.
+pub struct KeyCache<O: KeyOrigin> {
+    origin: O,
+    clock: Arc<dyn Clock>,
+    current: ArcSwap<O::Loaded>,
+    last_read: Mutex<Option<LastRead>>,
+}
+
+/// When the keys were last read again, and whether they could be.
+#[derive(Clone, Copy)]
+struct LastRead {
+    ended: Instant,
+    outcome: Result<(), NotRead>,
+}
+
+impl From<NotRead> for Unavailable {
+    fn from(_: NotRead) -> Self {
+        Self
+    }
+}
+
+impl<O: KeyOrigin> KeyCache<O> {
+    /// Begins with what was read already.
+    pub fn new(origin: O, loaded: O::Loaded, clock: Arc<dyn Clock>) -> Self {
+        Self { origin, clock, current: ArcSwap::from_pointee(loaded), last_read: Mutex::new(None) }
+    }
+
+    /// Where they are read.
+    pub fn origin(&self) -> &O {
+        &self.origin
+    }
+
+    /// What is known now.
+    pub fn now(&self) -> Arc<O::Loaded> {
+        self.current.load_full()
+    }
+
+    /// The set that is known now.
+    pub fn set(&self) -> Arc<KeySet> {
+        Arc::clone(self.current.load().set())
+    }
+
+    /// After an unknown key id: reads again, unless that was done just now. Where it could not be done just now, nobody knows
+    /// whether there is such a key. Those who ask at the same time wait for one reading.
+    pub async fn for_unknown(&self) -> Result<Arc<KeySet>, Unavailable> {
+        let before = self.now();
+        let mut last = self.last_read.lock().await;
+        if Arc::ptr_eq(&before, &self.now()) {
+            match *last {
+                Some(last) if self.clock.monotonic().duration_since(last.ended) < UNKNOWN_EVERY => last.outcome?,
+                _ => self.read_again(&mut last).await?,
+            }
+        }
+        Ok(self.set())
+    }
+
+    /// A set of at least this version.
+    pub async fn at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
+        let now = self.current.load();
+        if now.set().version() >= version {
+            return Ok(Arc::clone(now.set()));
+        }
+        let mut last = self.last_read.lock().await;
+        if self.set().version() < version {
+            self.read_again(&mut last).await?;
+        }
+        let set = self.set();
+        if set.version() >= version { Ok(set) } else { Err(Unavailable) }
+    }
+
+    /// Reads again, whatever is known.
+    pub async fn read(&self) -> Result<(), NotRead> {
+        let mut last = self.last_read.lock().await;
+        self.read_again(&mut last).await
+    }
+
+    async fn read_again(&self, last: &mut Option<LastRead>) -> Result<(), NotRead> {
+        let outcome = match self.origin.read(&self.now()).await {
+            Ok(loaded) => {
+                self.current.store(Arc::new(loaded));
+                Ok(())
+            }
+            Err(NotRead) => Err(NotRead),
+        };
+        *last = Some(LastRead { ended: self.clock.monotonic(), outcome });
+        outcome
+    }
+}

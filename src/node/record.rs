@@ -1,0 +1,59 @@
+//! What is recorded of a call.
+
+use super::{Call, Full, Home, Node};
+use crate::audit::{Outcome, kinds};
+use crate::verify::Reason;
+
+/// How a call ended, for its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending<'a> {
+    /// It was let through.
+    Allowed,
+    /// It was refused, for this reason.
+    Refused(&'a str),
+    /// It failed.
+    Failed(&'a str),
+}
+
+impl<H: Home> Node<H> {
+    /// Records how a call ended. A call without a genuine token is only counted, with a sampled event for each address and
+    /// minute; an act that was carried out has its event already.
+    pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<(), Full> {
+        let record = call.record().clone();
+        // What can't be known, and what was not even asked for, is counted in the metrics.
+        if record.committed || matches!(record.refusal, Some(Reason::StoreUnavailable | Reason::MissingToken)) {
+            return Ok(());
+        }
+        let (outcome, reason) = match ending {
+            // Whoever asked about a token was answered; the event tells about that token.
+            Ending::Allowed if record.subject.is_some() && record.subject_refusal.is_some() => {
+                (Outcome::Refused, record.subject_refusal.map(Reason::as_str))
+            }
+            // RFC 7009: a token that was dead already is answered as if it had been ended now.
+            Ending::Allowed if record.refusal.is_some() => (Outcome::Refused, record.refusal.map(Reason::as_str)),
+            Ending::Allowed => (Outcome::Allowed, None),
+            Ending::Refused(reason) => (Outcome::Refused, Some(reason)),
+            Ending::Failed(reason) => (Outcome::Failed, Some(reason)),
+        };
+        let kind = match (&record.holder, record.exposed) {
+            (_, true) => kinds::TOKEN_EXPOSED,
+            (Some(_), false) => record.kind.unwrap_or(kinds::CALL),
+            (None, false) => {
+                if !record.refusal.is_some_and(Reason::is_unproven) || !self.is_sample(call) {
+                    return Ok(());
+                }
+                kinds::INVALID_SIGNATURES
+            }
+        };
+        let mut event = call.event(kind, outcome, self.clock.as_ref());
+        event.reason = reason.map(str::to_owned);
+        if let Some(refusal) = record.refusal {
+            event.reason = Some(refusal.as_str().to_owned());
+        }
+        if record.refusal.or(record.subject_refusal) == Some(Reason::Superseded) {
+            // Whoever still holds the old token has not been given the new one: late, or a thief.
+            event = event.detail("possible_leak", true);
+        }
+        self.recorder.record(event)
+    }
+}

@@ -1,0 +1,450 @@
+//! The store as the service has it: everything that changes something, and everything that is read for administration.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use redis::{FromRedisValue, RedisResult, ScriptInvocation};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::link::{ConnectError, Link, Numbered, Target, counted};
+use super::node_store::noting;
+use super::place::{Met, Twins};
+use super::scripts::Scripts;
+use super::{
+    Dataset, NodeLease, NodeOptions, NodeStore, Refused, StoreError, error, filler, link, nodes, place, roles,
+};
+use crate::clock::Clock;
+use crate::epoch::Epoch;
+use crate::verify::freshness::Identity;
+
+/// How many may read events at once.
+const READERS: usize = 4;
+
+/// Lengths and ages of what the store keeps.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Entries of the firehose, per stream.
+    pub firehose: u64,
+    /// Entries of an account's activity, per stream.
+    pub activity: u64,
+    /// How long activity is kept after the last entry, and a name after its account.
+    pub age: Duration,
+}
+
+/// What the caller of [`Store::open`] decides.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// See [`schema`].
+    pub prefix: String,
+    /// How many replicas must have a change before it counts.
+    pub replicas_required: u64,
+    /// How long they may take.
+    pub replica_timeout: Duration,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Whether another server may hold the same dataset.
+    pub twins: Twins,
+}
+
+/// Why a store was not met.
+#[derive(Debug, thiserror::Error)]
+pub enum MeetError {
+    /// The dataset belongs to this other issuer.
+    #[error("the dataset belongs to the issuer {0}")]
+    Issuer(String),
+    /// It is not the dataset that was expected: another one, or none at all.
+    #[error("the store holds another dataset than it did, or none")]
+    Dataset {
+        /// What was expected.
+        expected: String,
+        /// What is there.
+        found: Option<String>,
+    },
+    /// The store is away, or holds something unreadable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<MeetError> for StoreError {
+    fn from(error: MeetError) -> Self {
+        match error {
+            MeetError::Store(error) => error,
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// What the confirmation of a change says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The epoch of the change.
+    pub epoch: Epoch,
+    /// Where it was made.
+    pub identity: Identity,
+    /// The nodes that had a lease then.
+    pub leases: Vec<NodeLease>,
+    /// Replicas that have it.
+    pub replicas: u64,
+    /// How long they took.
+    pub waited: Duration,
+}
+
+/// The store. What it shares with an API node is its [`NodeStore`].
+pub struct Store {
+    node: Arc<NodeStore>,
+    pub(super) scripts: Scripts,
+    pub(super) options: Options,
+    /// Changes and their `WAIT`, which counts only what the same connection wrote before it, and blocks it meanwhile.
+    pub(super) changes: Arc<Link>,
+    reserved: Mutex<()>,
+    /// Lists and logs, whose replies may be.
+    pub(super) reads: Arc<Link>,
+    pub(super) readers: Semaphore,
+    /// Blocking reads.
+    pub(super) blocking: Arc<Link>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The server that was met.
+    pub(super) here: std::sync::Mutex<Option<Met>>,
+    meeting: Mutex<()>,
+}
+
+/// An issuer verifies like any other node.
+impl Deref for Store {
+    type Target = Arc<NodeStore>;
+
+    fn deref(&self) -> &Arc<NodeStore> {
+        &self.node
+    }
+}
+
+impl Store {
+    /// Tries once, to tell a wrong address, password or version from a store that is merely away.
+    ///
+    /// `Ok(false)`: away, it may come.
+    pub async fn probe(target: &Target) -> Result<bool, Refused> {
+        match target.connect().await {
+            Ok(_) => Ok(true),
+            Err(ConnectError::Away(why)) => {
+                tracing::warn!(why, "the store does not answer");
+                Ok(false)
+            }
+            Err(ConnectError::Refused(why)) => Err(Refused(why)),
+        }
+    }
+
+    /// Begins to connect. Until it has, everything is refused as unavailable.
+    pub fn open(target: Target, options: Options, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Self {
+        let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
+        let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
+        let of_a_node = NodeOptions { prefix: options.prefix.clone(), firehose: options.retention.firehose };
+        Self {
+            node: Arc::new(NodeStore::open(&target, &of_a_node, stop)),
+            scripts: Scripts::new(),
+            options,
+            changes: link("changes", wait),
+            reserved: Mutex::new(()),
+            reads: link("reads", Duration::ZERO),
+            readers: Semaphore::new(READERS),
+            blocking: link("blocking", filler::BLOCK),
+            clock,
+            here: std::sync::Mutex::new(None),
+            meeting: Mutex::new(()),
+        }
+    }
+
+    /// Waits until the connections for reading and changing stand.
+    pub async fn connected(&self) {
+        self.shared.connected().await;
+        self.changes.connected().await;
+        self.reads.connected().await;
+    }
+
+    /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one. A store that was
+    /// met before is only recognised: one that has been emptied meanwhile must not be taken for a new one.
+    ///
+    /// A dataset that has no issuer yet gets the `issuer`, or else the `default_issuer`.
+    pub async fn meet(
+        &self,
+        new_id: &str,
+        issuer: Option<&str>,
+        default_issuer: &str,
+        former_issuers: &[String],
+    ) -> Result<Dataset, MeetError> {
+        let _one = self.meeting.lock().await;
+        let connection = self.changes.now()?;
+        self.meet_on(connection, new_id, issuer, default_issuer, former_issuers).await
+    }
+
+    async fn meet_on(
+        &self,
+        mut held: Numbered,
+        new_id: &str,
+        issuer: Option<&str>,
+        default_issuer: &str,
+        former_issuers: &[String],
+    ) -> Result<Dataset, MeetError> {
+        let roles: serde_json::Map<String, serde_json::Value> = crate::permission::built_in_roles()
+            .into_iter()
+            .map(|role| (role.name.to_string(), roles::role_definition(&role).into()))
+            .collect();
+        let known = self.dataset.read().await.as_ref().map(|dataset| dataset.id.clone());
+        let known = known.or_else(|| self.expected.get().cloned());
+        self.has_some_room()?;
+        // A change before it may still be waiting for its replicas.
+        held.connection.set_response_timeout(self.longest_wait());
+        let mut script = self.scripts.start.prepare_invoke();
+        script
+            .key(self.schema.meta())
+            .key(self.schema.roles())
+            .arg(known.as_deref().unwrap_or_default())
+            .arg(new_id)
+            .arg(issuer.unwrap_or_default())
+            .arg(default_issuer)
+            .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
+            .arg(serde_json::Value::Object(roles).to_string())
+            .arg(u64::try_from(place::LEASE_CEILING.as_millis()).unwrap_or(0));
+        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
+        let reply = noting(&self.changes, held.number, reply)?;
+        match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["ok", id, issuer, term, counter, server, created, ceiling] => {
+                let ceiling = ceiling.parse().map_err(|_| StoreError::Corrupt("the lease ceiling".into()))?;
+                self.note_met(Identity::new(id, server), *created == "1", Duration::from_millis(ceiling));
+                let epoch = format!("{term}-{counter}").parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
+                let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
+                *self.dataset.write().await = Some(dataset.clone());
+                self.met.store(held.number, Ordering::SeqCst);
+                Ok(dataset)
+            }
+            ["issuer", other] => Err(MeetError::Issuer((*other).to_owned())),
+            ["dataset", found] => Err(MeetError::Dataset {
+                expected: known.unwrap_or_default(),
+                found: Some((*found).to_owned()).filter(|found| !found.is_empty()),
+            }),
+            _ => Err(StoreError::Corrupt("the dataset".into()).into()),
+        }
+    }
+
+    /// The connection for changes, known to lead to the dataset that was met. F6: whoever answers on a new one may be another
+    /// server, whose epochs are another term's, so that it is met again before anything is changed on it.
+    pub(super) async fn met(&self) -> Result<Numbered, StoreError> {
+        let is_met = |held: &Numbered| self.met.load(Ordering::SeqCst) == held.number;
+        let held = self.changes.now()?;
+        if is_met(&held) {
+            return Ok(held);
+        }
+        let _one = self.meeting.lock().await;
+        let held = self.changes.now()?;
+        if !is_met(&held) {
+            // Not before it was met for the first time.
+            self.dataset_id().await?;
+            let dataset = self.meet_on(held.clone(), "", None, "", &[]).await?;
+            tracing::info!(epoch = %dataset.epoch, "met the store again");
+        }
+        Ok(held)
+    }
+
+    /// Asks the store whether the dataset that was met is still there: for those whose scripts can't look at it.
+    pub(super) async fn still_met(&self) -> Result<(), StoreError> {
+        self.has_room()?;
+        self.met().await?;
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.meta()).arg("dataset");
+        let found: Option<String> = self.query(&self.shared, command).await?;
+        if found == Some(self.dataset_id().await?) {
+            return Ok(());
+        }
+        self.lost_dataset();
+        Err(StoreError::Unavailable("the store holds another dataset than it did".into()))
+    }
+
+    /// How long a command on the connection for changes may take.
+    fn longest_wait(&self) -> Duration {
+        let replicas = self.options.replicas_required > 0;
+        self.timeout + if replicas { self.options.replica_timeout } else { Duration::ZERO }
+    }
+
+    pub(super) async fn pipeline<T: FromRedisValue>(
+        &self,
+        link: &Link,
+        pipeline: &redis::Pipeline,
+    ) -> Result<T, StoreError> {
+        let mut held = link.now()?;
+        noting(link, held.number, counted(pipeline.query_async(&mut held.connection)).await)
+    }
+
+    /// Runs a script that changes something and waits for the replicas, on one connection that is ours meanwhile.
+    ///
+    /// Where the connection breaks after the script was sent, the same is sent once more: the script does nothing twice, and
+    /// says of what it finds done that it is done. So the answer is the truth, as long as the store is back in time.
+    pub(super) async fn change(
+        &self,
+        script: ScriptInvocation<'_>,
+        again: bool,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        self.has_room()?;
+        self.restrict(script, again).await
+    }
+
+    /// The same for what only takes something away: that is still possible where there is hardly any room.
+    pub(super) async fn restrict(
+        &self,
+        script: ScriptInvocation<'_>,
+        again: bool,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        let carried_out = self.carry_out(script, again).await;
+        if again { carried_out.map_err(StoreError::of_what_was_sent_before) } else { carried_out }
+    }
+
+    async fn carry_out(
+        &self,
+        mut script: ScriptInvocation<'_>,
+        again: bool,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        self.has_some_room()?;
+        let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
+        if again {
+            script.arg("again");
+        }
+        let first = async {
+            match self.try_change(self.met().await?, &script).await? {
+                Tried::Unmet => self.try_change(self.met().await?, &script).await,
+                tried => Ok(tried),
+            }
+        };
+        let (number, why) = match first.await {
+            Ok(Tried::Answered(answer)) => return Ok(answer),
+            Ok(Tried::Lost { number, why }) => (number, why),
+            Ok(Tried::Unmet) if !again => return Err(StoreError::Unmet),
+            Ok(Tried::Unmet) => (0, StoreError::Unmet.to_string()),
+            // A store that has just begun anew may be away on one connection and not on another.
+            Err(StoreError::Unavailable(why)) if again => (0, why),
+            Err(error) => return Err(error),
+        };
+        tracing::warn!(why, "a change was sent and its answer was lost; asking again");
+        if !again {
+            script.arg("again");
+        }
+        let asking = async {
+            loop {
+                self.changes.connected_after(number).await;
+                let tried = match self.met().await {
+                    Ok(held) => self.try_change(held, &script).await,
+                    Err(error) => Err(error),
+                };
+                match tried {
+                    Ok(Tried::Answered(answer)) => return Ok(answer),
+                    Err(error @ StoreError::Unconfirmed { .. }) => return Err(error),
+                    // That it is away again says nothing of what was sent before.
+                    Ok(Tried::Lost { .. } | Tried::Unmet) | Err(_) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await
+                    }
+                }
+            }
+        };
+        // As if for another request: this one's time is kept here.
+        let asking = Box::pin(link::for_one_request(asking));
+        tokio::time::timeout(self.patience(), asking).await.unwrap_or(Err(StoreError::Uncertain(why)))
+    }
+
+    /// For how long a lost answer is asked for again: half as long as a command may take, where the store has left the request
+    /// so much of its time.
+    fn patience(&self) -> Duration {
+        (self.timeout * 3 / 2).saturating_sub(link::taken()).min(self.timeout / 2)
+    }
+
+    async fn try_change(&self, mut held: Numbered, script: &ScriptInvocation<'_>) -> Result<Tried, StoreError> {
+        let number = held.number;
+        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.changes.failed(&error, number);
+                let lost = link::is_broken(&error);
+                return match error::of_change(error) {
+                    StoreError::Uncertain(why) if lost => Ok(Tried::Lost { number, why }),
+                    other => Err(other),
+                };
+            }
+        };
+        let (epoch, server, leases) = match reply.as_slice() {
+            [ok, epoch, server, leases @ ..] if ok == "ok" => (epoch, server, leases),
+            [unmet] if unmet == "unmet" => {
+                self.unmet();
+                return Ok(Tried::Unmet);
+            }
+            _ => return Ok(Tried::Answered(Err(reply))),
+        };
+        let epoch = epoch.parse().map_err(|_| StoreError::Corrupt("an epoch".into()))?;
+        let identity = Identity::new(&self.dataset_id().await?, server);
+        let leases = nodes::leases(leases);
+        let (replicas, waited) = match self.wait(held).await? {
+            Some(confirmed) => confirmed,
+            None => return Ok(Tried::Lost { number, why: "the connection broke during WAIT".into() }),
+        };
+        Ok(Tried::Answered(Ok(Committed { epoch, identity, leases, replicas, waited })))
+    }
+
+    async fn reserve(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        tokio::time::timeout(self.longest_wait(), self.reserved.lock())
+            .await
+            .map_err(|_| StoreError::Unavailable("other changes still wait for replicas".into()))
+    }
+
+    /// `None`: the connection broke meanwhile.
+    async fn wait(&self, held: Numbered) -> Result<Option<(u64, Duration)>, StoreError> {
+        let Numbered { mut connection, number, .. } = held;
+        let required = self.options.replicas_required;
+        if required == 0 {
+            return Ok(Some((0, Duration::ZERO)));
+        }
+        let began = Instant::now();
+        connection.set_response_timeout(self.options.replica_timeout + Duration::from_secs(1));
+        let timeout = u64::try_from(self.options.replica_timeout.as_millis()).unwrap_or(u64::MAX);
+        let reply: RedisResult<u64> = redis::cmd("WAIT").arg(required).arg(timeout).query_async(&mut connection).await;
+        let confirmed = match reply {
+            Ok(confirmed) => confirmed,
+            Err(error) => {
+                self.changes.failed(&error, number);
+                if link::is_broken(&error) {
+                    return Ok(None);
+                }
+                0
+            }
+        };
+        if confirmed < required {
+            return Err(StoreError::Unconfirmed { confirmed, required });
+        }
+        Ok(Some((confirmed, began.elapsed())))
+    }
+}
+
+/// What came of sending a change.
+enum Tried {
+    /// It was made, or refused by the script.
+    Answered(Result<Committed, Vec<String>>),
+    /// The connection of this number broke before the answer came.
+    Lost { number: u64, why: String },
+    /// The server has become another one since it was met. Nothing was changed.
+    Unmet,
+}
+
+/// A script's refusal as an error.
+pub(super) fn refused(reply: &[String]) -> StoreError {
+    let second = || reply.get(1).cloned().unwrap_or_default();
+    match reply.first().map(String::as_str) {
+        Some("conflict") => StoreError::Conflict,
+        Some("not_found") => StoreError::NotFound,
+        Some("username_taken") => StoreError::UsernameTaken,
+        Some("last_admin") => StoreError::LastAdmin,
+        Some("in_use") => StoreError::InUse(second().parse().unwrap_or(1)),
+        Some("unknown_role") => StoreError::UnknownRole(second()),
+        Some("unknown_team") => StoreError::UnknownTeam(second()),
+        Some("keys") => StoreError::KeysChanged,
+        Some("author") => StoreError::AuthorChanged,
+        Some("dataset") => StoreError::Unavailable("the store holds another dataset than it did".into()),
+        _ => StoreError::Corrupt("a script's reply".into()),
+    }
+}

@@ -1,0 +1,198 @@
+//! The store as every process that verifies sees it: look-ups, the feed, its lease, its events. Nothing here changes an account,
+//! a role or a key, and an ACL user with [`Schema::verifier_rules`] may do all of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use redis::{FromRedisValue, RedisResult, ScriptInvocation};
+use tokio::sync::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use super::link::{Link, Target, counted};
+use super::scripts::NodeScripts;
+use super::{Dataset, Schema, StoreError, feed};
+use crate::epoch::Epoch;
+use crate::verify::freshness::{Identity, Place};
+
+/// What [`NodeStore::open`] has to know.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// See [`super::schema`].
+    pub prefix: String,
+    /// Entries of the firehose, per stream.
+    pub firehose: u64,
+}
+
+/// See the module.
+pub struct NodeStore {
+    pub(super) schema: Schema,
+    pub(super) node_scripts: NodeScripts,
+    firehose: u64,
+    /// Look-ups and everything else that may share a connection.
+    pub(super) shared: Arc<Link>,
+    /// Batches of events, which may be large.
+    pub(super) audit: Arc<Link>,
+    /// The feed that this node follows; it blocks.
+    pub(super) feed: Arc<Link>,
+    /// Leases and the table of nodes: what keeps look-ups few must not wait behind them.
+    pub(super) leases: Arc<Link>,
+    pub(super) dataset: RwLock<Option<Dataset>>,
+    /// The id of the dataset that it must be.
+    pub(super) expected: OnceLock<String>,
+    /// The number of the connection on which the dataset was met; 0: on none.
+    pub(super) met: AtomicU64,
+    /// How long a command may take.
+    pub(super) timeout: Duration,
+    /// The disk that it writes to, where we can look at it.
+    #[cfg(feature = "server")]
+    pub(super) space: Option<Arc<super::Space>>,
+}
+
+impl NodeStore {
+    /// Begins to connect. Until it has, everything is refused as unavailable.
+    pub fn open(target: &Target, options: &NodeOptions, stop: &CancellationToken) -> Self {
+        let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
+        Self {
+            schema: Schema::new(&options.prefix),
+            node_scripts: NodeScripts::new(),
+            firehose: options.firehose,
+            shared: link("shared", Duration::ZERO),
+            audit: link("audit", Duration::ZERO),
+            feed: link("feed", feed::BELL),
+            leases: link("leases", Duration::ZERO),
+            dataset: RwLock::new(None),
+            expected: OnceLock::new(),
+            met: AtomicU64::new(0),
+            timeout: target.timeout(),
+            #[cfg(feature = "server")]
+            space: target.space.clone(),
+        }
+    }
+
+    /// Whether there is room for what adds something.
+    #[cfg_attr(not(feature = "server"), allow(clippy::unused_self, clippy::unnecessary_wraps))]
+    pub fn has_room(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "server")]
+        if self.space.as_ref().is_some_and(|space| !space.is_ample()) {
+            return Err(StoreError::Full(super::Full::Disk));
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for what only takes something away, or can't be left out.
+    #[cfg_attr(not(feature = "server"), allow(clippy::unused_self, clippy::unnecessary_wraps))]
+    pub(super) fn has_some_room(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "server")]
+        if self.space.as_ref().is_some_and(|space| !space.is_enough()) {
+            return Err(StoreError::Full(super::Full::Disk));
+        }
+        Ok(())
+    }
+
+    /// The dataset of this id is the only one to be met. To be said before the first meeting.
+    pub fn expect_dataset(&self, id: &str) {
+        let _ = self.expected.set(id.to_owned());
+    }
+
+    /// Recognises a dataset that an issuer has made, and takes it for the one that is to be there from now on. Of one that was
+    /// recognised before: whether it is still there.
+    pub async fn recognise(&self) -> Result<Dataset, StoreError> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.schema.meta()).arg("dataset").arg("issuer").arg("term").arg("counter");
+        let found: (Option<String>, Option<String>, Option<u64>, Option<u64>) =
+            self.query(&self.shared, command).await?;
+        let (Some(id), Some(issuer), Some(term), Some(counter)) = found else {
+            self.lost_dataset();
+            return Err(StoreError::Unavailable("no issuer has set it up yet".into()));
+        };
+        let mut dataset = self.dataset.write().await;
+        let expected = dataset.as_ref().map(|known| known.id.as_str()).or(self.expected.get().map(String::as_str));
+        if expected.is_some_and(|expected| expected != id) {
+            self.lost_dataset();
+            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
+        }
+        let found = Dataset { id, issuer, epoch: Epoch { term, counter } };
+        *dataset = Some(found.clone());
+        self.met.store(1, Ordering::SeqCst);
+        Ok(found)
+    }
+
+    /// Whether the dataset was met, and nothing was seen since that spoke against it.
+    pub fn is_met(&self) -> bool {
+        self.met.load(Ordering::SeqCst) != 0
+    }
+
+    /// Another dataset was seen: nothing is written until the one that was met is there again.
+    pub(super) fn lost_dataset(&self) {
+        if self.met.swap(0, Ordering::SeqCst) != 0 {
+            tracing::error!(
+                "the store holds another dataset than it did, or none: nothing is written until it is back"
+            );
+        }
+    }
+
+    /// The server has become another one since it was met: it is met again before anything else.
+    pub(super) fn unmet(&self) {
+        self.met.store(0, Ordering::SeqCst);
+    }
+
+    /// The id of the dataset that was met.
+    pub async fn dataset_id(&self) -> Result<String, StoreError> {
+        self.dataset
+            .read()
+            .await
+            .as_ref()
+            .map(|dataset| dataset.id.clone())
+            .ok_or_else(|| StoreError::Unavailable("the store has not been met yet".into()))
+    }
+
+    /// Reads the head of a script's reply, `dataset, identity, epoch`, and returns it with what follows.
+    pub(super) async fn place<'a>(&self, reply: &'a [String]) -> Result<(Place, &'a [String]), StoreError> {
+        let [dataset, server, epoch, rest @ ..] = reply else {
+            return Err(StoreError::Corrupt("the head of a reply".into()));
+        };
+        // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
+        if *dataset != self.dataset_id().await? {
+            self.lost_dataset();
+            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
+        }
+        if epoch.is_empty() {
+            self.unmet();
+            return Err(StoreError::Unmet);
+        }
+        let epoch: Epoch = epoch.parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
+        Ok((Place { identity: Identity::new(dataset, server), epoch }, rest))
+    }
+
+    pub(super) async fn query<T: FromRedisValue>(&self, link: &Link, command: redis::Cmd) -> Result<T, StoreError> {
+        let mut held = link.now()?;
+        noting(link, held.number, counted(command.query_async(&mut held.connection)).await)
+    }
+
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        link: &Link,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let mut held = link.now()?;
+        noting(link, held.number, counted(script.invoke_async(&mut held.connection)).await)
+    }
+
+    pub(super) fn firehose(&self) -> u64 {
+        self.firehose
+    }
+}
+
+pub(super) fn noting<T>(link: &Link, number: u64, result: RedisResult<T>) -> Result<T, StoreError> {
+    match result {
+        Ok(answer) => {
+            link.answered(number);
+            Ok(answer)
+        }
+        Err(error) => {
+            link.failed(&error, number);
+            Err(error.into())
+        }
+    }
+}
