@@ -57,3 +57,5 @@ pub mod strict_json;
 pub mod subscriber;
 pub mod token;
 pub mod verify;
+#[cfg(feature = "tower")]
+pub mod web;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
-use super::{Authority, Error, FieldError};
+use super::{Authority, Error};
 use crate::account::{AccountId, AccountState, Audience, StateRecord, limits};
 use crate::name::{RoleName, TeamName, Username};
 use crate::permission::{Grant, Powers, Role};
 use crate::store::Named;
 use crate::token::{Jti, MAX_TOKEN_LENGTH, TokenId, encoded_length};
+use crate::web::FieldError;
 
 impl Authority {
     pub(super) fn check_shape(

@@ -3,15 +3,7 @@ use crate::audit::kinds;
 use crate::keyring::KeyringError;
 use crate::store::{Full, StoreError};
 use crate::verify::Refusal;
-
-/// One field that is wrong, and what it may be.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct FieldError {
-    /// Its path: `teams.payments`.
-    pub field: String,
-    /// What is wrong, and what is allowed.
-    pub message: String,
-}
+use crate::web::FieldError;
 
 /// Why something was not done. The text is for the caller; a cause that is none of his business stands apart.
 #[derive(Debug, thiserror::Error)]

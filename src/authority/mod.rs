@@ -24,7 +24,7 @@ pub use accounts::{AccountFilter, AccountPage, AccountPatch, NewAccount};
 pub use activity::EventPage;
 pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::Act;
-pub use error::{AccountRef, Error, FieldError};
+pub use error::{AccountRef, Error};
 pub use home::Issuer;
 pub use keys::{KeyView, NextStep};
 pub use metrics::Metrics;

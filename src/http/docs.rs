@@ -24,7 +24,7 @@ use super::problem::ProblemBody;
         description = "Service-account tokens for APIs. Errors are application/problem+json (RFC 9457); their `reason` is for programs.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
     ),
-    components(schemas(ProblemBody<'static>, crate::authority::FieldError)),
+    components(schemas(ProblemBody<'static>, crate::web::FieldError)),
     modifiers(&Bearer)
 )]
 pub struct Description;

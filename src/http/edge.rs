@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::listen::{Peer, Transport};
 use crate::name::TeamName;
 use crate::permission::Permission;
+use crate::web::{client_address, forwarded};
 
 /// A demand that the configuration names, called as `/verify/~NAME`.
 #[derive(Debug, Clone, Default)]
@@ -123,32 +124,12 @@ impl Edge {
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.trusted_proxies.iter().any(|network| network.contains(&address))
+        forwarded::is_one_of(&self.trusted_proxies, address)
     }
 
-    /// The client's address: the peer's, or, where the peer is a trusted proxy, the rightmost address of `X-Forwarded-For`
-    /// that is not one.
+    /// The client's address: see [`client_address`].
     pub fn client_address(&self, peer: &Peer, headers: &HeaderMap) -> Option<IpAddr> {
-        let address = peer.address?.to_canonical();
-        if !self.trusts(address) {
-            return Some(address);
-        }
-        let forwarded: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .flat_map(|value| value.to_str().unwrap_or("?").split(','))
-            .map(str::trim)
-            .collect();
-        for text in forwarded.iter().rev() {
-            match parse_address(text) {
-                Some(hop) if self.trusts(hop) => {}
-                Some(client) => return Some(client.to_canonical()),
-                // Fail closed: whoever stands behind something unreadable is in no network.
-                None => return None,
-            }
-        }
-        Some(address)
+        client_address(&self.trusted_proxies, peer.address, headers)
     }
 
     /// Whether nobody on the way could read along: TLS, a Unix socket, the loopback, or a trusted proxy that says that it was
@@ -167,12 +148,4 @@ impl Edge {
             (Transport::Plain, address) => address.is_some_and(|address| address.is_loopback()),
         }
     }
-}
-
-/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>()
-        .ok()
-        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
-        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
 }

@@ -15,7 +15,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::credential::{Credential, id_and_token};
 use super::edge::Edge;
 use super::observe::note_missing;
 use super::permissions::Demanded;
@@ -25,6 +24,7 @@ use crate::epoch::Epoch;
 use crate::node::Call;
 use crate::strict_json::{self, StrictJsonError};
 use crate::verify::{Demand, Presenter};
+use crate::web::credential::{Credential, id_and_token};
 
 /// A caller with a good token and the permission `P`. What it derefs to is the act that he is about to do.
 pub struct Caller<P> {

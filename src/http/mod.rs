@@ -3,7 +3,6 @@
 mod accounts;
 mod answers;
 mod audit;
-mod credential;
 mod docs;
 mod edge;
 mod extract;

@@ -5,38 +5,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 
-use super::credential::{Credential, id_and_token};
 use super::edge::Edge;
 use super::leftover::Leftover;
 use super::problem::Problem;
-use crate::audit::printable;
 use crate::clock::uuid_v7;
 use crate::listen::{HeadTooLarge, Peer, Standing, Work};
 use crate::node::{Call, Ending};
 use crate::verify::{Demand, Presenter, Reason};
-
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The name that the caller gave the request, if it is sane.
-pub(super) fn given_id(headers: &HeaderMap) -> Option<&str> {
-    let sane = |text: &&str| {
-        (1..=128).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'='))
-            // A token in the wrong header must not reach a log, nor half of one.
-            && text.bytes().filter(|b| *b == b'.').count() < 2
-            && printable(text, usize::MAX) == **text
-    };
-    let mut given = headers.get_all(&REQUEST_ID).iter();
-    match (given.next().and_then(|value| value.to_str().ok()).filter(sane), given.next()) {
-        (Some(id), None) => Some(id),
-        _ => None,
-    }
-}
+use crate::web::credential::{Credential, id_and_token};
+use crate::web::{REQUEST_ID, given_id};
 
 /// See the module. What may change something is gone through with also when its client has left meanwhile: a change that was
 /// sent gets its answer, and every call that was decided its event.
@@ -46,7 +28,7 @@ pub async fn observe(State(edge): State<Arc<Edge>>, request: Request, next: Next
         return observed(edge, request, next).await;
     }
     let going_through = tokio::spawn(observed(edge, request, next)).await;
-    going_through.unwrap_or_else(|_| Problem::internal("a request's task ended").render("", false))
+    going_through.unwrap_or_else(|_| Problem::internal("a request's task ended").answer("", false))
 }
 
 async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response {
@@ -147,7 +129,7 @@ fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Respons
     let oauth = path.starts_with("/oauth2/");
     let mut response = match &problem {
         Some(problem) => {
-            let mut response = problem.render(call.request_id(), oauth);
+            let mut response = problem.answer(call.request_id(), oauth);
             response.extensions_mut().insert(problem.clone());
             response
         }
@@ -169,7 +151,7 @@ fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Respons
         && authority.record(call, ending).is_err()
     {
         let problem = Problem::not_ready("the audit can't be written right now, so nothing is answered; try again");
-        response = problem.render(call.request_id(), oauth);
+        response = problem.answer(call.request_id(), oauth);
         response.extensions_mut().insert(problem);
     }
     if let Ok(value) = HeaderValue::from_str(call.request_id()) {

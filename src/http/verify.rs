@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::credential::Credential;
 use super::edge::{Edge, NamedDemand};
 use super::extract::{call, pairs, read, text};
 use super::observe::note_missing;
@@ -19,6 +18,7 @@ use crate::name::TeamName;
 use crate::node::Original;
 use crate::permission::Permission;
 use crate::verify::{Demand, Presenter, Verified};
+use crate::web::credential::Credential;
 
 /// Whether a path is this door's.
 pub fn is_gateway_path(path: &str) -> bool {

@@ -12,10 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
 use super::super::accounts::Cursor;
-use super::super::credential::{Credential, id_and_token};
 use super::super::edge::{Edge, NamedDemand};
 use super::super::extract::{IfMatch, is_media_type};
-use super::super::observe::given_id;
 use super::super::verify::{demanded, is_gateway_path, original};
 use super::told;
 use crate::account::AccountId;
@@ -25,6 +23,8 @@ use crate::clock::SystemClock;
 use crate::listen::{Peer, Transport};
 use crate::name::Username;
 use crate::store::AuditCursor;
+use crate::web::credential::{Credential, id_and_token};
+use crate::web::given_id;
 
 const POLICY: &str = "deploy";
 

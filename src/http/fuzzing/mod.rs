@@ -17,7 +17,7 @@ use super::problem::Problem;
 fn told(problem: &Problem, statuses: &[StatusCode]) {
     assert!(statuses.contains(&problem.status()), "{problem:?}");
     assert_eq!(problem.cause(), None, "nothing failed in here");
-    let answer = problem.render("id", false);
+    let answer = problem.answer("id", false);
     let challenged = answer.headers().contains_key("www-authenticate");
     assert_eq!(challenged, problem.reason() == "invalid_request", "{problem:?}");
     let body = answer.into_body().collect().now_or_never().and_then(Result::ok).unwrap_or_default().to_bytes();

@@ -1,8 +1,8 @@
 //! What a caller shows: exactly one credential, in the `Authorization` header (RFC 6750, section 2.1).
 
-use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
 use super::problem::Problem;
@@ -77,7 +77,7 @@ fn halves(basic: &str) -> Option<(Zeroizing<String>, Zeroizing<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use http::HeaderValue;
 
     fn of(values: &[&str], query: Option<&str>) -> Result<Credential, Problem> {
         let mut headers = HeaderMap::new();
