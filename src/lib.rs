@@ -22,6 +22,8 @@
 //! A token is named by its [`token::TokenId`]. Types that hold a secret have a `Debug` that does not show it.
 
 pub mod account;
+#[cfg(feature = "redis")]
+pub mod api_node;
 pub mod audit;
 #[cfg(feature = "server")]
 pub mod authority;
@@ -32,7 +34,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod doctor;
-#[cfg(feature = "server")]
+#[cfg(feature = "redis")]
 pub mod durable;
 pub mod epoch;
 #[cfg(any(feature = "fuzzing", all(test, feature = "server")))]
@@ -42,6 +44,8 @@ pub mod fuzzing;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod keyring;
+#[cfg(feature = "tower")]
+pub mod layer;
 #[cfg(feature = "server")]
 pub mod listen;
 pub mod name;
@@ -59,3 +63,8 @@ pub mod token;
 pub mod verify;
 #[cfg(feature = "tower")]
 pub mod web;
+
+#[cfg(feature = "redis")]
+pub use api_node::Verifier;
+pub use permission::Permission;
+pub use verify::Verified;

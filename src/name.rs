@@ -179,6 +179,23 @@ macro_rules! text_schema {
 #[cfg(feature = "server")]
 pub(crate) use text_schema;
 
+#[cfg(feature = "redis")]
+impl NodeName {
+    /// What a node on this host may begin its name with: the host's name as far as it fits, at most 40 characters.
+    pub(crate) fn of_the_host() -> String {
+        let host: String = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .to_ascii_lowercase()
+            .chars()
+            .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-')
+            .take(40)
+            .collect();
+        let host = host.trim_matches('-');
+        if host.is_empty() { "node".to_owned() } else { host.to_owned() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,6 +56,15 @@ pub struct NextStep {
     pub possible_at: DateTime<Utc>,
 }
 
+/// The published key set (RFC 7517, section 5).
+#[derive(Debug, Serialize)]
+pub struct PublishedKeys {
+    /// Pending, active and retiring keys.
+    pub keys: Vec<jsonwebtoken::jwk::Jwk>,
+    /// The version of the key set, which only rises: so API nodes know whether what they read has what the store speaks of.
+    pub countermark_version: u64,
+}
+
 impl Authority {
     /// All keys, in the order in which they were made.
     pub async fn key_views(&self) -> Result<Vec<KeyView>, Error> {
@@ -87,15 +96,11 @@ impl Authority {
     }
 
     /// The published set (RFC 7517).
-    pub fn published_keys(&self) -> jsonwebtoken::jwk::JwkSet {
-        let loaded = self.keys.now();
-        jsonwebtoken::jwk::JwkSet {
-            keys: loaded
-                .set
-                .iter()
-                .filter(|key| key.state.is_published())
-                .map(|key| key.public.jwk().clone())
-                .collect(),
+    pub fn published_keys(&self) -> PublishedKeys {
+        let set = self.keys.set();
+        PublishedKeys {
+            keys: set.iter().filter(|key| key.state.is_published()).map(|key| key.public.jwk().clone()).collect(),
+            countermark_version: set.version(),
         }
     }
 

@@ -55,6 +55,8 @@ pub struct CallRecord {
     pub original: Option<Original>,
     /// Why the token was refused.
     pub refusal: Option<Reason>,
+    /// What an API answered in the end.
+    pub status: Option<u16>,
     /// Whether the token came in plain text.
     pub exposed: bool,
     /// Whether the act's own script has committed its event (A1).
@@ -139,6 +141,9 @@ impl Call {
         }
         if record.original.as_ref().is_some_and(|original| original.disagree) {
             event = event.detail("original_disagrees", true);
+        }
+        if let Some(status) = record.status {
+            event = event.detail("status", status);
         }
         if record.subject.is_some() {
             // The permission was the asker's affair.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -38,6 +39,10 @@ pub struct KeyCache<O: KeyOrigin> {
     clock: Arc<dyn Clock>,
     current: ArcSwap<O::Loaded>,
     last_read: Mutex<Option<LastRead>>,
+    /// Readings that have ended.
+    ended: AtomicU64,
+    /// Whether the last of them succeeded.
+    was_read: AtomicBool,
 }
 
 /// When the keys were last read again, and whether they could be.
@@ -56,7 +61,14 @@ impl From<NotRead> for Unavailable {
 impl<O: KeyOrigin> KeyCache<O> {
     /// Begins with what was read already.
     pub fn new(origin: O, loaded: O::Loaded, clock: Arc<dyn Clock>) -> Self {
-        Self { origin, clock, current: ArcSwap::from_pointee(loaded), last_read: Mutex::new(None) }
+        Self {
+            origin,
+            clock,
+            current: ArcSwap::from_pointee(loaded),
+            last_read: Mutex::new(None),
+            ended: AtomicU64::new(0),
+            was_read: AtomicBool::new(false),
+        }
     }
 
     /// Where they are read.
@@ -94,12 +106,19 @@ impl<O: KeyOrigin> KeyCache<O> {
         if now.set().version() >= version {
             return Ok(Arc::clone(now.set()));
         }
+        let ended = self.ended.load(Ordering::SeqCst);
         let mut last = self.last_read.lock().await;
-        if self.set().version() < version {
+        // Whoever waited for a reading that began after he came need not read once more: of many who wait, one reads.
+        if self.set().version() < version && self.ended.load(Ordering::SeqCst) <= ended + 1 {
             self.read_again(&mut last).await?;
         }
         let set = self.set();
         if set.version() >= version { Ok(set) } else { Err(Unavailable) }
+    }
+
+    /// Whether the last reading succeeded.
+    pub fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::SeqCst)
     }
 
     /// Reads again, whatever is known.
@@ -116,6 +135,8 @@ impl<O: KeyOrigin> KeyCache<O> {
             }
             Err(NotRead) => Err(NotRead),
         };
+        self.was_read.store(outcome.is_ok(), Ordering::SeqCst);
+        self.ended.fetch_add(1, Ordering::SeqCst);
         *last = Some(LastRead { ended: self.clock.monotonic(), outcome });
         outcome
     }

@@ -82,6 +82,16 @@ impl Recorder {
         &self.counters
     }
 
+    /// Numbers go on after this one: an earlier process of this name has used it.
+    pub fn go_on_after(&self, last: u64) {
+        self.sequence.fetch_max(last, Ordering::Relaxed);
+    }
+
+    /// Whether an event could be taken now.
+    pub fn has_room(&self) -> Result<(), Full> {
+        if self.queue.capacity() > 0 { Ok(()) } else { Err(Full) }
+    }
+
     /// Takes one event. It gets its number when it is written.
     pub fn record(&self, event: Event) -> Result<(), Full> {
         match self.queue.try_send(event) {

@@ -118,7 +118,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         }
     };
     let probed = tokio::select! {
-        probed = Store::probe(&target) => probed.map(|_| true),
+        probed = target.reached() => probed.map(|_| true),
         () = signals.received() => Ok(false),
     };
     if !matches!(probed, Ok(true)) {

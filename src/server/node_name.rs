@@ -16,17 +16,8 @@ pub(super) fn of(config: &Config, data_dir: &Path) -> Result<String, ServeError>
     {
         return Ok(name.to_string());
     }
-    let host: String = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase()
-        .chars()
-        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-')
-        .take(40)
-        .collect();
-    let host = host.trim_matches('-');
     let [a, b, c] = random::<3>().map_err(ServeError::of)?;
-    let name = format!("{}-{a:02x}{b:02x}{c:02x}", if host.is_empty() { "node" } else { host });
+    let name = format!("{}-{a:02x}{b:02x}{c:02x}", NodeName::of_the_host());
     let name: NodeName = name.parse().map_err(ServeError::of)?;
     crate::durable::write(&path, format!("{name}\n").as_bytes(), 0o644)
         .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;

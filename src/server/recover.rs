@@ -51,7 +51,7 @@ pub async fn recover(
     };
     let disconnect = CancellationToken::new();
     let result = async {
-        if !Store::probe(&target).await.map_err(ServeError::of)? {
+        if !target.reached().await.map_err(ServeError::of)? {
             return Err(ServeError("the store does not answer; nothing was changed".into()));
         }
         let store = Arc::new(open(&config, target, Arc::new(SystemClock), &disconnect));

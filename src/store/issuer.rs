@@ -9,13 +9,11 @@ use redis::{FromRedisValue, RedisResult, ScriptInvocation};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::link::{ConnectError, Link, Numbered, Target, counted};
+use super::link::{Link, Numbered, Target, counted};
 use super::node_store::noting;
 use super::place::{Met, Twins};
 use super::scripts::Scripts;
-use super::{
-    Dataset, NodeLease, NodeOptions, NodeStore, Refused, StoreError, error, filler, link, nodes, place, roles,
-};
+use super::{Dataset, NodeLease, NodeOptions, NodeStore, StoreError, error, filler, link, nodes, place, roles};
 use crate::clock::Clock;
 use crate::epoch::Epoch;
 use crate::verify::freshness::Identity;
@@ -121,20 +119,6 @@ impl Deref for Store {
 }
 
 impl Store {
-    /// Tries once, to tell a wrong address, password or version from a store that is merely away.
-    ///
-    /// `Ok(false)`: away, it may come.
-    pub async fn probe(target: &Target) -> Result<bool, Refused> {
-        match target.connect().await {
-            Ok(_) => Ok(true),
-            Err(ConnectError::Away(why)) => {
-                tracing::warn!(why, "the store does not answer");
-                Ok(false)
-            }
-            Err(ConnectError::Refused(why)) => Err(Refused(why)),
-        }
-    }
-
     /// Begins to connect. Until it has, everything is refused as unavailable.
     pub fn open(target: Target, options: Options, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Self {
         let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());

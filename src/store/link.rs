@@ -87,7 +87,37 @@ pub enum Place {
     Tls(String, u16),
 }
 
+impl Address {
+    /// With what most have: no user, the web's certificates, a second for each command.
+    pub fn to(place: Place) -> Self {
+        Self {
+            place,
+            database: 0,
+            user: None,
+            password: None,
+            ca_pem: None,
+            client_certificate: None,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
 impl Target {
+    /// Tries once, to tell a wrong address, password or version from a store that is merely away.
+    ///
+    /// `Ok(false)`: away, it may come.
+    pub async fn reached(&self) -> Result<bool, Refused> {
+        match self.connect().await {
+            Ok(_) => Ok(true),
+            Err(ConnectError::Away(why)) => {
+                tracing::warn!(why, "the store does not answer");
+                Ok(false)
+            }
+            Err(ConnectError::Refused(why)) => Err(Refused(why)),
+        }
+    }
+
     /// Checks the address without connecting.
     pub fn new(address: Address) -> Result<Self, Refused> {
         let mut settings = RedisConnectionInfo::default()

@@ -68,6 +68,7 @@ pub use private::{PrivateRedis, PrivateRedisError, Space, private_binary, privat
 #[cfg(feature = "server")]
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
+pub(crate) use wire::client_config as tls_config;
 
 #[cfg(feature = "server")]
 use issuer::refused;

@@ -90,6 +90,11 @@ impl NodeStore {
         Ok(())
     }
 
+    /// Waits until the connection for look-ups stands.
+    pub async fn node_connected(&self) {
+        self.shared.connected().await;
+    }
+
     /// The dataset of this id is the only one to be met. To be said before the first meeting.
     pub fn expect_dataset(&self, id: &str) {
         let _ = self.expected.set(id.to_owned());

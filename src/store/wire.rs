@@ -67,7 +67,10 @@ impl Route {
     }
 }
 
-fn client_config(ca_pem: Option<&[u8]>, client_certificate: Option<(&[u8], &[u8])>) -> Result<ClientConfig, String> {
+pub(crate) fn client_config(
+    ca_pem: Option<&[u8]>,
+    client_certificate: Option<(&[u8], &[u8])>,
+) -> Result<ClientConfig, String> {
     fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
         found.ok().filter(|found| !found.is_empty()).ok_or_else(|| "no certificate in PEM".to_owned())

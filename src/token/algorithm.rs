@@ -34,7 +34,7 @@ impl Algorithm {
         }
     }
 
-    pub(super) fn in_jwk(self) -> KeyAlgorithm {
+    pub(crate) fn in_jwk(self) -> KeyAlgorithm {
         match self {
             Self::ES256 => KeyAlgorithm::ES256,
             Self::EdDSA => KeyAlgorithm::EdDSA,

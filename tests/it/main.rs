@@ -6,6 +6,7 @@ mod redis_server;
 mod wire;
 
 mod accounts;
+mod api_node;
 mod attack;
 mod attacks;
 mod audit;

@@ -1,0 +1,249 @@
+//! The published key set (RFC 7517), as an API node has it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jsonwebtoken::jwk::Jwk;
+use serde_json::Value;
+
+use crate::node::{KeyOrigin, Loaded, NotRead};
+use crate::strict_json;
+use crate::token::{Algorithm, VerificationKey};
+use crate::verify::{KeySet, KeyState, KnownKey};
+
+/// More than any key set of ours.
+const MOST_BYTES: usize = 256 * 1024;
+const MOST_KEYS: usize = 256;
+
+/// Where it is published.
+pub(super) enum Place {
+    /// Over HTTPS.
+    Url(reqwest::Url, reqwest::Client),
+    /// In a file, which somebody replaces whenever the keys change.
+    File(PathBuf),
+}
+
+/// See the module.
+pub(super) struct PublishedKeys {
+    pub(super) place: Place,
+    /// Where a copy is kept for a start without the issuer.
+    pub(super) copy: Option<PathBuf>,
+    pub(super) reads: AtomicU64,
+    pub(super) failures: AtomicU64,
+}
+
+/// A key set that was read.
+pub(super) struct Published {
+    set: Arc<KeySet>,
+}
+
+impl Published {
+    /// Before anything was read.
+    pub(super) fn nothing() -> Self {
+        Self { set: Arc::new(KeySet::default()) }
+    }
+}
+
+impl Loaded for Published {
+    fn set(&self) -> &Arc<KeySet> {
+        &self.set
+    }
+}
+
+impl KeyOrigin for PublishedKeys {
+    type Loaded = Published;
+
+    async fn read(&self, now: &Published) -> Result<Published, NotRead> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let read = async {
+            let text = self.text().await?;
+            let published = with_those_that_are_gone(parse(&text)?, &now.set)?;
+            Ok::<_, String>((text, published))
+        };
+        match read.await {
+            Ok((text, published)) => {
+                if published.set.version() > now.set.version() {
+                    self.keep(&text);
+                }
+                Ok(published)
+            }
+            Err(why) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(why, from = self.from(), "the key set could not be read");
+                Err(NotRead)
+            }
+        }
+    }
+}
+
+impl PublishedKeys {
+    fn from(&self) -> String {
+        match &self.place {
+            Place::Url(url, _) => url.to_string(),
+            Place::File(path) => path.display().to_string(),
+        }
+    }
+
+    async fn text(&self) -> Result<Vec<u8>, String> {
+        let (url, client) = match &self.place {
+            Place::File(path) => return std::fs::read(path).map_err(|error| error.to_string()),
+            Place::Url(url, client) => (url, client),
+        };
+        // Caches in between must not answer with the set of before.
+        let request = client.get(url.clone()).header("cache-control", "no-cache");
+        let mut answer = request.send().await.map_err(|error| told(&error))?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(format!("the answer is {}", answer.status()));
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| told(&error))? {
+            if text.len() + chunk.len() > MOST_BYTES {
+                return Err(format!("it has more than {MOST_BYTES} bytes"));
+            }
+            text.extend_from_slice(&chunk);
+        }
+        Ok(text)
+    }
+
+    fn keep(&self, text: &[u8]) {
+        if let Some(path) = &self.copy
+            && let Err(error) = crate::durable::write(path, text, 0o644)
+        {
+            tracing::warn!(%error, path = %path.display(), "no copy of the key set was kept");
+        }
+    }
+
+    /// What was kept by an earlier process. Whoever could write there could make tokens: only a file that nobody else may write
+    /// to is believed.
+    pub(super) fn kept(&self) -> Option<Published> {
+        let path = self.copy.as_ref()?;
+        let told = |why: String| tracing::warn!(why, path = %path.display(), "the copy of the key set is not used");
+        let text = match read_own(path) {
+            Ok(text) => text?,
+            Err(why) => {
+                told(why);
+                return None;
+            }
+        };
+        parse(&text).map_err(told).ok().map(|set| Published { set: Arc::new(set) })
+    }
+}
+
+fn read_own(path: &std::path::Path) -> Result<Option<Vec<u8>>, String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let facts = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        facts => facts.map_err(|error| error.to_string())?,
+    };
+    if facts.permissions().mode() & 0o022 != 0 {
+        return Err("others may write to it: chmod go-w".to_owned());
+    }
+    std::fs::read(path).map(Some).map_err(|error| error.to_string())
+}
+
+/// What went wrong, without the URL, which is told beside it.
+fn told(error: &reqwest::Error) -> String {
+    use std::error::Error as _;
+    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "no answer".to_owned() };
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    text
+}
+
+/// Reads a key set. Keys of kinds that we don't use are passed over (RFC 7517, section 5); one that is not what it says it is, too.
+fn parse(text: &[u8]) -> Result<KeySet, String> {
+    let Ok(Value::Object(mut members)) = strict_json::parse(text) else {
+        return Err("it is no JSON object".to_owned());
+    };
+    let version = members.get("countermark_version").and_then(Value::as_u64).filter(|version| *version > 0);
+    let Some(version) = version else {
+        return Err("it has no countermark_version: it has to be the whole answer of /.well-known/jwks.json".to_owned());
+    };
+    let Some(Value::Array(keys)) = members.remove("keys") else { return Err("it has no keys".to_owned()) };
+    if keys.len() > MOST_KEYS {
+        return Err(format!("it has more than {MOST_KEYS} keys"));
+    }
+    let keys: Vec<KnownKey> = keys.into_iter().filter_map(known).collect();
+    if keys.is_empty() {
+        return Err("it has no key that could verify a token".to_owned());
+    }
+    Ok(KeySet::new(version, keys))
+}
+
+fn known(key: Value) -> Option<KnownKey> {
+    let jwk: Jwk = serde_json::from_value(key).ok()?;
+    let (said, id) = (jwk.common.key_algorithm?, jwk.common.key_id.clone()?);
+    let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.in_jwk() == said)?;
+    let public = VerificationKey::from_jwk(algorithm, jwk).ok().filter(|key| key.key_id() == id);
+    if public.is_none() {
+        tracing::warn!(
+            id = crate::audit::printable(&id, 64),
+            "a key of the key set is not what it says it is, and is not used"
+        );
+    }
+    // Pending, active and retiring keys all verify, and are not told apart here.
+    public.map(|public| KnownKey { public, state: KeyState::Active })
+}
+
+/// A key that was published and no longer is was retired or revoked: nothing it signed is accepted, and whoever holds such a
+/// token is told so precisely, and not taken for somebody who guesses.
+fn with_those_that_are_gone(new: KeySet, before: &KeySet) -> Result<Published, String> {
+    if new.version() < before.version() {
+        return Err(format!("it is of version {}, and {} was seen already", new.version(), before.version()));
+    }
+    let gone = before.iter().filter(|key| new.find(key.public.key_id()).is_none());
+    let gone: Vec<KnownKey> =
+        gone.map(|key| KnownKey { public: key.public.clone(), state: KeyState::Retired }).collect();
+    let all = new.iter().cloned().chain(gone);
+    Ok(Published { set: Arc::new(KeySet::new(new.version(), all)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::token::SigningKey;
+
+    fn set(version: u64, keys: &[&SigningKey]) -> Vec<u8> {
+        let keys: Vec<Value> = keys.iter().map(|key| serde_json::to_value(key.public().jwk()).unwrap()).collect();
+        json!({"keys": keys, "countermark_version": version}).to_string().into_bytes()
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_remembered_as_retired_and_an_older_set_is_refused() {
+        let (old, new) =
+            (SigningKey::generate(Algorithm::ES256).unwrap(), SigningKey::generate(Algorithm::EdDSA).unwrap());
+        let first = parse(&set(3, &[&old])).unwrap();
+        let second = with_those_that_are_gone(parse(&set(4, &[&new])).unwrap(), &first).unwrap();
+        let state = |key: &SigningKey| second.set.find(key.public().key_id()).map(|known| known.state);
+        assert_eq!((state(&old), state(&new)), (Some(KeyState::Retired), Some(KeyState::Active)));
+        assert!(with_those_that_are_gone(parse(&set(3, &[&old])).unwrap(), &second.set).is_err());
+    }
+
+    #[test]
+    fn what_is_no_key_set_of_ours_is_refused_with_a_reason() {
+        let key = SigningKey::generate(Algorithm::ES256).unwrap();
+        let jwk = serde_json::to_value(key.public().jwk()).unwrap();
+        let mut other_id = jwk.clone();
+        other_id["kid"] = json!("another");
+        let mut other_alg = jwk.clone();
+        other_alg["alg"] = json!("ES384");
+        for (what, text) in [
+            ("no version", json!({"keys": [jwk]})),
+            ("version zero", json!({"keys": [jwk], "countermark_version": 0})),
+            ("no keys", json!({"countermark_version": 1})),
+            ("none of use", json!({"keys": [other_id, other_alg, {"kty": "oct"}, 1], "countermark_version": 1})),
+            ("too many", json!({"keys": vec![jwk.clone(); MOST_KEYS + 1], "countermark_version": 1})),
+        ] {
+            assert!(parse(text.to_string().as_bytes()).is_err(), "{what}");
+        }
+        assert!(parse(b"").is_err() && parse(b"[]").is_err());
+        let beside = json!({"keys": [{"kty": "unheard-of"}, jwk], "countermark_version": 1});
+        assert!(parse(beside.to_string().as_bytes()).unwrap().find(key.public().key_id()).is_some());
+    }
+}

@@ -1,0 +1,156 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::{Either, Full};
+use tower_service::Service;
+
+use super::AuthLayer;
+use crate::Verifier;
+use crate::node::{Call, Ending};
+use crate::verify::Reason;
+use crate::web::credential::Credential;
+use crate::web::{Problem, REQUEST_ID, client_address, given_id};
+
+/// The inner service's body, or that of a problem.
+pub type Body<B> = Either<B, Full<Bytes>>;
+
+/// Lets in who shows a good token.
+#[derive(Clone, Debug)]
+pub struct Auth<S> {
+    inner: S,
+    layer: AuthLayer,
+}
+
+impl<S> Auth<S> {
+    pub(super) fn new(inner: S, layer: AuthLayer) -> Self {
+        Self { inner, layer }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Auth<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<Body<R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The one that was found ready is the one to be called.
+        let next = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, next);
+        let layer = self.layer.clone();
+        Box::pin(answered(inner, layer, request))
+    }
+}
+
+async fn answered<S, B, R>(
+    mut inner: S,
+    layer: AuthLayer,
+    mut request: Request<B>,
+) -> Result<Response<Body<R>>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    let verifier = &layer.verifier;
+    let headers = request.headers();
+    let request_id = given_id(headers).map_or_else(|| verifier.request_id(), ToOwned::to_owned);
+    let agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let peer = (layer.peer)(request.extensions());
+    let address = client_address(verifier.trusted_proxies(), peer, headers);
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let mut recording =
+        Recording { verifier, call: verifier.call(request_id, method, path, address, agent.as_deref()), done: false };
+    let verified = match let_in(verifier, &recording.call, headers, request.uri().query()).await {
+        Ok(verified) => verified,
+        Err(problem) => {
+            let ending = if problem.status().is_server_error() {
+                Ending::Failed(problem.reason())
+            } else {
+                Ending::Refused(problem.reason())
+            };
+            return Ok(recording.refused(&problem, ending));
+        }
+    };
+    request.extensions_mut().insert(verified);
+    request.extensions_mut().insert(recording.call.clone());
+    request.extensions_mut().insert(verifier.clone());
+    // Nobody behind us has any use for it; and what is not there can't be logged.
+    request.headers_mut().remove(header::AUTHORIZATION);
+    let mut response = inner.call(request).await?.map(Either::Left);
+    let refused = recording.call.record().refusal == Some(Reason::InsufficientPermission);
+    let ending = if refused { Ending::Refused(Reason::InsufficientPermission.as_str()) } else { Ending::Allowed };
+    recording.end(ending, Some(response.status().as_u16()));
+    name(&recording.call, response.headers_mut());
+    Ok(response)
+}
+
+async fn let_in(
+    verifier: &Verifier,
+    call: &Call,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<crate::Verified, Problem> {
+    let token = match Credential::of(headers, query)? {
+        Credential::Bearer(token) => token,
+        Credential::Missing => {
+            call.record().refusal = Some(Reason::MissingToken);
+            return Err(Reason::MissingToken.into());
+        }
+        Credential::Basic(_) => {
+            return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
+        }
+    };
+    // No audit, no answer: asked before anything is done, and not after.
+    verifier
+        .can_record()
+        .map_err(|_| Problem::not_ready("the audit can't be written right now, so nothing is answered; try again"))?;
+    verifier.verify(call, &token, None, None).await.map_err(Problem::from)
+}
+
+/// A call is recorded once, also where its client leaves in the middle: what was decided has its event.
+struct Recording<'a> {
+    verifier: &'a Verifier,
+    call: Call,
+    done: bool,
+}
+
+impl Recording<'_> {
+    fn end(&mut self, ending: Ending<'_>, status: Option<u16>) {
+        self.done = true;
+        if self.verifier.record(&self.call, ending, status).is_err() {
+            tracing::error!(request_id = self.call.request_id(), "the audit could not take the event of a call");
+        }
+    }
+
+    fn refused<R>(&mut self, problem: &Problem, ending: Ending<'_>) -> Response<Body<R>> {
+        let mut response = problem.render(self.call.request_id(), false).map(|body| Either::Right(Full::from(body)));
+        self.end(ending, Some(response.status().as_u16()));
+        name(&self.call, response.headers_mut());
+        response
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.end(Ending::Allowed, None);
+        }
+    }
+}
+
+fn name(call: &Call, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_str(call.request_id()) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
+}
