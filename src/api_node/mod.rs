@@ -13,7 +13,7 @@
 //! # }
 //! ```
 //!
-//! With the feature `tower`, [`Verifier::layer`] is all that a service needs around it; see [`crate::layer`].
+//! With the feature `tower`, `Verifier::layer` is all that a service needs around it; see the module `layer`.
 //!
 //! # What it connects to
 //!

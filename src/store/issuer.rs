@@ -35,7 +35,7 @@ pub struct Retention {
 /// What the caller of [`Store::open`] decides.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// See [`schema`].
+    /// See [`super::schema`].
     pub prefix: String,
     /// How many replicas must have a change before it counts.
     pub replicas_required: u64,
