@@ -17,7 +17,7 @@ use crate::permission::ADMIN;
 use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
 use crate::token::Algorithm;
 use crate::verify::freshness::Freshness;
-use crate::verify::{Demand, Presenter, Reason, Verifier};
+use crate::verify::{Decider, Demand, Presenter, Reason};
 
 /// Why an authority does not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ impl Startup {
             freshness,
             flights: Flights::default(),
             tables: Tables::default(),
-            verifier: Verifier::new(issuers, Arc::clone(&self.clock))
+            verifier: Decider::new(issuers, Arc::clone(&self.clock))
                 .with_signature_cache(self.settings.signature_cache_bytes),
             guessing: Guessing::new(self.guessing.0, self.guessing.1),
             store: self.store,

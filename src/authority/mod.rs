@@ -46,7 +46,7 @@ use crate::account::Audience;
 use crate::clock::Clock;
 use crate::keyring::Keys;
 use crate::store::{Dataset, Store};
-use crate::verify::Verifier;
+use crate::verify::Decider;
 use crate::verify::freshness::Freshness;
 use flights::Flights;
 use receipts::Tables;
@@ -73,7 +73,7 @@ pub struct Authority {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     keys: Arc<Keys>,
-    verifier: Verifier<dyn Clock>,
+    verifier: Decider<dyn Clock>,
     freshness: Freshness,
     flights: Flights,
     tables: Tables,

@@ -28,14 +28,14 @@ use signatures::{Signatures, Signed};
 pub const LEEWAY: i64 = 5;
 
 /// Decides about tokens of one issuer.
-pub struct Verifier<C: ?Sized = dyn Clock> {
+pub struct Decider<C: ?Sized = dyn Clock> {
     issuers: Vec<String>,
     clock: Arc<C>,
     signatures: Arc<Signatures>,
 }
 
-impl<C: Clock + ?Sized> Verifier<C> {
-    /// A verifier that accepts tokens of these issuers: its own, and those that it had before it moved. It checks every
+impl<C: Clock + ?Sized> Decider<C> {
+    /// One that accepts tokens of these issuers: its own, and those that it had before it moved. It checks every
     /// signature anew.
     pub fn new(issuers: Vec<String>, clock: Arc<C>) -> Self {
         Self { issuers, clock, signatures: Arc::default() }

@@ -246,12 +246,12 @@ impl Scene {
 
     /// Decides once, with these known signatures.
     pub fn decide_with(&self, signatures: &Arc<Signatures>, token: &str) -> Result<Verified, Refusal> {
-        let verifier: Verifier<ManualClock> = Verifier {
+        let decider: Decider<ManualClock> = Decider {
             issuers: self.issuers.clone(),
             clock: Arc::clone(&self.clock),
             signatures: Arc::clone(signatures),
         };
-        at_once(verifier.verify(&self.source, token, &self.demand))
+        at_once(decider.verify(&self.source, token, &self.demand))
     }
 
     /// `None`: accepted.

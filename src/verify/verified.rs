@@ -37,7 +37,7 @@ impl Holder {
     }
 }
 
-/// Proof that a token was good at the moment of asking. Only [`super::Verifier::verify`] makes it.
+/// Proof that a token was good at the moment of asking. Only [`super::Decider::verify`] makes it.
 #[derive(Debug, Clone)]
 pub struct Verified {
     holder: Holder,
