@@ -46,7 +46,7 @@ impl Authority {
         record.team.clone_from(&demand.team);
         let refusal = match result {
             Ok(verified) => {
-                record.holder = Some(verified.holder().clone());
+                record.holder = Some(verified.holder());
                 drop(record);
                 self.metrics.decided(None);
                 return Ok(verified);
@@ -67,7 +67,7 @@ impl Authority {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
         let result = self.verifier.verify(self, token, &demand).await;
         let (holder, refusal) = match &result {
-            Ok(verified) => (Some(verified.holder().clone()), None),
+            Ok(verified) => (Some(verified.holder()), None),
             Err(refusal) => (refusal.holder.clone(), Some(refusal.reason)),
         };
         let mut record = act.call.record();
