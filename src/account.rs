@@ -57,7 +57,7 @@ impl FromStr for AccountId {
     /// Takes the hyphenated lower-case form only, so that an id has one spelling.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let id = Uuid::try_parse(text).map_err(|_| Invalid::new("an account id is a UUID"))?;
-        if id.hyphenated().to_string() == text {
+        if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text {
             Ok(Self(id))
         } else {
             Err(Invalid::new("an account id is a UUID in lower case with hyphens"))
@@ -250,6 +250,11 @@ impl AccountState {
             less.status = Status::Disabled;
         }
         less == *self && (less != *before || self.token_id.is_none() || self.status == Status::Disabled)
+    }
+
+    /// The roles that it names, with repetitions.
+    pub fn roles(&self) -> impl Iterator<Item = &RoleName> {
+        std::iter::once(&self.role).chain(self.teams.values())
     }
 
     /// Whether the account may act by this address. No networks: every address may.

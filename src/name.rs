@@ -17,7 +17,7 @@ impl Invalid {
 }
 
 /// `^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`
-fn follows_the_pattern(text: &str) -> bool {
+pub(crate) fn follows_the_pattern(text: &str) -> bool {
     let bytes = text.as_bytes();
     let edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     bytes.len() <= 64

@@ -107,7 +107,7 @@ impl Verifier {
     /// Decides whether a call with this token may do what is demanded, and notes in the call what was decided. The call's end
     /// is to be told to [`record`](Self::record).
     ///
-    /// `permission`: what it is for; `None` where that is asked of [`Verified::powers`] later. `proof`: a possession that was
+    /// `permission`: what it is for; `None` where that is asked of [`allow`](Self::allow) later. `proof`: a possession that was
     /// proven in this call, for tokens that are bound to one.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Verifier {
         let mut record = call.record();
         record.permission = Some(permission.clone());
         record.team = team.cloned();
-        if verified.powers().allow(permission, team) {
+        if verified.allows(permission, team) {
             return Ok(());
         }
         record.refusal = Some(Reason::InsufficientPermission);

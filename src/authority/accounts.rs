@@ -116,7 +116,7 @@ impl Authority {
         };
         let roles = self.store.roles().await?;
         self.check_names(&state, &roles).await?;
-        may_grant(act.actor.powers(), &powers_of(&state, &roles))?;
+        may_grant(&act.actor.powers(), &powers_of(&state, &roles))?;
         let reuse = self.name_to_take_over(&state.username, now).await?;
         let id = AccountId::new(now);
         let mut profile = Profile {
@@ -234,8 +234,8 @@ impl Authority {
             || state.allowed_networks != before.state.allowed_networks
             || (state.status == Status::Active && before.state.status != Status::Active);
         if disposes {
-            may_grant(act.actor.powers(), &powers_of(&before.state, &roles))?;
-            may_grant(act.actor.powers(), &powers_of(&state, &roles))?;
+            may_grant(&act.actor.powers(), &powers_of(&before.state, &roles))?;
+            may_grant(&act.actor.powers(), &powers_of(&state, &roles))?;
         }
         profile.updated_at = now;
         let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_UPDATE, before.id, &state, &profile);

@@ -112,7 +112,7 @@ impl Authority {
     ) -> Result<Issued, Error> {
         let before = self.account_to_change(act, kinds::TOKEN_REGENERATE, wanted).await?;
         let roles = self.store.roles().await?;
-        may_grant(act.actor.powers(), &powers_of(&before.state, &roles))?;
+        may_grant(&act.actor.powers(), &powers_of(&before.state, &roles))?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_REGENERATE, before, valid_for_months, overlap_seconds)
             .await
     }
@@ -275,25 +275,25 @@ impl Authority {
         let account = self.account(&AccountRef::Id(actor.account())).await?.view();
         Ok(SelfView {
             account,
-            permissions: actor.powers().default.clone(),
-            team_permissions: actor.powers().teams.clone(),
+            permissions: actor.permissions().cloned().collect(),
+            team_permissions: actor.powers().teams,
             token: SelfToken {
-                id: actor.holder().token_id,
+                id: actor.token_id(),
                 issued_at: actor.issued_time(),
                 expires_at: actor.expiry_time(),
-                key_id: actor.holder().key_id.clone(),
+                key_id: actor.key_id().to_owned(),
             },
         })
     }
 
     /// What the scope of a token is said to be (RFC 7662): what its default role grants now.
     pub fn scope(&self, verified: &Verified) -> String {
-        verified.powers().default.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        verified.permissions().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether one more permission is held; for acts that need two.
     pub fn demand_also(&self, act: &Act, permission: &Permission) -> Result<(), Error> {
-        if act.actor.powers().allow(permission, None) {
+        if act.actor.allows(permission, None) {
             return Ok(());
         }
         act.call.record().permission = Some(permission.clone());

@@ -24,7 +24,7 @@ impl Authority {
         let demand = Demand { audience: None, permission: None, team: None, presenter: Presenter::ThirdParty };
         let result = self.node.decide(token, &demand).await;
         let (holder, refusal) = match &result {
-            Ok(verified) => (Some(verified.holder().clone()), None),
+            Ok(verified) => (Some(verified.holder()), None),
             Err(refusal) => (refusal.holder.clone(), Some(refusal.reason)),
         };
         let mut record = act.call.record();

@@ -21,7 +21,7 @@ pub fn require(permission: Permission) -> RequireLayer {
     RequireLayer { permission }
 }
 
-/// Who asks [`Verified::powers`] himself would leave the audit without what was asked: this asks, and notes it in the call. For
+/// Who asks [`Verified::allows`] himself would leave the audit without what was asked: this asks, and notes it in the call. For
 /// handlers and extractors that know the team only from the path.
 ///
 /// `extensions`: those of a request that an [`AuthLayer`](super::AuthLayer) has let in.

@@ -134,10 +134,10 @@ impl Call {
         event.team = record.team.as_ref().map(ToString::to_string);
         if let Some(holder) = record.subject.as_ref().or(record.holder.as_ref()) {
             event.account_id = Some(holder.account);
-            event.username = holder.username.as_ref().map(ToString::to_string);
+            event.username = holder.username().map(ToString::to_string);
             event.token_id = Some(holder.token_id);
             event.generation = Some(holder.generation);
-            event.key_id = Some(holder.key_id.clone());
+            event.key_id = Some(holder.key_id().to_owned());
         }
         if record.original.as_ref().is_some_and(|original| original.disagree) {
             event = event.detail("original_disagrees", true);

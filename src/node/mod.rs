@@ -25,7 +25,7 @@ pub use verification::Refused;
 use crate::clock::Clock;
 use crate::store::{NodeStore, StoreError};
 use crate::verify::freshness::{Freshness, Identity};
-use crate::verify::{KeySet, SignatureCounts, Unavailable, Verifier};
+use crate::verify::{Decider, KeySet, SignatureCounts, Unavailable};
 use flights::Flights;
 
 /// Where a node is at home: what an issuer and an API node do each in its own way.
@@ -74,7 +74,7 @@ pub struct Parts<H> {
 pub struct Node<H> {
     home: H,
     clock: Arc<dyn Clock>,
-    verifier: Verifier<dyn Clock>,
+    decider: Decider<dyn Clock>,
     freshness: Freshness,
     flights: Flights,
     guessing: Guessing,
@@ -87,7 +87,7 @@ impl<H: Home> Node<H> {
         let Parts { home, clock, issuers, max_staleness, account_bytes, signature_bytes, guessing, recorder } = parts;
         Self {
             home,
-            verifier: Verifier::new(issuers, Arc::clone(&clock)).with_signature_cache(signature_bytes),
+            decider: Decider::new(issuers, Arc::clone(&clock)).with_signature_cache(signature_bytes),
             freshness: Freshness::new(Arc::clone(&clock), max_staleness, account_bytes),
             flights: Flights::default(),
             guessing: Guessing::new(guessing.0, guessing.1),
@@ -123,6 +123,6 @@ impl<H: Home> Node<H> {
 
     /// What the memory of signatures has come to.
     pub fn signature_counts(&self) -> SignatureCounts {
-        self.verifier.signature_counts()
+        self.decider.signature_counts()
     }
 }

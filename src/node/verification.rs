@@ -33,7 +33,7 @@ impl<H: Home> Node<H> {
 
     /// Decides about a token, and notes nothing.
     pub async fn decide(&self, token: &str, demand: &Demand) -> Result<Verified, Refusal> {
-        self.verifier.verify(self, token, demand).await
+        self.decider.verify(self, token, demand).await
     }
 
     async fn verify_by<S: Source>(
@@ -43,7 +43,7 @@ impl<H: Home> Node<H> {
         token: &str,
         demand: &Demand,
     ) -> Result<Verified, Refused> {
-        let result = self.verifier.verify(source, token, demand).await;
+        let result = self.decider.verify(source, token, demand).await;
         self.freshness.counters().decided.fetch_add(1, Ordering::Relaxed);
         let mut record = call.record();
         record.decided_us = Some(call.elapsed_us(self.clock.as_ref()));
@@ -51,7 +51,7 @@ impl<H: Home> Node<H> {
         record.team.clone_from(&demand.team);
         let refusal = match result {
             Ok(verified) => {
-                record.holder = Some(verified.holder().clone());
+                record.holder = Some(verified.holder());
                 return Ok(verified);
             }
             Err(refusal) => refusal,

@@ -1,13 +1,14 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::id::{Jti, TokenId};
-use crate::account::{AccountId, Audience};
+use crate::account::{AccountId, Audience, Binding};
 use crate::name::{RoleName, TeamName};
 
-/// The claims of a token (contract, section 1; RFC 9068, section 2.2).
+/// The claims of a token that is to be made (contract, section 1; RFC 9068, section 2.2).
 #[derive(Debug, Clone)]
 pub struct Claims {
     /// `iss`: the issuer URL.
@@ -32,8 +33,42 @@ pub struct Claims {
     pub confirmation: Option<Confirmation>,
 }
 
+/// What a token claims, as far as anybody consults it: the roles in it are hints. Borrowed from its payload.
+pub struct Claimed<'a> {
+    /// `iss`.
+    pub issuer: Cow<'a, str>,
+    /// `sub` and `client_id`.
+    pub account: AccountId,
+    /// `aud`.
+    pub audiences: Vec<Audience>,
+    /// `iat`, Unix seconds.
+    pub issued_at: i64,
+    /// `exp`, Unix seconds.
+    pub expires_at: i64,
+    /// `jti`, a secret.
+    pub(super) jti: Cow<'a, str>,
+    /// `gen`.
+    pub generation: u64,
+    /// `cnf`.
+    pub confirmation: Option<Confirmation>,
+}
+
+impl Claimed<'_> {
+    /// Which token it is.
+    pub fn token_id(&self) -> TokenId {
+        TokenId::of_jti(&self.jti)
+    }
+}
+
+/// The `jti` is a secret.
+impl fmt::Debug for Claimed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Claimed({} {})", self.account, self.token_id())
+    }
+}
+
 /// The `cnf` claim (RFC 7800, section 3.1): exactly one method.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Confirmation {
     /// RFC 8705, section 3.1.
@@ -47,6 +82,16 @@ pub enum Confirmation {
         /// SHA-256 thumbprint of the DPoP key, base64url.
         jkt: String,
     },
+}
+
+impl Confirmation {
+    /// What the token is bound to.
+    pub fn to_binding(&self) -> Binding {
+        match self {
+            Self::Certificate { thumbprint } => Binding::Certificate(thumbprint.clone()),
+            Self::Key { jkt } => Binding::Key(jkt.clone()),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -64,33 +109,6 @@ struct Outgoing<'a> {
     r#gen: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: &'a Option<Confirmation>,
-}
-
-/// The order of the members is free and further members may come one day; those that are here have exactly these types.
-#[derive(Deserialize)]
-struct Incoming {
-    iss: String,
-    sub: AccountId,
-    client_id: AccountId,
-    aud: Vec<Audience>,
-    iat: i64,
-    exp: i64,
-    jti: String,
-    role: RoleName,
-    #[serde(default)]
-    teams: BTreeMap<TeamName, RoleName>,
-    r#gen: u64,
-    #[serde(default, deserialize_with = "present")]
-    cnf: Option<Confirmation>,
-}
-
-/// A `cnf` that is there but empty, or null, is not the same as none.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Confirmation>, D::Error> {
-    let members = serde_json::Map::deserialize(deserializer)?;
-    if members.len() != 1 {
-        return Err(serde::de::Error::custom("cnf has exactly one member"));
-    }
-    serde_json::from_value(Value::Object(members)).map(Some).map_err(serde::de::Error::custom)
 }
 
 impl Claims {
@@ -112,30 +130,7 @@ impl Claims {
         // Strings, integers and maps with string keys always have a JSON form.
         serde_json::to_vec(&outgoing).unwrap_or_default()
     }
-
-    /// Reads a payload whose members are known to be unique. `None`: it is not of the shape of section 1.
-    pub(super) fn from_json(payload: Value) -> Option<Self> {
-        let incoming: Incoming = serde_json::from_value(payload).ok()?;
-        let plausible = incoming.sub == incoming.client_id
-            && !incoming.aud.is_empty()
-            && incoming.r#gen >= 1
-            && incoming.jti.len() == 22
-            && (0..=MAX_TIME).contains(&incoming.iat)
-            && (0..=MAX_TIME).contains(&incoming.exp);
-        plausible.then(|| Self {
-            issuer: incoming.iss,
-            account: incoming.sub,
-            audiences: incoming.aud,
-            issued_at: incoming.iat,
-            expires_at: incoming.exp,
-            token_id: TokenId::of_jti(&incoming.jti),
-            role: incoming.role,
-            teams: incoming.teams,
-            generation: incoming.r#gen,
-            confirmation: incoming.cnf,
-        })
-    }
 }
 
 /// 9999-12-31T23:59:59Z: no later time has an RFC 3339 form.
-const MAX_TIME: i64 = 253_402_300_799;
+pub(super) const MAX_TIME: i64 = 253_402_300_799;

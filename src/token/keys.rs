@@ -1,6 +1,7 @@
 //! Keys: one key has one algorithm, and its id is its thumbprint.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -43,7 +44,7 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 /// A public key that verifies tokens. Parsed once, and checked when it is.
 #[derive(Clone)]
 pub struct VerificationKey {
-    key_id: String,
+    key_id: Arc<str>,
     algorithm: Algorithm,
     jwk: Jwk,
     parsed: ParsedPublicKey,
@@ -73,11 +74,16 @@ impl VerificationKey {
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         jwk.common.key_algorithm = Some(algorithm.in_jwk());
-        Ok(Self { key_id, algorithm, jwk, parsed })
+        Ok(Self { key_id: key_id.into(), algorithm, jwk, parsed })
     }
 
     /// RFC 7638 SHA-256 thumbprint, base64url.
     pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// The same, to be kept by many.
+    pub(crate) fn shared_key_id(&self) -> &Arc<str> {
         &self.key_id
     }
 
@@ -91,9 +97,9 @@ impl VerificationKey {
         &self.jwk
     }
 
-    /// Whether the signature (base64url) is this key's over the message.
-    pub fn verifies(&self, signed: &[u8], signature: &str) -> bool {
-        URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| self.parsed.verify_sig(signed, &signature).is_ok())
+    /// Whether the signature is this key's over the message.
+    pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        self.parsed.verify_sig(signed, signature).is_ok()
     }
 }
 
@@ -249,7 +255,7 @@ mod tests {
     fn each_algorithm_signs_what_its_public_half_verifies() {
         for algorithm in Algorithm::ALL {
             let key = SigningKey::generate(algorithm).unwrap();
-            let signature = URL_SAFE_NO_PAD.encode(key.sign(b"message").unwrap());
+            let signature = key.sign(b"message").unwrap();
             assert!(key.public().verifies(b"message", &signature), "{algorithm}");
             assert!(!key.public().verifies(b"massage", &signature), "{algorithm}");
             let again = SigningKey::from_pkcs8(algorithm, key.expose_pkcs8()).unwrap();

@@ -4,14 +4,15 @@ mod algorithm;
 mod claims;
 mod id;
 mod keys;
+mod reading;
 mod spki;
 mod wire;
 
 pub use algorithm::Algorithm;
-pub use claims::{Claims, Confirmation};
+pub use claims::{Claimed, Claims, Confirmation};
 pub use id::{Jti, TokenId};
 pub use keys::{KeyError, SigningKey, VerificationKey};
-pub use wire::{FormError, Header, MAX_TOKEN_LENGTH, Parts, encode, encoded_length};
+pub use wire::{FormError, Header, MAX_TOKEN_LENGTH, Parts, Payload, encode, encoded_length};
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,13 @@
 //! JWS compact serialization (RFC 7515, section 7.1), as strict as its strictest reader.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{Algorithm, Claims, Jti, KeyError, SigningKey};
-use crate::strict_json;
+use super::{Algorithm, Claimed, Claims, Jti, KeyError, SigningKey, reading};
 
 /// The longest token, in characters (contract, section 1). The form limits what a stranger can make a node read.
 pub const MAX_TOKEN_LENGTH: usize = 4096;
@@ -36,21 +35,23 @@ pub struct Header {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawHeader {
-    alg: String,
-    typ: String,
-    kid: String,
+struct RawHeader<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
 }
 
 /// A token taken apart, its signature not yet checked.
-#[derive(Clone, Copy)]
 pub struct Parts<'a> {
     /// What is signed: header, dot, payload.
     pub signed: &'a [u8],
     header: &'a str,
     payload: &'a str,
-    /// The signature, base64url, of strict form.
-    pub signature: &'a str,
+    /// The signature, decoded.
+    pub signature: Vec<u8>,
 }
 
 /// It is the whole token still, secret and all.
@@ -69,7 +70,8 @@ impl<'a> Parts<'a> {
         let (signed, signature) = token.rsplit_once('.').ok_or(FormError::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(FormError::Malformed)?;
         // A fourth segment would leave a dot in the payload, which is not base64url.
-        if decode(signature)?.is_empty() {
+        let signature = decode(signature)?;
+        if signature.is_empty() {
             return Err(FormError::Malformed);
         }
         Ok(Self { signed: signed.as_bytes(), header, payload, signature })
@@ -77,30 +79,45 @@ impl<'a> Parts<'a> {
 
     /// Reads the header.
     pub fn header(&self) -> Result<Header, FormError> {
-        let raw: RawHeader = serde_json::from_value(object(self.header)?).map_err(|_| FormError::Malformed)?;
+        let text = decode(self.header)?;
+        // An array of the three in this order would do, too.
+        if text.trim_ascii_start().first() != Some(&b'{') {
+            return Err(FormError::Malformed);
+        }
+        // No further member, and none twice.
+        let raw: RawHeader<'_> = serde_json::from_slice(&text).map_err(|_| FormError::Malformed)?;
         if raw.typ != "at+jwt" {
             return Err(FormError::Malformed);
         }
         let algorithm = raw.alg.parse().map_err(|_| FormError::UnsupportedAlgorithm)?;
-        Ok(Header { algorithm, key_id: raw.kid })
+        Ok(Header { algorithm, key_id: raw.kid.into_owned() })
     }
 
+    /// The payload's text, decoded.
+    pub fn payload(&self) -> Result<Payload, FormError> {
+        decode(self.payload).map(Payload)
+    }
+}
+
+/// A payload's text: its `jti` is a secret.
+pub struct Payload(Vec<u8>);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload(…)")
+    }
+}
+
+impl Payload {
     /// Reads the claims. Believe them after the signature.
-    pub fn claims(&self) -> Result<Claims, FormError> {
-        Claims::from_json(object(self.payload)?).ok_or(FormError::Malformed)
+    pub fn claims(&self) -> Result<Claimed<'_>, FormError> {
+        reading::payload(&self.0).ok_or(FormError::Malformed)
     }
 }
 
 fn decode(segment: &str) -> Result<Vec<u8>, FormError> {
     // Without padding and without loose trailing bits: one byte string has one spelling.
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| FormError::Malformed)
-}
-
-fn object(segment: &str) -> Result<Value, FormError> {
-    match strict_json::parse(&decode(segment)?) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        _ => Err(FormError::Malformed),
-    }
 }
 
 fn signed_text(claims: &Claims, jti: &Jti, algorithm: Algorithm, key_id: &str) -> String {

@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::token::VerificationKey;
@@ -42,13 +40,21 @@ pub struct KnownKey {
 #[derive(Debug, Clone, Default)]
 pub struct KeySet {
     version: u64,
-    keys: HashMap<String, KnownKey>,
+    /// By id. They are few.
+    keys: Vec<KnownKey>,
 }
 
 impl KeySet {
-    /// The set of this version.
+    /// The set of this version. Of two keys of one id the later one is taken.
     pub fn new(version: u64, keys: impl IntoIterator<Item = KnownKey>) -> Self {
-        Self { version, keys: keys.into_iter().map(|key| (key.public.key_id().to_owned(), key)).collect() }
+        let mut sorted: Vec<KnownKey> = Vec::new();
+        for key in keys {
+            match sorted.binary_search_by(|known| known.public.key_id().cmp(key.public.key_id())) {
+                Ok(at) => sorted.splice(at..=at, [key]).for_each(drop),
+                Err(at) => sorted.insert(at, key),
+            }
+        }
+        Self { version, keys: sorted }
     }
 
     /// The version of the document that it was read from. 0: none was read yet.
@@ -58,13 +64,12 @@ impl KeySet {
 
     /// The key of this id.
     pub fn find(&self, key_id: &str) -> Option<&KnownKey> {
-        self.keys.get(key_id)
+        let at = self.keys.binary_search_by(|key| key.public.key_id().cmp(key_id)).ok()?;
+        self.keys.get(at)
     }
 
     /// All of them, by id.
     pub fn iter(&self) -> impl Iterator<Item = &KnownKey> {
-        let mut keys: Vec<_> = self.keys.values().collect();
-        keys.sort_by(|a, b| a.public.key_id().cmp(b.public.key_id()));
-        keys.into_iter()
+        self.keys.iter()
     }
 }

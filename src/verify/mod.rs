@@ -3,9 +3,12 @@
 
 mod demand;
 pub mod freshness;
+mod hashing;
 mod keyset;
 mod reason;
 mod signatures;
+mod signed;
+mod snapshot;
 mod source;
 mod verified;
 
@@ -16,26 +19,28 @@ pub use demand::{Demand, Presenter, Proof};
 pub use keyset::{KeySet, KeyState, KnownKey};
 pub use reason::{Reason, Refusal};
 pub use signatures::SignatureCounts;
-pub use source::{AsOf, Basis, Snapshot, Source, Unavailable};
+pub use snapshot::{AsOf, RoleAt, SharedRecord, Snapshot};
+pub use source::{Basis, Source, Unavailable};
 pub use verified::{Holder, Verified};
 
 use crate::account::{AccountId, AccountState, Audience, Binding};
 use crate::clock::Clock;
-use crate::token::{Claims, Confirmation, FormError, Parts};
-use signatures::{Signatures, Signed};
+use crate::token::{Algorithm, FormError, Parts};
+use signatures::{Digest, Signatures};
+use signed::Signed;
 
 /// Seconds that `exp` and `iat` may be off (contract, section 2). Not for the end of an overlap.
 pub const LEEWAY: i64 = 5;
 
 /// Decides about tokens of one issuer.
-pub struct Verifier<C: ?Sized = dyn Clock> {
+pub struct Decider<C: ?Sized = dyn Clock> {
     issuers: Vec<String>,
     clock: Arc<C>,
     signatures: Arc<Signatures>,
 }
 
-impl<C: Clock + ?Sized> Verifier<C> {
-    /// A verifier that accepts tokens of these issuers: its own, and those that it had before it moved. It checks every
+impl<C: Clock + ?Sized> Decider<C> {
+    /// One that accepts tokens of these issuers: its own, and those that it had before it moved. It checks every
     /// signature anew.
     pub fn new(issuers: Vec<String>, clock: Arc<C>) -> Self {
         Self { issuers, clock, signatures: Arc::default() }
@@ -57,80 +62,68 @@ impl<C: Clock + ?Sized> Verifier<C> {
     /// signature, `iss`, `aud`, `exp`, `iat`, account state, generation and token id, binding, network, permission.
     pub async fn verify<S: Source>(&self, source: &S, token: &str, demand: &Demand) -> Result<Verified, Refusal> {
         let (signed, key_state) = self.prove(source, token).await?;
-        let Signed { header, claims } = &*signed;
 
         // From here on the token is one that we signed, and its holder is told what is wrong with it.
-        let mut holder = Holder::of(claims, &header.key_id);
-        let refuse = |reason, holder: &Holder| Err(Refusal::proven(reason, holder.clone()));
+        let refuse = |reason| Err(Refusal::proven(reason, Holder::of(&signed, None)));
         if key_state == KeyState::Revoked {
-            return refuse(Reason::RevokedKey, &holder);
+            return refuse(Reason::RevokedKey);
         }
-        if let Some(reason) = self.unfit_claims(claims, demand) {
-            return refuse(reason, &holder);
+        if let Some(reason) = self.unfit_claims(&signed, demand) {
+            return refuse(reason);
         }
 
         // A key may have been revoked or retired since our copy of the set was read.
-        let (snapshot, keys) = match self.state_and_keys(source, claims.account).await {
+        let (snapshot, keys) = match self.state_and_keys(source, signed.account).await {
             Ok(known) => known,
-            Err(Unavailable) => return refuse(Reason::StoreUnavailable, &holder),
+            Err(Unavailable) => return refuse(Reason::StoreUnavailable),
         };
         // A retired key signs nothing that lives; whatever comes this far under one is not believed.
-        match keys.find(&header.key_id).map(|key| key.state) {
-            Some(KeyState::Pending | KeyState::Active | KeyState::Retiring) => {}
-            Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey, &holder),
-            Some(KeyState::Retired) => holder.key_is_retired = true,
-        }
-        let Some(state) = snapshot.state() else {
-            return refuse(Reason::UnknownAccount, &holder);
+        let key_is_retired = match keys.find(&signed.common.key_id).map(|key| key.state) {
+            Some(KeyState::Pending | KeyState::Active | KeyState::Retiring) => false,
+            Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey),
+            Some(KeyState::Retired) => true,
         };
-        holder.username = Some(state.username.clone());
-        // Read last: the state may have taken its time.
-        let now = self.clock.now();
-        if let Some(reason) = self.unfit_state(claims, state, demand, now) {
-            return refuse(reason, &holder);
+        let Some(state) = snapshot.state().cloned() else {
+            return refuse(Reason::UnknownAccount);
+        };
+        let unfit = self.unfit_state(&signed, &state, demand);
+        if let Some(reason) = unfit.or(key_is_retired.then_some(Reason::RevokedKey)) {
+            return Err(Refusal::proven(reason, Holder::of(&signed, Some(&state))));
         }
-        if holder.key_is_retired {
-            return refuse(Reason::RevokedKey, &holder);
-        }
-        let powers = snapshot.powers();
-        let allowed = demand.permission.as_ref().is_none_or(|wanted| powers.allow(wanted, demand.team.as_ref()));
-        let verified = Verified::new(holder, claims, state.clone(), powers, snapshot.as_of.clone());
+        let verified = Verified::new(signed, state, snapshot);
+        let is_allowed = |wanted| verified.allows(wanted, demand.team.as_ref());
+        let allowed = demand.permission.as_ref().is_none_or(is_allowed);
         if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
     }
 
     /// What we signed, and the state of the key that signed it. A signature that is known to be genuine saves the reading and
     /// the checking; its key is looked for all the same.
-    async fn prove<S: Source>(&self, source: &S, token: &str) -> Result<(Arc<Signed>, KeyState), Refusal> {
+    async fn prove<S: Source>(&self, source: &S, token: &str) -> Result<(Signed, KeyState), Refusal> {
         let digest = self.signatures.digest(token);
-        let (signed, unchecked) = match digest.and_then(|digest| self.signatures.find(&digest)) {
-            Some(signed) => (signed, None),
-            None => {
-                let parts = Parts::of(token).map_err(unproven_form)?;
-                // Before the key is looked for: garbage makes nobody read the keys again.
-                (Arc::new(Signed::read(&parts).map_err(unproven_form)?), Some(parts))
-            }
+        let Some(signed) = digest.and_then(|digest| self.signatures.find(&digest)) else {
+            return self.check(source, token, digest).await;
         };
-        let header = &signed.header;
-        let mut keys = source.keys();
-        if keys.find(&header.key_id).is_none() {
-            // K6: a key may be younger than our copy of the set.
-            keys = source
-                .keys_for_unknown(&header.key_id)
-                .await
-                .map_err(|_| Refusal::unproven(Reason::StoreUnavailable))?;
-        }
-        let key = keys.find(&header.key_id).ok_or(Refusal::unproven(Reason::UnknownKey))?;
-        if key.public.algorithm() != header.algorithm {
-            return Err(Refusal::unproven(Reason::UnsupportedAlgorithm));
-        }
+        let keys = keys_with(source, &signed.common.key_id).await?;
         // The key's id is the thumbprint of its bytes: a key of the same id and algorithm finds the same.
-        if let Some(parts) = unchecked
-            && !self.signatures.check(digest, &signed, key, &parts)
-        {
-            return Err(Refusal::unproven(Reason::BadSignature));
-        }
-        let state = key.state;
-        Ok((signed, state))
+        let key = fitting(&keys, &signed.common.key_id, signed.common.algorithm)?;
+        Ok((signed, key.state))
+    }
+
+    async fn check<S: Source>(
+        &self,
+        source: &S,
+        token: &str,
+        digest: Option<Digest>,
+    ) -> Result<(Signed, KeyState), Refusal> {
+        let parts = Parts::of(token).map_err(unproven_form)?;
+        // All of it before the key is looked for: garbage makes nobody read the keys again.
+        let payload = parts.payload().map_err(unproven_form)?;
+        let claimed = payload.claims().map_err(unproven_form)?;
+        let header = parts.header().map_err(unproven_form)?;
+        let keys = keys_with(source, &header.key_id).await?;
+        let key = fitting(&keys, &header.key_id, header.algorithm)?;
+        let signed = self.signatures.check(digest, &claimed, key, &parts);
+        signed.map(|signed| (signed, key.state)).ok_or(Refusal::unproven(Reason::BadSignature))
     }
 
     /// State and keys of one moment that is no older than the staleness bound: from memory under a lease, else from the store.
@@ -149,53 +142,49 @@ impl<C: Clock + ?Sized> Verifier<C> {
             }
         }
         let Basis { snapshot, until } = source.look_up(account).await?;
-        let keys = source.keys_at_least(snapshot.keys_version).await?;
+        let keys = source.keys_at_least(snapshot.keys_version()).await?;
         if is_fresh(until) { Ok((snapshot, keys)) } else { Err(Unavailable) }
     }
 
-    fn unfit_claims(&self, claims: &Claims, demand: &Demand) -> Option<Reason> {
+    fn unfit_claims(&self, signed: &Signed, demand: &Demand) -> Option<Reason> {
         let now = self.clock.now().timestamp();
-        if !self.issuers.contains(&claims.issuer) {
+        if !self.issuers.contains(&signed.common.issuer) {
             return Some(Reason::WrongIssuer);
         }
-        if demand.audience.as_ref().is_some_and(|wanted| !self.is_meant_for(claims, wanted)) {
+        if demand.audience.as_ref().is_some_and(|wanted| !self.is_meant_for(&signed.common.audiences, wanted)) {
             return Some(Reason::WrongAudience);
         }
-        if now >= claims.expires_at.saturating_add(LEEWAY) {
+        if now >= signed.expires_at.saturating_add(LEEWAY) {
             return Some(Reason::Expired);
         }
-        (claims.issued_at > now.saturating_add(LEEWAY)).then_some(Reason::NotYetValid)
+        (signed.issued_at > now.saturating_add(LEEWAY)).then_some(Reason::NotYetValid)
     }
 
     /// The default audience is the issuer's URL: after a move, the tokens of before name the former one.
-    fn is_meant_for(&self, claims: &Claims, wanted: &Audience) -> bool {
+    fn is_meant_for(&self, audiences: &[Audience], wanted: &Audience) -> bool {
         let is_own = self.issuers.first().is_some_and(|own| own == wanted.as_str());
-        claims
-            .audiences
+        audiences
             .iter()
             .any(|named| named == wanted || (is_own && self.issuers.iter().any(|issuer| issuer == named.as_str())))
     }
 
     /// S3: the most restrictive level wins, in this order, whatever order the levels were set in.
-    fn unfit_state(
-        &self,
-        claims: &Claims,
-        state: &AccountState,
-        demand: &Demand,
-        now: chrono::DateTime<chrono::Utc>,
-    ) -> Option<Reason> {
+    fn unfit_state(&self, signed: &Signed, state: &AccountState, demand: &Demand) -> Option<Reason> {
         if state.status != crate::account::Status::Active {
             return Some(Reason::Disabled);
         }
-        let current = claims.generation == state.generation && state.token_id.is_some_and(|id| id == claims.token_id);
-        let overlapping = state.previous.as_ref().is_some_and(|previous| {
-            claims.generation == previous.generation
-                && previous.token_id == claims.token_id
-                && now.timestamp_millis() < previous.ends_at.saturating_mul(1000)
-        });
-        if !current && !overlapping {
+        let current = signed.generation == state.generation && state.token_id.is_some_and(|id| id == signed.token_id);
+        let overlapping = || {
+            state.previous.as_ref().is_some_and(|previous| {
+                // The clock is read now, and not before the state was: that may have taken its time.
+                signed.generation == previous.generation
+                    && previous.token_id == signed.token_id
+                    && self.clock.now().timestamp_millis() < previous.ends_at.saturating_mul(1000)
+            })
+        };
+        if !current && !overlapping() {
             // A generation above the newest can only come of a store that lost changes: then nothing newer exists.
-            let newer = state.token_id.is_some() && claims.generation <= state.generation;
+            let newer = state.token_id.is_some() && signed.generation <= state.generation;
             return Some(if newer { Reason::Superseded } else { Reason::Revoked });
         }
         // The account may have been narrowed since the token was issued.
@@ -207,7 +196,7 @@ impl<C: Clock + ?Sized> Verifier<C> {
         if demand.audience.as_ref().is_some_and(|wanted| !named(wanted)) {
             return Some(Reason::WrongAudience);
         }
-        if !bound_as_presented(claims.confirmation.as_ref(), state.binding.as_ref(), &demand.presenter) {
+        if !bound_as_presented(signed.common.binding.as_ref(), state.binding.as_ref(), &demand.presenter) {
             return Some(Reason::BindingMismatch);
         }
         let admitted = match &demand.presenter {
@@ -228,18 +217,29 @@ fn unproven_form(error: FormError) -> Refusal {
     })
 }
 
+/// The key set in memory; read anew if it lacks this key, which may be younger (K6).
+async fn keys_with<S: Source>(source: &S, key_id: &str) -> Result<Arc<KeySet>, Refusal> {
+    let keys = source.keys();
+    if keys.find(key_id).is_some() {
+        return Ok(keys);
+    }
+    source.keys_for_unknown(key_id).await.map_err(|_| Refusal::unproven(Reason::StoreUnavailable))
+}
+
+/// One key has one algorithm.
+fn fitting<'a>(keys: &'a KeySet, key_id: &str, algorithm: Algorithm) -> Result<&'a KnownKey, Refusal> {
+    let key = keys.find(key_id).ok_or(Refusal::unproven(Reason::UnknownKey))?;
+    if key.public.algorithm() == algorithm { Ok(key) } else { Err(Refusal::unproven(Reason::UnsupportedAlgorithm)) }
+}
+
 /// The token's `cnf` and the account's binding must say the same, and the presenter must have proven it.
-fn bound_as_presented(claimed: Option<&Confirmation>, bound: Option<&Binding>, presenter: &Presenter) -> bool {
-    let claimed = claimed.map(|confirmation| match confirmation {
-        Confirmation::Certificate { thumbprint } => Binding::Certificate(thumbprint.clone()),
-        Confirmation::Key { jkt } => Binding::Key(jkt.clone()),
-    });
-    if claimed.as_ref() != bound {
+fn bound_as_presented(claimed: Option<&Binding>, bound: Option<&Binding>, presenter: &Presenter) -> bool {
+    if claimed != bound {
         return false;
     }
     match (claimed, presenter) {
         (None, _) | (Some(_), Presenter::ThirdParty) => true,
-        (Some(wanted), Presenter::Holder { proof, .. }) => proof.as_ref().is_some_and(|Proof(shown)| *shown == wanted),
+        (Some(wanted), Presenter::Holder { proof, .. }) => proof.as_ref().is_some_and(|Proof(shown)| shown == wanted),
     }
 }
 

@@ -147,7 +147,7 @@ impl Refusal {
     pub fn insufficient(verified: Verified) -> Self {
         Self {
             reason: Reason::InsufficientPermission,
-            holder: Some(verified.holder().clone()),
+            holder: Some(verified.holder()),
             verified: Some(Box::new(verified)),
         }
     }

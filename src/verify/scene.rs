@@ -1,6 +1,6 @@
 //! One account with one good token, and everything about them open to be spoiled.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,8 +14,11 @@ use serde_json::{Map, Value};
 
 use crate::account::{AccountId, AccountState, Previous, StateRecord, Status};
 use crate::clock::ManualClock;
+use crate::epoch::Epoch;
+use crate::name::RoleName;
+use crate::permission::Grant;
 use crate::token::{Algorithm, Claims, Jti, Parts, SigningKey, TokenId, encode};
-use crate::verify::signatures::{Signatures, Signed};
+use crate::verify::signatures::Signatures;
 use crate::verify::*;
 
 pub const NOW: i64 = 1_800_000_000;
@@ -29,10 +32,28 @@ pub struct Values {
     /// The key set that the store holds.
     pub stored_keys: KeySet,
     pub keys_unavailable: bool,
-    pub snapshots: HashMap<AccountId, Snapshot>,
+    pub snapshots: HashMap<AccountId, Told>,
     pub state_unavailable: bool,
     pub key_reads: AtomicUsize,
     pub lookups: AtomicUsize,
+}
+
+/// What the store says of an account.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub record: Option<Arc<StateRecord>>,
+    pub roles: BTreeMap<RoleName, Arc<BTreeSet<Grant>>>,
+    pub keys_version: u64,
+}
+
+impl Told {
+    fn snapshot(&self) -> Snapshot {
+        let record = self.record.as_deref().cloned().map(|record| (record.into(), Epoch::default()));
+        let role = |(name, grants): (&RoleName, &Arc<BTreeSet<Grant>>)| {
+            Arc::new(RoleAt::new(name.clone(), Epoch::default(), Arc::clone(grants)))
+        };
+        Snapshot::new(record, self.roles.iter().map(role), self.keys_version)
+    }
 }
 
 impl Values {
@@ -64,7 +85,7 @@ impl Source for Values {
         if self.state_unavailable {
             return Err(Unavailable);
         }
-        Ok(Basis { snapshot: self.snapshots.get(&account).cloned().unwrap_or_default(), until: None })
+        Ok(Basis { snapshot: self.snapshots.get(&account).map(Told::snapshot).unwrap_or_default(), until: None })
     }
 }
 
@@ -115,17 +136,16 @@ impl Scene {
             previous: None,
         };
         let roles = [("deployer", "deployments:create"), ("releaser", "releases:*")];
-        let snapshot = Snapshot {
+        let told = Told {
             record: Some(Arc::new(StateRecord::Live(state))),
             roles: roles.map(|(role, grant)| (role.parse().unwrap(), Arc::new([grant.parse().unwrap()].into()))).into(),
             keys_version: 1,
-            ..Snapshot::default()
         };
         let mut scene = Self {
             clock: Arc::new(ManualClock::at(start)),
             issuers: vec![ISSUER.to_owned()],
             key,
-            source: Values { snapshots: HashMap::from([(claims.account, snapshot)]), ..Values::default() },
+            source: Values { snapshots: HashMap::from([(claims.account, told)]), ..Values::default() },
             jti,
             claims,
             demand: Demand {
@@ -151,7 +171,7 @@ impl Scene {
         self.source.stored_keys = self.key_set(1, state);
     }
 
-    pub fn snapshot(&mut self) -> &mut Snapshot {
+    pub fn snapshot(&mut self) -> &mut Told {
         self.source.snapshots.get_mut(&self.claims.account).unwrap()
     }
 
@@ -236,22 +256,24 @@ impl Scene {
     fn having_seen(&self, token: &str) -> Arc<Signatures> {
         let signatures = Arc::new(Signatures::within(1 << 20));
         if let Ok(parts) = Parts::of(token)
-            && let Ok(signed) = Signed::read(&parts)
+            && let Ok(payload) = parts.payload()
+            && let (Ok(claimed), Ok(header)) = (payload.claims(), parts.header())
+            && (&*header.key_id, header.algorithm) == (self.key.public().key_id(), self.key.public().algorithm())
         {
             let key = KnownKey { public: self.key.public().clone(), state: KeyState::Active };
-            signatures.check(signatures.digest(token), &Arc::new(signed), &key, &parts);
+            signatures.check(signatures.digest(token), &claimed, &key, &parts);
         }
         signatures
     }
 
     /// Decides once, with these known signatures.
     pub fn decide_with(&self, signatures: &Arc<Signatures>, token: &str) -> Result<Verified, Refusal> {
-        let verifier: Verifier<ManualClock> = Verifier {
+        let decider: Decider<ManualClock> = Decider {
             issuers: self.issuers.clone(),
             clock: Arc::clone(&self.clock),
             signatures: Arc::clone(signatures),
         };
-        at_once(verifier.verify(&self.source, token, &self.demand))
+        at_once(decider.verify(&self.source, token, &self.demand))
     }
 
     /// `None`: accepted.

@@ -8,28 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
 
 use super::KnownKey;
-use crate::account::Audience;
-use crate::name::{RoleName, TeamName};
-use crate::token::{Claims, Confirmation, FormError, Header, MAX_TOKEN_LENGTH, Parts};
-
-/// What a token says, and which key is to have signed it. Neither its text nor its `jti` is kept.
-#[derive(Debug)]
-pub(super) struct Signed {
-    pub(super) header: Header,
-    pub(super) claims: Claims,
-}
-
-impl Signed {
-    /// Reads the payload and the header, in this order.
-    pub(super) fn read(parts: &Parts<'_>) -> Result<Self, FormError> {
-        let claims = parts.claims()?;
-        Ok(Self { header: parts.header()?, claims })
-    }
-}
+use super::hashing::Digested;
+use super::signed::{Commons, Signed};
+use crate::token::{Claimed, MAX_TOKEN_LENGTH, Parts};
 
 /// SHA-256 of a whole token, its signature too: another signature is another token. Shown nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,12 +33,28 @@ pub struct SignatureCounts {
     pub bytes: u64,
 }
 
+type Known = Cache<Digest, Signed, Weight, Digested, DefaultLifecycle<Digest, Signed>>;
+
 /// The memory of signatures. Made by `default()`, it holds none.
-#[derive(Default)]
 pub(super) struct Signatures {
-    known: Option<Cache<Digest, Arc<Signed>, Weight>>,
+    known: Option<Known>,
+    commons: Commons,
     under_way: UnderWay,
+    hits: [Stripe; STRIPES],
     misses: AtomicU64,
+}
+
+/// So that those who count hits at the same time rarely write to the same place.
+const STRIPES: usize = 16;
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+impl Default for Signatures {
+    fn default() -> Self {
+        Self::within(0)
+    }
 }
 
 impl fmt::Debug for Signatures {
@@ -65,10 +66,21 @@ impl fmt::Debug for Signatures {
 impl Signatures {
     /// One of at most so many bytes. 0: it holds nothing.
     pub(super) fn within(bytes: u64) -> Self {
-        let contents = bytes / (LEAST + TABLES) * LEAST;
-        let entries = usize::try_from(contents / TYPICAL).unwrap_or(usize::MAX);
-        let known = (contents > 0).then(|| Cache::with_weighter(entries, contents, Weight));
-        Self { known, ..Self::default() }
+        // What tokens have in common gets an eighth: it is little, or each holds its own.
+        let for_commons = bytes / 8;
+        // Tables never shrink: there must be room beside as many tokens as there ever were for what fewer hold for themselves.
+        let places = (bytes - for_commons) / (PLACE + LEAST);
+        let contents = places * LEAST;
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(usize::try_from(places).unwrap_or(usize::MAX))
+            .weight_capacity(contents)
+            .ghost_allocation(GHOSTS)
+            .shards(usize::try_from(contents / SHARD).unwrap_or(usize::MAX).clamp(1, SHARDS))
+            .build();
+        let known = options.ok().filter(|_| places > 0);
+        let known = known.map(|options| Cache::with_options(options, Weight, Digested, DefaultLifecycle::default()));
+        let commons = Commons::within(if known.is_some() { for_commons } else { 0 });
+        Self { known, commons, under_way: UnderWay::default(), hits: Default::default(), misses: AtomicU64::new(0) }
     }
 
     /// The name of a token here. `None`: it is none, or nothing is held.
@@ -80,64 +92,76 @@ impl Signatures {
     }
 
     /// What the token of this name says, if its signature is known to be genuine.
-    pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Signed>> {
-        self.known.as_ref()?.get(digest)
+    pub(super) fn find(&self, digest: &Digest) -> Option<Signed> {
+        let found = self.known.as_ref()?.get(digest)?;
+        let Digest([.., last]) = digest;
+        if let Some(Stripe(hits)) = self.hits.get(usize::from(*last) % STRIPES) {
+            hits.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(found)
     }
 
-    /// Whether this key signed it. Remembered if it did, unless the key may no longer sign: with a revoked one anybody might,
-    /// as much as he likes.
+    /// What the token says, if this key signed it, which is the one that it names. Remembered if it did, unless the key may no longer sign: with a revoked one
+    /// anybody might, as much as he likes.
     pub(super) fn check(
         &self,
         digest: Option<Digest>,
-        signed: &Arc<Signed>,
+        claimed: &Claimed<'_>,
         key: &KnownKey,
         parts: &Parts<'_>,
-    ) -> bool {
-        let remembered = key.state.is_published().then_some(signed);
-        self.once(digest, remembered, || key.public.verifies(parts.signed, parts.signature))
+    ) -> Option<Signed> {
+        let is_genuine = || key.public.verifies(parts.signed, &parts.signature);
+        self.once(digest, key.state.is_published(), || is_genuine().then(|| self.commons.signed(claimed, key)))
     }
 
     /// Those who ask about one token at the same time wait for one check, whatever comes of it: quick_cache's own guard would
     /// pass a failure on from one of them to the next.
-    fn once(&self, digest: Option<Digest>, remembered: Option<&Arc<Signed>>, check: impl FnOnce() -> bool) -> bool {
+    fn once(
+        &self,
+        digest: Option<Digest>,
+        is_remembered: bool,
+        check: impl FnOnce() -> Option<Signed>,
+    ) -> Option<Signed> {
         let check = || {
             self.misses.fetch_add(1, Ordering::Relaxed);
             check()
         };
         let (Some(known), Some(digest)) = (&self.known, digest) else { return check() };
         let flight = Flight::join(&self.under_way, digest);
-        *flight.genuine.get_or_init(|| {
+        let genuine = flight.genuine.get_or_init(|| {
             // It may have landed since we looked.
-            if known.peek(&digest).is_some() {
-                return true;
+            if let Some(signed) = known.peek(&digest) {
+                return Some(signed);
             }
             let genuine = check();
-            if let Some(signed) = remembered.filter(|_| genuine) {
-                known.insert(digest, Arc::clone(signed));
+            if let Some(signed) = genuine.as_ref().filter(|_| is_remembered) {
+                known.insert(digest, signed.clone());
             }
             genuine
-        })
+        });
+        genuine.clone()
     }
 
     pub(super) fn counts(&self) -> SignatureCounts {
+        let hits = self.hits.iter().map(|Stripe(hits)| hits.load(Ordering::Relaxed)).sum();
         let misses = self.misses.load(Ordering::Relaxed);
         let Some(known) = &self.known else { return SignatureCounts { misses, ..SignatureCounts::default() } };
-        SignatureCounts {
-            hits: known.hits(),
-            misses,
-            entries: known.len() as u64,
-            bytes: known.weight() + known.memory_used().total() as u64,
-        }
+        let entries = known.len() as u64;
+        let charged = known.weight().saturating_sub(entries * LEAST);
+        let bytes = known.memory_used().total() as u64 + charged + self.commons.bytes();
+        SignatureCounts { hits, misses, entries, bytes }
     }
 }
 
-type UnderWay = Mutex<HashMap<Digest, Arc<OnceLock<bool>>>>;
+type Flights = HashMap<Digest, Arc<OnceLock<Option<Signed>>>, Digested>;
+
+type UnderWay = Mutex<Flights>;
 
 /// A check under way. It is synchronous: there are no more of them than threads.
 struct Flight<'a> {
     all: &'a UnderWay,
     digest: Digest,
-    genuine: Arc<OnceLock<bool>>,
+    genuine: Arc<OnceLock<Option<Signed>>>,
 }
 
 impl<'a> Flight<'a> {
@@ -158,53 +182,32 @@ impl Drop for Flight<'_> {
     }
 }
 
-fn locked(all: &UnderWay) -> MutexGuard<'_, HashMap<Digest, Arc<OnceLock<bool>>>> {
+fn locked(all: &UnderWay) -> MutexGuard<'_, Flights> {
     all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The least that a token weighs. So no more of them are held than the tables have room for.
-const LEAST: u64 = 384;
+/// Evicted tokens whose hashes are remembered, for each that is held: each takes a whole place.
+const GHOSTS: f64 = 0.25;
 
-/// What the tables take for one of the lightest tokens, in bytes: its place in the slab and in the map, both of which grow by
-/// doubling, and its share of the evicted tokens whose hashes are remembered.
-const TABLES: u64 = 176;
+/// What the tables take for a token, in bytes: its place in the slab and in the map, which grows by doubling, and its share of
+/// the evicted tokens whose hashes are remembered.
+const PLACE: u64 = 160;
 
-/// What an ordinary token weighs, generously: the cache then remembers the fewer evicted ones.
-const TYPICAL: u64 = 1024;
+/// What a token weighs that holds nothing for itself: the more this is, the more is kept free for those that do.
+const LEAST: u64 = 48;
 
-/// What an entry holds, in bytes, as malloc counts them; without its place in the tables.
+/// At most so many pieces that are locked one by one, each with room for the heaviest of tokens.
+const SHARDS: usize = 32;
+const SHARD: u64 = 256 << 10;
+
+/// What a token holds for itself, in bytes, and a little for its place, of which there are only so many.
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<Digest, Arc<Signed>> for Weight {
-    fn weight(&self, _: &Digest, signed: &Arc<Signed>) -> u64 {
-        let Signed { header, claims } = &**signed;
-        let audiences = claims.audiences.iter().map(|audience| block(audience.as_str().len()));
-        let teams = claims.teams.iter().map(|(team, role)| block(team.as_str().len()) + block(role.as_str().len()));
-        let confirmation = claims
-            .confirmation
-            .as_ref()
-            .map_or(0, |(Confirmation::Certificate { thumbprint: text } | Confirmation::Key { jkt: text })| {
-                text.capacity()
-            });
-        // Nodes of a tree are at least half full of their 11 places, and have up to 12 children.
-        let node = 11 * size_of::<(TeamName, RoleName)>() + 14 * size_of::<usize>();
-        let held = block(2 * size_of::<usize>() + size_of::<Signed>())
-            + block(header.key_id.capacity())
-            + block(claims.issuer.capacity())
-            + block(claims.role.as_str().len())
-            + block(confirmation)
-            + block(claims.audiences.capacity() * size_of::<Audience>())
-            + audiences.sum::<usize>()
-            + claims.teams.len().div_ceil(5) * block(node)
-            + teams.sum::<usize>();
-        (held as u64).max(LEAST)
+impl Weighter<Digest, Signed> for Weight {
+    fn weight(&self, _: &Digest, signed: &Signed) -> u64 {
+        LEAST + signed.common.charge()
     }
-}
-
-/// What malloc takes for so many bytes.
-fn block(bytes: usize) -> usize {
-    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
 }
 
 #[cfg(test)]

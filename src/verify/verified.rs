@@ -1,77 +1,75 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::AsOf;
+use super::signed::{Common, Signed};
+use super::snapshot::{self, AsOf, Roles, Snapshot};
 use crate::account::{AccountId, AccountState, Audience};
+use crate::epoch::Epoch;
 use crate::name::{RoleName, TeamName, Username};
-use crate::permission::Powers;
-use crate::token::{Claims, TokenId};
+use crate::permission::{Grant, Permission, Powers};
+use crate::token::TokenId;
 
-/// Whose genuine token it is, good or dead.
+/// Whose genuine token it is, good or dead. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Holder {
     /// The account.
     pub account: AccountId,
-    /// Its name, where its record was found.
-    pub username: Option<Username>,
     /// Which token.
     pub token_id: TokenId,
     /// The token's generation.
     pub generation: u64,
-    /// The key that signed it.
-    pub key_id: String,
-    pub(super) key_is_retired: bool,
+    common: Arc<Common>,
+    state: Option<Arc<AccountState>>,
 }
 
 impl Holder {
-    pub(super) fn of(claims: &Claims, key_id: &str) -> Self {
+    pub(super) fn of(signed: &Signed, state: Option<&Arc<AccountState>>) -> Self {
         Self {
-            account: claims.account,
-            username: None,
-            token_id: claims.token_id,
-            generation: claims.generation,
-            key_id: key_id.to_owned(),
-            key_is_retired: false,
+            account: signed.account,
+            token_id: signed.token_id,
+            generation: signed.generation,
+            common: Arc::clone(&signed.common),
+            state: state.cloned(),
         }
+    }
+
+    /// The account's name, where its record was found.
+    pub fn username(&self) -> Option<&Username> {
+        self.state.as_ref().map(|state| &state.username)
+    }
+
+    /// The key that signed the token.
+    pub fn key_id(&self) -> &str {
+        &self.common.key_id
     }
 }
 
-/// Proof that a token was good at the moment of asking. Only [`super::Verifier::verify`] makes it.
+/// Proof that a token was good at the moment of asking. Only [`super::Decider::verify`] makes it. Cheap to clone: it holds
+/// what memory holds, and works out only what is asked of it.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    holder: Holder,
-    state: AccountState,
-    powers: Powers,
-    as_of: AsOf,
-    issuer: String,
-    audiences: Vec<Audience>,
-    issued_at: i64,
-    expires_at: i64,
+    signed: Signed,
+    state: Arc<AccountState>,
+    version: Epoch,
+    roles: Roles,
 }
 
 impl Verified {
-    pub(super) fn new(holder: Holder, claims: &Claims, state: AccountState, powers: Powers, as_of: AsOf) -> Self {
-        Self {
-            holder,
-            state,
-            powers,
-            as_of,
-            issuer: claims.issuer.clone(),
-            audiences: claims.audiences.clone(),
-            issued_at: claims.issued_at,
-            expires_at: claims.expires_at,
-        }
+    pub(super) fn new(signed: Signed, state: Arc<AccountState>, snapshot: Snapshot) -> Self {
+        let (version, roles) = snapshot.into_version_and_roles();
+        Self { signed, state, version, roles }
     }
 
     /// Account, name, token id, generation, key.
-    pub fn holder(&self) -> &Holder {
-        &self.holder
+    pub fn holder(&self) -> Holder {
+        Holder::of(&self.signed, Some(&self.state))
     }
 
     /// The account.
     pub fn account(&self) -> AccountId {
-        self.holder.account
+        self.signed.account
     }
 
     /// Its name.
@@ -89,48 +87,73 @@ impl Verified {
         &self.state.teams
     }
 
-    /// What it may do now.
-    pub fn powers(&self) -> &Powers {
-        &self.powers
+    /// Whether it may do this now; asked for a team, the team's role and the default role both count.
+    pub fn allows(&self, permission: &Permission, team: Option<&TeamName>) -> bool {
+        snapshot::allows(&self.state, &self.roles, permission, team)
+    }
+
+    /// What it may do now without regard to teams: what its default role grants.
+    pub fn permissions(&self) -> impl Iterator<Item = &Grant> {
+        snapshot::default_grants(&self.state, &self.roles)
+    }
+
+    /// All that it may do now, written down. To ask for one permission, [`allows`](Self::allows) is the shorter way.
+    pub fn powers(&self) -> Powers {
+        snapshot::powers(&self.state, &self.roles)
     }
 
     /// The moment that all this is about.
-    pub fn as_of(&self) -> &AsOf {
-        &self.as_of
+    pub fn as_of(&self) -> AsOf {
+        snapshot::as_of(self.version, &self.roles)
+    }
+
+    /// Which token it is.
+    pub fn token_id(&self) -> TokenId {
+        self.signed.token_id
+    }
+
+    /// The token's generation.
+    pub fn generation(&self) -> u64 {
+        self.signed.generation
+    }
+
+    /// The key that signed it.
+    pub fn key_id(&self) -> &str {
+        &self.signed.common.key_id
     }
 
     /// `iss`.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.signed.common.issuer
     }
 
     /// `aud`.
     pub fn audiences(&self) -> &[Audience] {
-        &self.audiences
+        &self.signed.common.audiences
     }
 
     /// `iat`, Unix seconds.
     pub fn issued_at(&self) -> i64 {
-        self.issued_at
+        self.signed.issued_at
     }
 
     /// `exp`, Unix seconds.
     pub fn expires_at(&self) -> i64 {
-        self.expires_at
+        self.signed.expires_at
     }
 
     /// Whether it is the account's newest token, not one in its overlap.
     pub fn is_current(&self) -> bool {
-        self.state.generation == self.holder.generation && self.state.token_id == Some(self.holder.token_id)
+        self.state.generation == self.signed.generation && self.state.token_id == Some(self.signed.token_id)
     }
 
     /// `iat` as a time.
     pub fn issued_time(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp(self.issued_at, 0).unwrap_or_default()
+        DateTime::from_timestamp(self.signed.issued_at, 0).unwrap_or_default()
     }
 
     /// `exp` as a time.
     pub fn expiry_time(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp(self.expires_at, 0).unwrap_or_default()
+        DateTime::from_timestamp(self.signed.expires_at, 0).unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::account::StateRecord;
 use crate::clock::ManualClock;
 use crate::verify::scene::Scene;
-use crate::verify::{KeySet, KeyState, Reason, Source, Unavailable, Verifier};
+use crate::verify::{Decider, KeySet, KeyState, Reason, Source, Unavailable};
 
 const LEASE: Duration = Duration::from_millis(500);
 
@@ -91,9 +91,9 @@ impl Node {
 
     /// `None`: accepted.
     fn decides(&self) -> Option<Reason> {
-        let verifier: Verifier<ManualClock> = Verifier::new(self.scene.issuers.clone(), Arc::clone(&self.scene.clock));
+        let decider: Decider<ManualClock> = Decider::new(self.scene.issuers.clone(), Arc::clone(&self.scene.clock));
         let token = self.scene.token();
-        let decided = pin!(verifier.verify(self, &token, &self.scene.demand));
+        let decided = pin!(decider.verify(self, &token, &self.scene.demand));
         match decided.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(decided) => decided.err().map(|refusal| refusal.reason),
             Poll::Pending => panic!("it waits for nothing"),

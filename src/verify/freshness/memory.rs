@@ -1,22 +1,26 @@
 //! What is known of accounts and roles on one server.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 
+use super::weight::{Bytes, weight_of_role};
 use super::window::Window;
 use super::{Change, Definition, Entry, Identity, LookedUp, Place, stop};
-use crate::account::{AccountId, StateRecord};
+use crate::account::{AccountId, AccountState, StateRecord};
 use crate::clock::Clock;
 use crate::epoch::Epoch;
 use crate::name::RoleName;
 use crate::permission::Grant;
-use crate::verify::{AsOf, Snapshot};
+use crate::verify::hashing::Seeded;
+use crate::verify::snapshot::{Counted, RoleAt, Roles, SharedRecord, Snapshot};
+
+/// So few that the shelf is not divided: a definition may be large, and is not often read.
+const FEW: usize = 31;
 
 /// Renewals whose epoch has not been applied yet; older ones are worth less.
 const PENDING: usize = 16;
@@ -33,12 +37,25 @@ pub struct Gap {
 
 type Grants = Option<Arc<BTreeSet<Grant>>>;
 
-/// A record or a definition, with the epoch of its last change.
+/// A record with the epoch of its last change, and the roles that it names where they have been put together.
 #[derive(Clone)]
-struct Known<V> {
+pub(super) struct KnownAccount {
     version: Epoch,
-    value: V,
+    pub(super) record: SharedRecord,
+    roles: Roles,
+    /// How many changes of roles had been applied when `roles` were put together; 0: they have not been.
+    roles_of: u64,
 }
+
+/// A definition with the epoch of its last change: a list of one, which all share who have no other role. `None`: there is no
+/// such role.
+#[derive(Clone)]
+pub(super) struct KnownRole {
+    version: Epoch,
+    pub(super) definition: Option<Roles>,
+}
+
+type Shelf<K, V> = Cache<K, V, Bytes, Seeded, DefaultLifecycle<K, V>>;
 
 /// All of one server. Where another server answers, or the feed has a gap, the whole is replaced by an empty one.
 pub struct Memory {
@@ -50,8 +67,14 @@ pub struct Memory {
     /// of one moment.
     begun: AtomicU64,
     done: AtomicU64,
-    accounts: Cache<AccountId, Known<Arc<StateRecord>>, Bytes>,
-    roles: Cache<RoleName, Known<Grants>, Bytes>,
+    /// Rises with each change of a role: what was put together before it no longer holds. Begins at 1.
+    role_changes: AtomicU64,
+    accounts: Shelf<AccountId, KnownAccount>,
+    roles: Shelf<RoleName, KnownRole>,
+    /// Bytes of all definitions that anybody holds: accounts may do so longer than the shelf of roles.
+    held_by_roles: Arc<AtomicU64>,
+    /// The most bytes that definitions may take up.
+    for_roles: u64,
     written: Mutex<Written>,
 }
 
@@ -59,7 +82,7 @@ pub struct Memory {
 struct Written {
     /// The epoch up to which the feed was applied.
     applied: Epoch,
-    accounts: Window<AccountId, Arc<StateRecord>>,
+    accounts: Window<AccountId, SharedRecord>,
     roles: Window<RoleName, Grants>,
     /// Renewals that returned an epoch which is not applied yet: when they were noted, and that epoch.
     pending: VecDeque<(Instant, Epoch, Duration)>,
@@ -75,18 +98,21 @@ impl fmt::Debug for Memory {
 impl Memory {
     pub(super) fn new(place: Place, bytes: u64, clock: &dyn Clock) -> Self {
         let now = clock.monotonic();
-        // Roles are few; they get an eighth.
+        // Roles are few; they get an eighth, of which half for those that are known and half for what accounts hold besides.
         let (for_accounts, for_roles) = (bytes - bytes / 8, bytes / 8);
-        let shelf = |bytes: u64| (usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16), bytes);
-        let (accounts, roles) = (shelf(for_accounts), shelf(for_roles));
+        let entries = |bytes: u64| usize::try_from(bytes / 512).unwrap_or(usize::MAX).max(16);
+        let seeded = Seeded::new();
         Self {
             identity: place.identity,
             base: now,
             lease: AtomicU64::new(0),
             begun: AtomicU64::new(place.epoch.counter),
             done: AtomicU64::new(place.epoch.counter),
-            accounts: Cache::with_weighter(accounts.0, accounts.1, Bytes),
-            roles: Cache::with_weighter(roles.0, roles.1, Bytes),
+            role_changes: AtomicU64::new(1),
+            accounts: Cache::with(entries(for_accounts), for_accounts, Bytes, seeded, DefaultLifecycle::default()),
+            roles: Cache::with(FEW, for_roles / 2, Bytes, seeded, DefaultLifecycle::default()),
+            held_by_roles: Arc::default(),
+            for_roles,
             written: Mutex::new(Written {
                 applied: place.epoch,
                 accounts: Window::new(now),
@@ -114,7 +140,7 @@ impl Memory {
 
     /// About how many bytes it holds.
     pub fn bytes(&self) -> u64 {
-        self.accounts.weight() + self.roles.weight()
+        self.accounts.weight() + self.held_by_roles.load(Ordering::Relaxed).max(self.roles.weight())
     }
 
     /// When the lease ends. `None`: there is none.
@@ -133,21 +159,39 @@ impl Memory {
     pub(super) fn snapshot(&self, account: AccountId) -> Option<Snapshot> {
         let done = self.done.load(Ordering::SeqCst);
         let known = self.accounts.get(&account)?;
-        let mut as_of = AsOf { record: known.version, roles: BTreeMap::new() };
-        let mut roles = BTreeMap::new();
-        for role in named(&known.value) {
-            let Known { version, value } = self.roles.get(role)?;
-            if let Some(grants) = value {
-                as_of.roles.insert(role.clone(), version);
-                roles.insert(role.clone(), grants);
-            }
-            stop::at("a role was read");
-        }
+        let changes = self.role_changes.load(Ordering::SeqCst);
+        let were_put_together = known.roles_of == changes;
+        let roles = if were_put_together { known.roles.clone() } else { self.roles_of(&known.record)? };
+        stop::at("a role was read");
         if self.begun.load(Ordering::SeqCst) != done {
             return None;
         }
-        // Whoever decides under a lease has the keys of the applied epoch.
-        Some(Snapshot { record: Some(known.value), roles, keys_version: 0, as_of })
+        if !were_put_together {
+            self.keep(account, &known, &roles, changes);
+        }
+        Some(Snapshot::resolved(known.record, known.version, roles))
+    }
+
+    /// The roles that a record names. `None`: one of them is not known, be it there or not.
+    fn roles_of(&self, record: &SharedRecord) -> Option<Roles> {
+        let Some(state) = record.state() else { return Some(Roles::default()) };
+        let known = |role| self.roles.get(role).map(|known| known.definition.unwrap_or_default());
+        if state.teams.is_empty() {
+            return known(&state.role);
+        }
+        let lists = state.roles().map(known).collect::<Option<Vec<Roles>>>()?;
+        Some(lists.iter().flatten().cloned().collect())
+    }
+
+    /// Keeps what was put together, so that it need not be done again before a role changes; if nothing has changed meanwhile,
+    /// and nobody else is writing.
+    fn keep(&self, account: AccountId, known: &KnownAccount, roles: &Roles, changes: u64) {
+        let Ok(_written) = self.written.try_lock() else { return };
+        let is_as_it_was = self.role_changes.load(Ordering::SeqCst) == changes
+            && self.accounts.peek(&account).is_some_and(|now| now.version == known.version);
+        if is_as_it_was {
+            self.accounts.insert(account, KnownAccount { roles: roles.clone(), roles_of: changes, ..known.clone() });
+        }
     }
 
     /// Applies the next entry of the feed.
@@ -161,18 +205,20 @@ impl Memory {
         self.begun.store(epoch.counter, Ordering::SeqCst);
         match change {
             Change::Account(id, record) => {
-                let record = Arc::new(record);
-                written.accounts.remember(now, id, epoch, Arc::clone(&record));
+                let record = SharedRecord::from(record);
+                written.accounts.remember(now, id, epoch, record.clone());
                 if self.accounts.peek(&id).is_some_and(|known| known.version < epoch) {
-                    self.accounts.insert(id, Known { version: epoch, value: record });
+                    self.put_account(id, epoch, record);
                 }
             }
             Change::Role(name, grants) => {
                 let grants = grants.map(Arc::new);
                 written.roles.remember(now, name.clone(), epoch, grants.clone());
                 if self.roles.peek(&name).is_some_and(|known| known.version < epoch) {
-                    self.roles.insert(name, Known { version: epoch, value: grants });
+                    self.put_role(name, epoch, grants);
                 }
+                // Also of a role that is not on the shelf: accounts may hold it still.
+                self.role_changes.fetch_add(1, Ordering::SeqCst);
             }
             Change::Keys(_) | Change::Nothing => {}
         }
@@ -182,6 +228,22 @@ impl Memory {
         self.done.store(epoch.counter, Ordering::SeqCst);
         self.raise(&mut written);
         Ok(())
+    }
+
+    fn put_account(&self, id: AccountId, version: Epoch, record: SharedRecord) {
+        self.accounts.insert(id, KnownAccount { version, record, roles: Roles::default(), roles_of: 0 });
+    }
+
+    fn put_role(&self, name: RoleName, version: Epoch, grants: Grants) {
+        let definition = grants.map(|grants| {
+            let counted = Counted::new(weight_of_role(&name, &grants), &self.held_by_roles);
+            [Arc::new(RoleAt::new(name.clone(), version, grants).counted(counted))].into_iter().collect()
+        });
+        self.roles.insert(name, KnownRole { version, definition });
+        // Far more roles than there is room for: whoever holds those that the shelf has let go of is to ask anew.
+        if self.held_by_roles.load(Ordering::Relaxed) > self.for_roles {
+            self.accounts.clear();
+        }
     }
 
     /// A renewal that was noted then returned this epoch.
@@ -223,22 +285,28 @@ impl Memory {
         // meet with a role as it became after the account had lost it.
         let applied = written.applied;
         let (version, record) = match written.accounts.newest(&account) {
-            Some((newer, record)) if *newer > found.version => (*newer, Arc::clone(record)),
-            _ => (found.version, Arc::new(found.record.clone())),
+            Some((newer, record)) if *newer > found.version => (*newer, record.clone()),
+            _ => (found.version, SharedRecord::from(found.record.clone())),
         };
-        if version <= applied && self.accounts.peek(&account).is_none_or(|known| known.version < version) {
-            self.accounts.insert(account, Known { version, value: record });
-        }
-        for role in named(&found.record) {
+        for role in roles_named(&found.record) {
             let absent = Definition { version: answer.place.epoch, grants: None };
             let definition = answer.roles.get(role).unwrap_or(&absent);
             let (version, grants) = match written.roles.newest(role) {
                 Some((newer, grants)) if *newer > definition.version => (*newer, grants.clone()),
                 _ => (definition.version, definition.grants.clone()),
             };
-            if version <= applied && self.roles.peek(role).is_none_or(|known| known.version < version) {
-                self.roles.insert(role.clone(), Known { version, value: grants });
+            let known = self.roles.peek(role);
+            if version <= applied && known.as_ref().is_none_or(|known| known.version < version) {
+                // Known roles are kept current by the feed. Should this one not have been, nothing put together of it holds.
+                let is_other = known.is_some_and(|known| known.definition.is_some() || grants.is_some());
+                self.put_role(role.clone(), version, grants);
+                if is_other {
+                    self.role_changes.fetch_add(1, Ordering::SeqCst);
+                }
             }
+        }
+        if version <= applied && self.accounts.peek(&account).is_none_or(|known| known.version < version) {
+            self.put_account(account, version, record);
         }
         true
     }
@@ -255,45 +323,10 @@ impl Memory {
     }
 }
 
-/// The roles that a record names.
-fn named(record: &StateRecord) -> impl Iterator<Item = &RoleName> {
+fn roles_named(record: &StateRecord) -> impl Iterator<Item = &RoleName> {
     let state = match record {
         StateRecord::Live(state) => Some(state),
         StateRecord::Deleted(_) => None,
     };
-    state.into_iter().flat_map(|state| std::iter::once(&state.role).chain(state.teams.values()))
-}
-
-/// About how many bytes an entry takes; rather more than less.
-#[derive(Clone)]
-struct Bytes;
-
-/// Of the map's own.
-const EACH: usize = 128;
-
-impl Weighter<AccountId, Known<Arc<StateRecord>>> for Bytes {
-    fn weight(&self, _: &AccountId, known: &Known<Arc<StateRecord>>) -> u64 {
-        let held = match known.value.as_ref() {
-            StateRecord::Live(state) => {
-                let teams = state.teams.iter().map(|(team, role)| 96 + team.as_str().len() + role.as_str().len());
-                let audiences = state.audiences.iter().map(|audience| 48 + audience.as_str().len());
-                state.username.as_str().len()
-                    + state.role.as_str().len()
-                    + teams.sum::<usize>()
-                    + audiences.sum::<usize>()
-                    + state.allowed_networks.len() * size_of::<ipnet::IpNet>()
-                    + state.binding.as_ref().map_or(0, |_| 64)
-            }
-            StateRecord::Deleted(gone) => gone.username.as_str().len(),
-        };
-        (EACH + size_of::<StateRecord>() + held) as u64
-    }
-}
-
-impl Weighter<RoleName, Known<Grants>> for Bytes {
-    fn weight(&self, name: &RoleName, known: &Known<Grants>) -> u64 {
-        let grants = known.value.iter().flat_map(|grants| grants.iter());
-        let held: usize = grants.map(|grant| size_of::<Grant>() + grant.to_string().len()).sum();
-        (EACH + 2 * name.as_str().len() + held) as u64
-    }
+    state.into_iter().flat_map(AccountState::roles)
 }

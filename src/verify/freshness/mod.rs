@@ -7,6 +7,7 @@
 
 mod memory;
 mod stop;
+mod weight;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use arc_swap::ArcSwapOption;
 
 pub use memory::{Gap, Memory};
 
-use super::{AsOf, Basis, Snapshot};
+use super::{Basis, RoleAt, SharedRecord, Snapshot};
 use crate::account::{AccountId, StateRecord, Versioned};
 use crate::clock::Clock;
 use crate::epoch::Epoch;
@@ -386,20 +387,11 @@ impl Freshness {
 }
 
 fn snapshot_of(answer: LookedUp) -> Snapshot {
-    let mut as_of =
-        AsOf { record: answer.record.as_ref().map(|found| found.version).unwrap_or_default(), ..AsOf::default() };
-    let mut roles = BTreeMap::new();
-    for (name, definition) in answer.roles {
-        let Some(grants) = definition.grants else { continue };
-        as_of.roles.insert(name.clone(), definition.version);
-        roles.insert(name, grants);
-    }
-    Snapshot {
-        record: answer.record.map(|found| Arc::new(found.record)),
-        roles,
-        keys_version: answer.keys_version,
-        as_of,
-    }
+    let roles = answer.roles.into_iter().filter_map(|(name, definition)| {
+        definition.grants.map(|grants| Arc::new(RoleAt::new(name, definition.version, grants)))
+    });
+    let record = answer.record.map(|found| (SharedRecord::from(found.record), found.version));
+    Snapshot::new(record, roles, answer.keys_version)
 }
 
 #[cfg(test)]

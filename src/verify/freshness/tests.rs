@@ -197,7 +197,7 @@ fn a_late_fill_of_a_role_does_not_bring_the_old_definition_back() {
     node.renews(11);
     let basis = node.freshness.recall(node.account).unwrap();
     assert!(basis.snapshot.powers().default.is_empty());
-    assert_eq!(basis.snapshot.as_of.roles["deployer"], epoch(11));
+    assert_eq!(basis.snapshot.as_of().roles["deployer"], epoch(11));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_look_up_that_is_ahead_of_the_feed_waits_for_it() {
     node.freshness.answered(asked, ahead).unwrap();
     assert_eq!(node.decides(), Some(3));
     let basis = node.freshness.recall(node.account).unwrap();
-    assert_eq!(basis.snapshot.as_of.roles["deployer"], epoch(1));
+    assert_eq!(basis.snapshot.as_of().roles["deployer"], epoch(1));
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn s2_no_record_no_entry() {
     let asked = node.freshness.asking(node.account);
     let nothing = LookedUp { record: None, roles: BTreeMap::new(), ..node.answer(10, 3, 5) };
     let basis = node.freshness.answered(asked, nothing).unwrap();
-    assert_eq!(basis.snapshot.record, None);
+    assert_eq!(basis.snapshot.record(), None);
     node.renews(10);
     assert_eq!(node.freshness.recall(node.account).map(|_| ()), None);
 }

@@ -3,12 +3,13 @@
 mod concurrent;
 mod memory;
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::*;
-use crate::account::AccountId;
+use crate::account::{AccountId, Binding};
 use crate::token::{Algorithm, TokenId};
 use crate::verify::scene::Scene;
+use crate::verify::signed::Common;
 
 impl Digest {
     fn numbered(nth: u64) -> Self {
@@ -21,37 +22,46 @@ impl Digest {
     }
 }
 
-/// What a token says that has so many audiences and teams.
-fn saying(audiences: usize, teams: usize) -> Arc<Signed> {
-    let name = |kind: &str, nth: usize| format!("{kind}-with-quite-a-long-name-{nth:03}");
-    let claims = Claims {
+/// What many tokens say that are for so many audiences.
+fn common(audiences: usize, is_shared: bool) -> Common {
+    Common {
+        key_id: "k".repeat(43).into(),
+        algorithm: Algorithm::ES256,
         issuer: "https://id.example.com".to_owned(),
-        account: "0191f3a0-0000-7000-8000-000000000000".parse::<AccountId>().unwrap(),
-        audiences: (0..audiences).map(|nth| name("https://audience", nth).parse().unwrap()).collect(),
-        issued_at: 0,
-        expires_at: 1,
-        token_id: TokenId::of_jti("one"),
-        role: "r".parse().unwrap(),
-        teams: (0..teams)
-            .map(|nth| (name("team", nth).parse().unwrap(), name("role", nth).parse().unwrap()))
-            .collect::<BTreeMap<_, _>>(),
-        generation: 1,
-        confirmation: None,
-    };
-    Arc::new(Signed { header: Header { algorithm: Algorithm::ES256, key_id: "k".repeat(43) }, claims })
+        audiences: (0..audiences)
+            .map(|nth| format!("https://audience-with-quite-a-long-name-{nth:03}").parse().unwrap())
+            .collect(),
+        binding: None,
+        is_shared,
+    }
 }
 
-/// The lightest that a token can be.
-fn lightest() -> Arc<Signed> {
-    let mut signed = Arc::into_inner(saying(0, 0)).unwrap();
-    signed.claims.audiences = vec!["a".parse().unwrap()];
-    Arc::new(signed)
+fn saying(common: Arc<Common>) -> Signed {
+    Signed {
+        account: "0191f3a0-0000-7000-8000-000000000000".parse::<AccountId>().unwrap(),
+        token_id: TokenId::of_jti("one"),
+        generation: 1,
+        issued_at: 0,
+        expires_at: 1,
+        common,
+    }
+}
+
+/// What it has in common with others lies elsewhere.
+fn ordinary() -> Signed {
+    static COMMON: LazyLock<Arc<Common>> = LazyLock::new(|| Arc::new(common(2, true)));
+    saying(Arc::clone(&COMMON))
+}
+
+/// Nobody says the same; as many audiences as an account may have.
+fn heaviest() -> Signed {
+    saying(Arc::new(common(16, false)))
 }
 
 #[test]
 fn it_shows_nothing_but_counts() {
     let signatures = Signatures::within(1 << 20);
-    signatures.once(Some(Digest::numbered(1)), Some(&saying(1, 1)), || true);
+    signatures.once(Some(Digest::numbered(1)), true, || Some(ordinary()));
     let SignatureCounts { bytes, .. } = signatures.counts();
     let shown = format!("SignatureCounts {{ hits: 0, misses: 1, entries: 1, bytes: {bytes} }}");
     assert_eq!(format!("{signatures:?}"), shown);
@@ -78,4 +88,21 @@ fn k4_neither_the_token_nor_its_secret_is_kept() {
         assert!(!shown.contains(secret));
     }
     assert!(shown.contains("token_id") && shown.contains(&scene.claims.token_id.to_string()));
+}
+
+#[test]
+fn what_tokens_have_in_common_is_held_once() {
+    let scene = Scene::new();
+    let other = Scene { jti: crate::token::Jti::random().unwrap(), ..Scene::new() };
+    let mut elsewhere = Scene::new();
+    elsewhere.claims.audiences.reverse();
+    let signed = [&scene, &other, &elsewhere].map(|of| {
+        let token = of.token();
+        let _ = scene.decide_with(&scene.signatures, &token);
+        scene.signatures.find(&scene.signatures.digest(&token).unwrap()).unwrap()
+    });
+    assert!(Arc::ptr_eq(&signed[0].common, &signed[1].common));
+    assert!(!Arc::ptr_eq(&signed[0].common, &signed[2].common));
+    assert_ne!(signed[0].common.audiences, signed[2].common.audiences, "the order is the token's");
+    assert_ne!((signed[0].account, signed[0].token_id), (signed[1].account, signed[1].token_id));
 }

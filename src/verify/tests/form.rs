@@ -14,7 +14,7 @@ fn a_good_token_passes_under_every_algorithm() {
         let scene = Scene::signed_by(Arc::new(SigningKey::generate(algorithm).unwrap()));
         let verified = scene.decide(&scene.token()).unwrap();
         assert_eq!(verified.account(), scene.claims.account, "{algorithm}");
-        assert_eq!(verified.holder().key_id, scene.key.public().key_id());
+        assert_eq!(verified.key_id(), scene.key.public().key_id());
         assert_eq!(verified.username().as_str(), "ci-deploy");
         assert_eq!((verified.issued_at(), verified.expires_at()), (scene.claims.issued_at, scene.claims.expires_at));
         assert!(verified.is_current());

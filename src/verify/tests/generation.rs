@@ -130,9 +130,9 @@ fn a_dead_token_still_says_whose_it_is() {
     let refusal = scene.decide(&scene.token()).unwrap_err();
     let holder = refusal.holder.unwrap();
     assert_eq!(holder.account, scene.claims.account);
-    assert_eq!(holder.username.unwrap().as_str(), "ci-deploy");
+    assert_eq!(holder.username().unwrap().as_str(), "ci-deploy");
     assert_eq!((holder.token_id, holder.generation), (scene.claims.token_id, 3));
-    assert_eq!(holder.key_id, scene.key.public().key_id());
+    assert_eq!(holder.key_id(), scene.key.public().key_id());
     assert!(refusal.verified.is_none());
 }
 

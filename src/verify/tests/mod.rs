@@ -16,4 +16,5 @@ mod store;
 mod time;
 
 use super::*;
+use crate::token::Confirmation;
 use scene::Scene;

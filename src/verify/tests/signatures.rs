@@ -218,16 +218,16 @@ fn tokens_under_a_revoked_key_never_enter() {
 #[test]
 fn without_a_cache_every_signature_is_checked() {
     let scene = Scene::new();
-    let verifiers = [
-        Verifier::<ManualClock>::new(scene.issuers.clone(), Arc::clone(&scene.clock)),
-        Verifier::new(scene.issuers.clone(), Arc::clone(&scene.clock)).with_signature_cache(0),
+    let deciders = [
+        Decider::<ManualClock>::new(scene.issuers.clone(), Arc::clone(&scene.clock)),
+        Decider::new(scene.issuers.clone(), Arc::clone(&scene.clock)).with_signature_cache(0),
     ];
-    for verifier in verifiers {
+    for decider in deciders {
         for _ in 0..3 {
-            assert!(scene.decide_with(&verifier.signatures, &scene.token()).is_ok());
+            assert!(scene.decide_with(&decider.signatures, &scene.token()).is_ok());
         }
         let expected = SignatureCounts { misses: 3, ..SignatureCounts::default() };
-        assert_eq!(verifier.signature_counts(), expected);
+        assert_eq!(decider.signature_counts(), expected);
     }
 }
 

@@ -12,7 +12,7 @@ fn a_state_that_cannot_be_known_refuses() {
     assert_eq!(refusal.reason, Reason::StoreUnavailable);
     let holder = refusal.holder.unwrap();
     assert_eq!((holder.account, holder.token_id), (scene.claims.account, scene.claims.token_id));
-    assert!(holder.username.is_none() && refusal.verified.is_none());
+    assert!(holder.username().is_none() && refusal.verified.is_none());
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn s2_an_account_without_a_record_is_unknown() {
     scene.source.snapshots.clear();
     let refusal = scene.decide(&scene.token()).unwrap_err();
     assert_eq!(refusal.reason, Reason::UnknownAccount);
-    assert!(refusal.holder.unwrap().username.is_none());
+    assert!(refusal.holder.unwrap().username().is_none());
 }
 
 #[test]
