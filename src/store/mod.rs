@@ -10,6 +10,7 @@ mod feed;
 mod filler;
 mod keyring;
 mod link;
+mod lookups;
 mod nodes;
 mod place;
 mod private;
@@ -37,6 +38,7 @@ pub use feed::Followed;
 pub use filler::Filler;
 pub use link::{Address, Place, Target, for_one_request};
 use link::{ConnectError, Link, Numbered, counted};
+use lookups::Lookups;
 pub use nodes::{Introduction, Node, NodeLease, Renewal, Renewed, Table};
 use place::Met;
 pub use place::{Twins, with_drift};
@@ -145,6 +147,7 @@ pub struct Store {
     options: Options,
     /// Look-ups and everything else that may share a connection.
     shared: Arc<Link>,
+    lookups: Arc<Lookups>,
     /// Changes and their `WAIT`, which counts only what the same connection wrote before it, and blocks it meanwhile.
     changes: Arc<Link>,
     reserved: Mutex<()>,
@@ -193,11 +196,14 @@ impl Store {
     pub fn open(target: Target, options: Options, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Self {
         let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
         let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
+        let (schema, scripts) = (Schema::new(&options.prefix), Scripts::new());
+        let shared = link("shared", Duration::ZERO);
         Self {
-            schema: Schema::new(&options.prefix),
-            scripts: Scripts::new(),
+            lookups: Lookups::new(Arc::clone(&shared), scripts.lookup.clone(), schema.clone(), target.timeout()),
+            schema,
+            scripts,
             options,
-            shared: link("shared", Duration::ZERO),
+            shared,
             changes: link("changes", wait),
             reserved: Mutex::new(()),
             audit: link("audit", Duration::ZERO),
