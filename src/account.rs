@@ -1,10 +1,14 @@
 //! Accounts: what they are, what the outside sees of them, and the small state record that every verification consults
 //! (protocols, section 1).
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -42,6 +46,18 @@ impl AccountId {
     /// A new id made at this time.
     pub fn new(now: DateTime<Utc>) -> Self {
         Self(crate::clock::uuid_v7(now))
+    }
+
+    /// The id in 22 characters of base64url, as it is spelt in the key of the account's state record.
+    pub fn packed(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0.as_bytes())
+    }
+
+    /// Reads what [`packed`](Self::packed) writes.
+    pub fn unpacked(text: &str) -> Result<Self, Invalid> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes.ok_or_else(|| Invalid::new("a packed account id is 22 characters of base64url"))?;
+        Ok(Self(Uuid::from_bytes(bytes)))
     }
 }
 
@@ -148,12 +164,13 @@ pub enum Binding {
 
 /// The generation before the current one, for as long as it overlaps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Previous {
     /// Its generation.
     #[serde(rename = "g")]
     pub generation: u64,
     /// Its token.
-    #[serde(rename = "t")]
+    #[serde(rename = "t", with = "record::packed")]
     pub token_id: TokenId,
     /// When it ends, in Unix seconds. There is no leeway here.
     #[serde(rename = "e")]
@@ -161,8 +178,14 @@ pub struct Previous {
 }
 
 /// What a verification consults, as it lies in the store: one packed string, `term-counter {…}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AccountState {
+    /// The default role.
+    #[serde(rename = "r")]
+    pub role: RoleName,
+    /// Team to role in that team.
+    #[serde(rename = "m", skip_serializing_if = "BTreeMap::is_empty")]
+    pub teams: BTreeMap<TeamName, RoleName>,
     /// The account's name, which verifiers pass on.
     #[serde(rename = "u")]
     pub username: Username,
@@ -170,33 +193,27 @@ pub struct AccountState {
     #[serde(rename = "g")]
     pub generation: u64,
     /// The newest token; `None` when it was revoked.
-    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "t", skip_serializing_if = "Option::is_none", serialize_with = "record::packed::serialize_some")]
     pub token_id: Option<TokenId>,
     /// Whether the account may act.
-    #[serde(rename = "s")]
+    #[serde(rename = "s", skip_serializing_if = "record::is_active")]
     pub status: Status,
-    /// The default role.
-    #[serde(rename = "r")]
-    pub role: RoleName,
-    /// Team to role in that team.
-    #[serde(rename = "m", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub teams: BTreeMap<TeamName, RoleName>,
     /// Audiences that its tokens are issued for; none: the default audience.
-    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "a", skip_serializing_if = "Vec::is_empty")]
     pub audiences: Vec<Audience>,
     /// Networks that its tokens may be used from; none: everywhere.
-    #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "n", skip_serializing_if = "Vec::is_empty")]
     pub allowed_networks: Vec<IpNet>,
     /// What its tokens are bound to.
-    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
     /// The generation before, while it overlaps.
-    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
 }
 
 /// What remains of a deleted account: nobody may take its generations or its name over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tombstone {
     /// The name that it had.
     #[serde(rename = "u")]
@@ -210,10 +227,10 @@ pub struct Tombstone {
 }
 
 /// The state record: of an account, or of one that was deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum StateRecord {
-    /// It is gone. (First, because it is the one with a member that the other has not.)
+    /// It is gone.
     Deleted(Tombstone),
     /// It is there.
     Live(AccountState),
@@ -226,17 +243,6 @@ pub struct Versioned {
     pub version: Epoch,
     /// The record.
     pub record: StateRecord,
-}
-
-impl Versioned {
-    /// Reads `term-counter {…}`.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let (version, body) =
-            text.split_once(' ').ok_or_else(|| Invalid::new("a state record is an epoch and a JSON object"))?;
-        let record =
-            serde_json::from_str(body).map_err(|error| Invalid::new(format!("not a state record: {error}")))?;
-        Ok(Self { version: version.parse()?, record })
-    }
 }
 
 impl AccountState {
@@ -353,30 +359,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_record_is_small_and_reads_back() {
-        let state = AccountState {
-            username: "ci-deploy".parse().unwrap(),
-            generation: 3,
-            token_id: Some(TokenId::of_jti("abc")),
+    fn a_packed_id_reads_back_and_has_one_spelling() {
+        let id = AccountId::new(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
+        let packed = id.packed();
+        assert_eq!((packed.len(), AccountId::unpacked(&packed)), (22, Ok(id)));
+        // The last character carries four bits that must be zero.
+        for bad in ["", &id.to_string(), &packed[1..], &format!("{}B", &packed[..21]), &format!("{packed}==")] {
+            assert!(AccountId::unpacked(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_address_it_maps() {
+        let mut state = AccountState {
+            username: "a".parse().unwrap(),
+            generation: 1,
+            token_id: None,
             status: Status::Active,
-            role: "deployer".parse().unwrap(),
-            teams: BTreeMap::from([("payments".parse().unwrap(), "deployer".parse().unwrap())]),
+            role: "r".parse().unwrap(),
+            teams: BTreeMap::new(),
             audiences: vec![],
             allowed_networks: vec!["10.0.0.0/8".parse().unwrap()],
             binding: None,
             previous: None,
         };
-        let text = format!("1-42 {}", serde_json::to_string(&StateRecord::Live(state.clone())).unwrap());
-        assert!(text.len() < 200, "{} bytes", text.len());
-        assert_eq!(Versioned::parse(&text).unwrap().record, StateRecord::Live(state));
-        let gone = r#"1-43 {"u":"ci-deploy","g":3,"d":1700000000}"#;
-        assert!(matches!(Versioned::parse(gone).unwrap().record, StateRecord::Deleted(_)));
-    }
-
-    #[test]
-    fn a_mapped_address_is_the_address_it_maps() {
-        let mut state: AccountState =
-            serde_json::from_str(r#"{"u":"a","g":1,"s":"active","r":"r","n":["10.0.0.0/8"]}"#).unwrap();
         assert!(state.admits("::ffff:10.1.2.3".parse().unwrap()));
         assert!(!state.admits("11.1.2.3".parse().unwrap()));
         state.allowed_networks.clear();

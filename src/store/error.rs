@@ -1,5 +1,5 @@
 /// What can go wrong in the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// It can't be reached, does not answer in time, or may not write (a replica, a cut-off primary). Nothing was changed.

@@ -113,8 +113,8 @@ impl Examiner {
         }
         let nobody = self.schema.state(AccountId::nobody());
         let mut lookup = of_a_node.lookup.prepare_invoke();
-        lookup.key(self.schema.meta()).key(nobody).key(self.schema.roles()).key(self.schema.keyring());
-        lookup.invoke_async::<Vec<String>>(&mut self.connection).await?;
+        lookup.key(self.schema.meta()).key(self.schema.roles()).key(self.schema.keyring()).key(nobody);
+        lookup.invoke_async::<redis::Value>(&mut self.connection).await?;
         Ok(())
     }
 

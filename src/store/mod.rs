@@ -23,6 +23,7 @@ mod issuer;
 mod keyring;
 mod lease;
 mod link;
+mod lookups;
 mod node_store;
 #[cfg(feature = "server")]
 mod nodes;

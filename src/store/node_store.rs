@@ -10,6 +10,7 @@ use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, Target, counted};
+use super::lookups::Lookups;
 use super::scripts::NodeScripts;
 use super::{Dataset, Schema, StoreError, feed};
 use crate::epoch::Epoch;
@@ -31,6 +32,7 @@ pub struct NodeStore {
     firehose: u64,
     /// Look-ups and everything else that may share a connection.
     pub(super) shared: Arc<Link>,
+    pub(super) lookups: Arc<Lookups>,
     /// Batches of events, which may be large.
     pub(super) audit: Arc<Link>,
     /// The feed that this node follows; it blocks.
@@ -53,11 +55,14 @@ impl NodeStore {
     /// Begins to connect. Until it has, everything is refused as unavailable.
     pub fn open(target: &Target, options: &NodeOptions, stop: &CancellationToken) -> Self {
         let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
+        let (schema, node_scripts) = (Schema::new(&options.prefix), NodeScripts::new());
+        let shared = link("shared", Duration::ZERO);
         Self {
-            schema: Schema::new(&options.prefix),
-            node_scripts: NodeScripts::new(),
+            lookups: Lookups::new(Arc::clone(&shared), node_scripts.lookup.clone(), schema.clone(), target.timeout()),
+            schema,
+            node_scripts,
             firehose: options.firehose,
-            shared: link("shared", Duration::ZERO),
+            shared,
             audit: link("audit", Duration::ZERO),
             feed: link("feed", feed::BELL),
             leases: link("leases", Duration::ZERO),

@@ -7,7 +7,7 @@
 //! |---|---|---|---|
 //! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server, `ended:TERM`, `lease_ceiling_ms` | for ever |
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
-//! | `{P}:s:ACCOUNT` | string | `EPOCH {state record}`, see [`crate::account::AccountState`] | for ever (a tombstone after deletion) |
+//! | `{P}:s:PACKED` | string | `EPOCH {state record}`, see [`crate::account::AccountState`], of the account with this id in base64url | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |
 //! | `{P}:names` | hash | username → account id | until the name may be used again |
 //! | `{P}:list` | sorted set | usernames, in their order | until deletion |
@@ -57,7 +57,7 @@ impl Schema {
         self.together("feed")
     }
     pub(super) fn state(&self, account: AccountId) -> String {
-        self.together(format_args!("s:{account}"))
+        self.together(format_args!("s:{}", account.packed()))
     }
     pub(super) fn roles(&self) -> String {
         self.together("roles")
@@ -99,7 +99,7 @@ impl Schema {
             "ping",
             "select",
             "script|load",
-            "get",
+            "mget",
             "hget",
             "hgetall",
             "hmget",
@@ -199,7 +199,8 @@ impl Schema {
                     Ok(account) => Owner::Key(self.state(account)),
                     Err(_) => Owner::Nobody,
                 },
-                Some(("s" | "acts", account)) => known(account.parse::<AccountId>().is_ok()),
+                Some(("s", account)) => known(AccountId::unpacked(account).is_ok()),
+                Some(("acts", account)) => known(account.parse::<AccountId>().is_ok()),
                 Some(("live", _)) => Owner::Countermark,
                 _ => known(ALWAYS.contains(&name)),
             };
@@ -255,7 +256,8 @@ mod tests {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
         assert_eq!(schema.owner_of(&schema.profile(account)), Owner::Key(schema.state(account)));
-        for key in ["{cm}:other", "{cm}:s:x", "{cm:a0}:other", "{cm:x}:log"] {
+        let hyphenated = format!("{{cm}}:s:{account}");
+        for key in [hyphenated.as_str(), "{cm}:other", "{cm}:s:x", "{cm:a0}:other", "{cm:x}:log"] {
             assert_eq!(schema.owner_of(key), Owner::Nobody, "{key}");
         }
         for key in ["session:1", "{cm2}:meta", "cm:meta"] {

@@ -53,6 +53,17 @@ impl TokenId {
         }
         Self(id)
     }
+
+    /// The id in 22 characters of base64url, as it lies in the store.
+    pub(crate) fn packed(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Reads what [`packed`](Self::packed) writes.
+    pub(crate) fn unpacked(text: &str) -> Result<Self, Invalid> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| Invalid::new("a packed token id is 22 characters of base64url"))
+    }
 }
 
 /// In constant time: how much of an id was right must not show in how long the answer takes.

@@ -353,9 +353,15 @@ impl App {
         format!("{{{}}}:{name}", self.prefix)
     }
 
+    /// The key of an account's state record.
+    pub fn state_key(&self, account: &str) -> String {
+        let account: countermark::account::AccountId = account.parse().unwrap();
+        self.key(&format!("s:{}", account.packed()))
+    }
+
     /// The state record that verifications consult: its version, and itself.
     pub async fn state(&self, account: &str) -> (String, Value) {
-        let text: String = self.redis.run(&["GET", &self.key(&format!("s:{account}"))]).await;
+        let text: String = self.redis.run(&["GET", &self.state_key(account)]).await;
         let (version, record) = text.split_once(' ').unwrap();
         (version.to_owned(), serde_json::from_str(record).unwrap())
     }

@@ -93,7 +93,7 @@ async fn dead_tokens(app: &App) -> Vec<(&'static str, Actor)> {
     let bound = dead[5].1.id.clone();
     let (version, mut state) = app.state(&bound).await;
     state["b"] = json!({ "jkt": "x" });
-    app.redis.run::<()>(&["SET", &app.key(&format!("s:{bound}")), &format!("{version} {state}")]).await;
+    app.redis.run::<()>(&["SET", &app.state_key(&bound), &format!("{version} {state}")]).await;
 
     let of = |claims: &Claims| app.bearer(&signed(app, claims));
     let base = claims(app, &admin.id);

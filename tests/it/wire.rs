@@ -46,7 +46,7 @@ impl Sent {
             "XREAD" => Self::Bell,
             "HMGET" if ends(1, ":keyring") => Self::Keys,
             "EVALSHA" if number == "3" && ends(4, ":leases") && ends(5, ":nodes") => Self::Renewal,
-            "EVALSHA" if number == "4" && ends(5, ":roles") && ends(6, ":keyring") => Self::LookUp,
+            "EVALSHA" if ends(4, ":roles") && ends(5, ":keyring") => Self::LookUp,
             "EVALSHA" if number == "4" && ends(4, ":feed") && ends(5, ":leases") => Self::Follow,
             "EVALSHA" if number == "2" && ends(4, ":keyring") => Self::Keys,
             "EVALSHA" if number == "2" && ends(4, ":leases") => Self::Table,
@@ -273,6 +273,10 @@ async fn carry(mut near: UnixStream, shared: Arc<Shared>) {
                 return;
             }
             answers.pop_front();
+        }
+        // What it waited for has come in the same turn: nothing else would wake it.
+        if waits && answers.iter().all(|answer| answer.bytes.is_some()) {
+            continue;
         }
         tokio::select! {
             _ = changed.changed() => {}

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::certificates::Authority;
 use crate::machine::{Machine, write_private};
-use crate::redis::Redis;
+use crate::redis::{Redis, state_key};
 
 #[test]
 fn a_store_with_another_password_is_refused() {
@@ -186,15 +186,15 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
     let client = redis::Client::open(format!("redis://verifier:secret@127.0.0.1:{}", redis.port)).unwrap();
     let mut verifier = client.get_connection().unwrap();
     let script = script_of(include_str!("../../src/store/scripts/lookup.lua"));
-    let state = format!("{{cm}}:s:{id}");
-    let reply: Vec<String> = script
+    let state = state_key(&id);
+    let (dataset, identity, epoch, _, states, roles, definitions): LookedUp = script
         .key("{cm}:meta")
-        .key(&state)
         .key("{cm}:roles")
         .key("{cm}:keyring")
+        .key(&state)
         .invoke(&mut verifier)
         .expect("the look-up");
-    assert!(!reply[4].is_empty() && reply.contains(&"auditor".to_owned()), "{reply:?}");
+    assert!(states[0].contains("ci") && roles == ["auditor"] && definitions[0].contains("audit:read"));
     redis::cmd("XREAD").arg(&["STREAMS", "{cm}:feed", "0"]).exec(&mut verifier).expect("the feed");
 
     let before = redis.size();
@@ -228,7 +228,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
     assert_eq!(redis.size(), before);
 
     // The lease that it renews, what it follows and reports, and what it saw.
-    let (dataset, identity, epoch) = (reply[0].as_str(), reply[1].as_str(), reply[2].as_str());
+    let (dataset, identity) = (dataset.as_str(), identity.as_str());
     let introduction = json!({"name": "verifier", "version": "0", "address": ""}).to_string();
     let renewed: Vec<String> = script_of(include_str!("../../src/store/scripts/renew.lua"))
         .key("{cm}:meta")
@@ -267,6 +267,9 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
     // Repeated after a lost reply it is written once; another process' batch is another batch.
     assert_eq!([write("p", "1"), write("p", "1"), write("p", "2"), write("q", "1")], [1, 0, 1, 1]);
 }
+
+/// Dataset, identity, epoch, version of the key set, states, roles, definitions.
+type LookedUp = (String, String, String, u64, Vec<String>, Vec<String>, Vec<String>);
 
 /// A script of the store, with the parts that it may call.
 fn script_of(text: &str) -> redis::Script {

@@ -130,6 +130,12 @@ impl Redis {
     }
 }
 
+/// The key of an account's state record.
+pub fn state_key(account: &str) -> String {
+    let account: countermark::account::AccountId = account.parse().unwrap();
+    format!("{{cm}}:s:{}", account.packed())
+}
+
 fn spawn(command: &[std::ffi::OsString], directory: &Path, settings: &[(&str, &str)]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
     let mut process = Command::new("redis-server");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::call::Reply;
 use crate::machine::Machine;
-use crate::redis::{Redis, free_port};
+use crate::redis::{Redis, free_port, state_key};
 use crate::server::Server;
 use crate::until::{leases_end, lives, signal, soon, stand_still};
 
@@ -342,7 +342,7 @@ fn f6_behind_one_address_the_new_primary_is_found_and_begins_a_new_term() {
     to.store(redis.replica.port, std::sync::atomic::Ordering::SeqCst);
     soon("the new primary", || server.verify(&token).status == 200);
     soon("changes again", || server.regenerate(&admin, &id).status == 201);
-    let state: String = redis::cmd("GET").arg(format!("{{cm}}:s:{id}")).query(&mut redis.replica.connection()).unwrap();
+    let state: String = redis::cmd("GET").arg(state_key(&id)).query(&mut redis.replica.connection()).unwrap();
     assert!(state.starts_with(&format!("{}-", before.0.unwrap() + 1)), "{state}");
     server.stop();
 }

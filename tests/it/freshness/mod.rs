@@ -7,6 +7,7 @@ mod receipts;
 mod servers;
 mod settling;
 mod table;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use countermark::account::AccountId;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 
@@ -140,9 +141,9 @@ impl Everything {
             };
             keys.into_iter().map(&mut read).collect()
         };
-        let states = read("s").into_iter().map(|(id, text)| {
+        let states = read("s").into_iter().map(|(packed, text)| {
             let (epoch, state) = split(&text);
-            (id, (epoch.to_owned(), state))
+            (AccountId::unpacked(&packed).unwrap().to_string(), (epoch.to_owned(), state))
         });
         let states = states.collect();
         let profiles = read("p").into_iter().map(|(id, text)| (id, json(&text))).collect();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::proxy::{Proxy, Wire};
 use crate::machine::Machine;
-use crate::redis::Redis;
+use crate::redis::{Redis, state_key};
 use crate::server::Server;
 use crate::until::{soon, stand_still, until};
 
@@ -158,7 +158,7 @@ fn r4_a_fresh_issuer_on_a_promoted_replica_waits_for_leases_that_the_old_primary
     let (id, token) = old.create("ci", "auditor");
     let admin = old.admin();
     let state = |redis: &Redis| -> Option<String> {
-        redis::cmd("GET").arg(format!("{{cm}}:s:{id}")).query(&mut redis.connection()).unwrap()
+        redis::cmd("GET").arg(state_key(&id)).query(&mut redis.connection()).unwrap()
     };
     soon("the replica has everything", || state(&promoted).is_some());
     redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut promoted.connection()).unwrap();

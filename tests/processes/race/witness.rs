@@ -92,7 +92,7 @@ impl Seen<'_> {
                 epoch: self.last,
                 generation: record["g"].as_u64().unwrap(),
                 has_token: record["t"].is_string(),
-                active: record["s"] == "active",
+                active: record["s"] != "disabled",
                 after: self.asked,
                 by: answered,
             });
