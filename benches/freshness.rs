@@ -8,7 +8,10 @@
     reason = "a program for developers"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "http/api.rs"]
+mod api;
+
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +20,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use api::Connection;
 
 const NODES: usize = 3;
 const RECEIPTS: usize = 300;
@@ -157,58 +162,6 @@ fn quantiles(mut times: Vec<Duration>) -> Value {
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
     json!({ "median": at(0.5), "p99": at(0.99), "most": at(1.0), "count": times.len() })
-}
-
-/// An HTTP/1.1 connection that is kept open.
-struct Connection(BufReader<TcpStream>);
-
-struct Answer {
-    status: u16,
-    body: Value,
-}
-
-impl Answer {
-    fn expect(self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{}", self.body["detail"]);
-        self.body
-    }
-}
-
-impl Connection {
-    fn to(address: &str) -> Self {
-        let stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn call(&mut self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Answer {
-        let body = body.map(Value::to_string);
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
-        if let Some(body) = &body {
-            head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
-        }
-        self.0.get_mut().write_all(format!("{head}\r\n{}", body.unwrap_or_default()).as_bytes()).unwrap();
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.0.read_line(&mut line).unwrap();
-            if line == "\r\n" {
-                break;
-            }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() }
-    }
 }
 
 /// Ends when it is dropped.

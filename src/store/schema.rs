@@ -50,19 +50,22 @@ impl Schema {
     fn together(&self, name: impl Display) -> String {
         format!("{{{}}}:{name}", self.prefix)
     }
-    pub(super) fn meta(&self) -> String {
+    /// What the dataset is.
+    pub fn meta(&self) -> String {
         self.together("meta")
     }
     pub(super) fn feed(&self) -> String {
         self.together("feed")
     }
-    pub(super) fn state(&self, account: AccountId) -> String {
+    /// An account's state record.
+    pub fn state(&self, account: AccountId) -> String {
         self.together(format_args!("s:{}", account.packed()))
     }
     pub(super) fn roles(&self) -> String {
         self.together("roles")
     }
-    pub(super) fn keyring(&self) -> String {
+    /// The sealed signing keys.
+    pub fn keyring(&self) -> String {
         self.together("keyring")
     }
     pub(super) fn nodes(&self) -> String {
@@ -124,19 +127,23 @@ impl Schema {
 /// Of the service alone.
 #[cfg(feature = "server")]
 impl Schema {
-    pub(super) fn profile(&self, account: AccountId) -> String {
+    /// An account's profile.
+    pub fn profile(&self, account: AccountId) -> String {
         self.together(format_args!("p:{account}"))
     }
-    pub(super) fn names(&self) -> String {
+    /// Accounts by username.
+    pub fn names(&self) -> String {
         self.together("names")
     }
-    pub(super) fn list(&self) -> String {
+    /// Usernames in their order.
+    pub fn list(&self) -> String {
         self.together("list")
     }
     pub(super) fn teams(&self) -> String {
         self.together("teams")
     }
-    pub(super) fn role_refs(&self) -> String {
+    /// How many accounts name a role.
+    pub fn role_refs(&self) -> String {
         self.together("role_refs")
     }
     pub(super) fn team_refs(&self) -> String {
@@ -148,7 +155,8 @@ impl Schema {
     pub(super) fn overlaps(&self) -> String {
         self.together("overlaps")
     }
-    pub(super) fn live(&self, key_id: &str) -> String {
+    /// Living tokens of a signing key.
+    pub fn live(&self, key_id: &str) -> String {
         self.together(format_args!("live:{key_id}"))
     }
     pub(super) fn acts(&self) -> String {
