@@ -3,6 +3,10 @@
 //! A token is a signed, self-contained JWT. Any API node checks it by its signature and by the account's current generation,
 //! which lies in Redis, so that regenerating a token kills the older one everywhere. Every call leads back to its account.
 //!
+//! # For an API
+//!
+//! With `default-features = false` and the features `redis` and `tower`: the module `api_node` is where to begin.
+//!
 //! # The map
 //!
 //! Four floors; a module uses its own floor and those below.
@@ -11,10 +15,12 @@
 //! |---|---|---|
 //! | 1 vocabulary | [`account`], [`permission`], [`name`], [`epoch`], [`token`], [`audit`], [`clock`], [`strict_json`], `subscriber` | pure: no I/O, no async; only `clock` reads time and randomness |
 //! | 2 verify | [`verify`] | the one function that decides about a token |
-//! | 3 service | `store`, `keyring`, `authority`, `config`, `durable` | Redis and its scripts; the sealed keys; every decision, without HTTP; settings |
-//! | 4 edges | `http`, `listen`, `cli`, `server`, `doctor` | they translate and never decide |
+//! | 3 nodes | `store` (as a node sees it), `node`, `durable` | Redis and its scripts; memory, lease, look-ups and recorder of every process that verifies |
+//! | 3 service | `store` (the rest), `keyring`, `authority`, `config` | the sealed keys; every decision, without HTTP; settings |
+//! | 4 edges | `api_node`, `web`, `layer`; `http`, `listen`, `cli`, `server`, `doctor` | they translate and never decide |
 //!
-//! Floors 3 and 4 come with the feature `server` (on by default). Without it the crate is the vocabulary and the verification.
+//! Without features the crate is floors 1 and 2. `redis` adds what an API node needs, `tower` its layer, `server` (on by default) the
+//! service.
 //!
 //! # What never stands in a log
 //!
