@@ -3,9 +3,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::account::AccountId;
-use crate::audit::{Event, Outcome, kinds, printable};
+#[cfg(feature = "server")]
+use crate::audit::Event;
+use crate::audit::{Address, Line, Outcome, kinds, printable};
 use crate::clock::Clock;
-use crate::name::TeamName;
+use crate::name::{TeamName, Username};
 use crate::permission::Permission;
 use crate::verify::{Holder, Reason};
 
@@ -118,51 +120,61 @@ impl Call {
     }
 
     /// Its event as far as it is known.
+    #[cfg(feature = "server")]
     pub fn event(&self, kind: &str, outcome: Outcome, clock: &dyn Clock) -> Event {
-        let record = self.record();
-        let mut event = Event::new(clock.now(), kind, outcome);
+        self.line(&self.record(), kind, outcome, clock).to_event()
+    }
+
+    /// The same, of a record of this call, to be written at once.
+    pub(super) fn line<'a>(
+        &'a self,
+        record: &'a CallRecord,
+        kind: &'a str,
+        outcome: Outcome,
+        clock: &dyn Clock,
+    ) -> Line<'a> {
+        let inner = &*self.0;
+        let mut line = Line::new(clock.now(), kind, outcome);
         let (method, path) = match &record.original {
-            Some(original) => (original.method.clone(), original.path.clone()),
-            None => (self.0.method.clone(), self.0.path.clone()),
+            Some(original) => (original.method.as_str(), original.path.as_str()),
+            None => (inner.method.as_str(), inner.path.as_str()),
         };
-        event.method = Some(method);
-        event.path = Some(path);
-        event.client_address = self.0.client_address.map(|address| address.to_string());
-        event.user_agent.clone_from(&self.0.user_agent);
-        event.request_id = Some(self.0.request_id.clone());
-        event.permission = record.permission.as_ref().map(ToString::to_string);
-        event.team = record.team.as_ref().map(ToString::to_string);
+        (line.method, line.path) = (Some(method), Some(path));
+        line.client_address = inner.client_address.map(Address::Known);
+        line.user_agent = inner.user_agent.as_deref();
+        line.request_id = Some(&inner.request_id);
         if let Some(holder) = record.subject.as_ref().or(record.holder.as_ref()) {
-            event.account_id = Some(holder.account);
-            event.username = holder.username().map(ToString::to_string);
-            event.token_id = Some(holder.token_id);
-            event.generation = Some(holder.generation);
-            event.key_id = Some(holder.key_id().to_owned());
+            line.account_id = Some(holder.account);
+            line.username = holder.username().map(Username::as_str);
+            line.token_id = Some(holder.token_id);
+            line.generation = Some(holder.generation);
+            line.key_id = Some(holder.key_id());
         }
         if record.original.as_ref().is_some_and(|original| original.disagree) {
-            event = event.detail("original_disagrees", true);
+            line.detail("original_disagrees", true);
         }
         if let Some(status) = record.status {
-            event = event.detail("status", status);
+            line.detail("status", status);
         }
         if record.subject.is_some() {
             // The permission was the asker's affair.
-            (event.permission, event.team) = (None, None);
-            event.actor_id = record.holder.as_ref().map(|holder| holder.account);
+            line.actor_id = record.holder.as_ref().map(|holder| holder.account);
+        } else {
+            line.permission = record.permission.as_ref().map(|permission| permission.to_string().into());
+            line.team = record.team.as_ref().map(TeamName::as_str);
         }
         if let Some((target, username)) = &record.target {
             // About somebody else: the token that was used is a detail.
-            event.actor_id = event.account_id.replace(*target);
-            event.username = Some(username.clone());
-            if let Some(token) = event.token_id.take() {
-                event = event.detail("actor_token_id", token.to_string());
+            line.actor_id = line.account_id.replace(*target);
+            line.username = Some(username);
+            if let Some(token) = line.token_id.take() {
+                line.detail("actor_token_id", token.to_string());
             }
-            event.generation = None;
-            event.key_id = None;
+            line.generation = None;
+            line.key_id = None;
         }
         let decided = record.decided_us.filter(|_| kind == kinds::CALL);
-        drop(record);
-        event.duration_us = Some(decided.unwrap_or_else(|| self.elapsed_us(clock)));
-        event
+        line.duration_us = Some(decided.unwrap_or_else(|| self.elapsed_us(clock)));
+        line
     }
 }

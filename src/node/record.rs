@@ -19,7 +19,7 @@ impl<H: Home> Node<H> {
     /// Records how a call ended. A call without a genuine token is only counted, with a sampled event for each address and
     /// minute; an act that was carried out has its event already.
     pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<(), Full> {
-        let record = call.record().clone();
+        let record = call.record();
         // What can't be known, and what was not even asked for, is counted in the metrics.
         if record.committed || matches!(record.refusal, Some(Reason::StoreUnavailable | Reason::MissingToken)) {
             return Ok(());
@@ -45,15 +45,12 @@ impl<H: Home> Node<H> {
                 kinds::INVALID_SIGNATURES
             }
         };
-        let mut event = call.event(kind, outcome, self.clock.as_ref());
-        event.reason = reason.map(str::to_owned);
-        if let Some(refusal) = record.refusal {
-            event.reason = Some(refusal.as_str().to_owned());
-        }
+        let mut line = call.line(&record, kind, outcome, self.clock.as_ref());
+        line.reason = record.refusal.map(Reason::as_str).or(reason);
         if record.refusal.or(record.subject_refusal) == Some(Reason::Superseded) {
             // Whoever still holds the old token has not been given the new one: late, or a thief.
-            event = event.detail("possible_leak", true);
+            line.detail("possible_leak", true);
         }
-        self.recorder.record(event)
+        self.recorder.record(&line)
     }
 }

@@ -25,8 +25,8 @@
 //! | `{P:aN}:log` | stream | firehose shard N, one entry a batch: `n` node, `f` first, `c` count, `e` lines | `audit.firehose_max_entries` |
 //! | `{P:aN}:heads` | hash | node → its last sequence in the shard; `NODE#batch` → process and number of its last batch | for ever |
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
-//! | `{P:ACCOUNT}:activity` | stream | calls of one account: `e` line | `audit.activity_max_entries`, `audit.retention` |
-//! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N | `audit.retention` |
+//! | `{P:ACCOUNT}:activity` | stream | calls of one account, some in each entry: `n` number of its last, `e` lines | `audit.activity_max_entries` (of them), `audit.retention` |
+//! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N; `events` → number of the last one; `trimmed` → when, in seconds, and at which number the log was trimmed last | `audit.retention` |
 
 use std::fmt::Display;
 

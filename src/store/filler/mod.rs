@@ -4,24 +4,32 @@
 //! has (`mark`), and a batch that is delivered twice, after a crash between writing and acknowledging, is written once. A
 //! process that is stopped and finds, when it goes on, that another has taken over, writes nothing twice for the same reason.
 
-use std::collections::BTreeMap;
+mod gathered;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamReadReply};
+use futures_util::{TryStreamExt as _, stream};
+use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamReadReply};
 use tokio_util::sync::CancellationToken;
 
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
-use crate::audit::{Event, Outcome, kinds};
+use gathered::{Concerned, Gathered};
 
 pub(super) const GROUP: &str = "activity";
 const LOCK: Duration = Duration::from_secs(10);
 /// How long a read waits for something new.
 pub(super) const BLOCK: Duration = Duration::from_millis(200);
 const ENTRIES: usize = 32;
+/// Between two reads: what comes meanwhile is read together.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Accounts whose logs are written at once.
+const AT_ONCE: usize = 32;
+/// The most events of one account that are written at once: Redis answers nobody else meanwhile.
+const TOGETHER: u64 = 512;
 
 /// One process' part in it.
 pub struct Filler {
@@ -32,12 +40,13 @@ pub struct Filler {
     kept: Option<Instant>,
     /// Could not be taken over since; the others needn't wait for them.
     bad: BTreeSet<u16>,
+    gathered: Gathered,
 }
 
 impl Filler {
     /// A filler that calls itself `consumer`; the name must be this process' alone.
     pub fn new(store: Arc<Store>, consumer: String) -> Self {
-        Self { store, consumer, mine: BTreeSet::new(), kept: None, bad: BTreeSet::new() }
+        Self { store, consumer, mine: BTreeSet::new(), kept: None, bad: BTreeSet::new(), gathered: Gathered::default() }
     }
 
     /// Works until it is stopped, then hands its shards over.
@@ -49,12 +58,16 @@ impl Filler {
                     // Left to end by themselves, the locks would be written about once more, whether there is room or not.
                     self.hand_over().await;
                 }
-                (self.mine, self.kept) = (BTreeSet::new(), None);
+                // What was read and not written is read again by whoever takes the shard over.
+                (self.mine, self.kept, self.gathered) = (BTreeSet::new(), None, Gathered::default());
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(BLOCK) => {}
                 }
             }
+        }
+        if let Err(error) = self.write().await {
+            tracing::debug!(%error, "activity logs are left to another node");
         }
         self.hand_over().await;
     }
@@ -84,9 +97,12 @@ impl Filler {
             if !self.lock(shard, LOCK).await? {
                 self.mine.remove(&shard);
             } else if !self.mine.contains(&shard) {
+                // Whatever fails in what follows must not take other shards' events with it.
+                self.write().await?;
                 match self.take_over(shard).await {
                     Ok(()) => self.mine.insert(shard),
                     Err(error) => {
+                        self.gathered = Gathered::default();
                         tracing::warn!(shard, %error, "a shard of the firehose can't be read; trying again");
                         self.bad.insert(shard)
                     }
@@ -113,7 +129,15 @@ impl Filler {
             let Some(shard) = shards.iter().find(|shard| self.store.schema.shard_log(**shard) == stream.key) else {
                 continue;
             };
-            self.write(*shard, &stream.ids).await?;
+            for entry in &stream.ids {
+                self.gathered.take(*shard, entry);
+            }
+        }
+        if self.gathered.is_due() {
+            self.write().await?;
+        }
+        if !streams.is_empty() && streams.iter().all(|stream| stream.ids.len() < ENTRIES) {
+            tokio::time::sleep(PAUSE).await;
         }
         Ok(())
     }
@@ -136,7 +160,7 @@ impl Filler {
     }
 
     /// What the one before has read and not finished comes first.
-    async fn take_over(&self, shard: u16) -> Result<(), StoreError> {
+    async fn take_over(&mut self, shard: u16) -> Result<(), StoreError> {
         let log = self.store.schema.shard_log(shard);
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(&log).arg(GROUP).arg("0").arg("MKSTREAM");
@@ -152,8 +176,11 @@ impl Filler {
         loop {
             let mut command = redis::cmd("XAUTOCLAIM");
             command.arg(&log).arg(GROUP).arg(&self.consumer).arg(0).arg(&from).arg("COUNT").arg(ENTRIES);
-            let reply: StreamAutoClaimReply = self.store.query(&self.store.shared, command).await?;
-            self.write(shard, &reply.claimed).await?;
+            let reply: StreamAutoClaimReply = self.store.query(&self.store.blocking, command).await?;
+            for entry in &reply.claimed {
+                self.gathered.take(shard, entry);
+            }
+            self.write().await?;
             if reply.next_stream_id == "0-0" {
                 break;
             }
@@ -178,54 +205,58 @@ impl Filler {
         Ok(())
     }
 
-    async fn write(&self, shard: u16, entries: &[StreamId]) -> Result<(), StoreError> {
-        for entry in entries {
-            let lines: String = entry.get("e").unwrap_or_default();
-            let mut accounts = BTreeMap::<AccountId, Vec<(&str, Event)>>::new();
-            for line in lines.lines() {
-                let Some(event) = Event::from_line(line) else {
-                    tracing::error!(
-                        shard,
-                        entry = entry.id,
-                        "an unreadable entry of the firehose is left out of the activity logs"
-                    );
-                    continue;
-                };
-                let concerned: BTreeSet<AccountId> = event.account_id.into_iter().chain(event.actor_id).collect();
-                for account in concerned {
-                    accounts.entry(account).or_default().push((line, event.clone()));
-                }
+    /// Writes what was gathered, and then acknowledges it.
+    async fn write(&mut self) -> Result<(), StoreError> {
+        let Gathered { concerned, read, .. } = std::mem::take(&mut self.gathered);
+        if read.is_empty() {
+            return Ok(());
+        }
+        let store = &self.store;
+        // They have waited: they must not be written into another dataset.
+        store.still_met().await?;
+        stream::iter(concerned.iter().map(Ok))
+            .try_for_each_concurrent(AT_ONCE, |((shard, account), concerned)| {
+                write_one(store, *shard, *account, concerned)
+            })
+            .await?;
+        for (shard, entries) in read {
+            for some in entries.chunks(TOGETHER as usize) {
+                let mut command = redis::cmd("XACK");
+                command.arg(store.schema.shard_log(shard)).arg(GROUP).arg(some);
+                store.query::<u64>(&store.blocking, command).await?;
             }
-            for (account, events) in accounts {
-                let used = events
-                    .iter()
-                    .map(|(_, event)| event)
-                    .filter(|event| {
-                        event.account_id == Some(account)
-                            && event.kind == kinds::CALL
-                            && event.outcome == Outcome::Allowed
-                    })
-                    .filter_map(|event| Some((event.time.timestamp_millis(), event.token_id?)))
-                    .max_by_key(|(time, _)| *time);
-                let mut script = self.store.scripts.activity.prepare_invoke();
-                script
-                    .key(self.store.schema.activity(account))
-                    .key(self.store.schema.usage(account))
-                    .arg(shard)
-                    .arg(&entry.id)
-                    .arg(self.store.options.retention.activity)
-                    .arg(self.store.options.retention.age.as_secs())
-                    .arg(used.map(|(_, token)| token.to_string()).unwrap_or_default())
-                    .arg(used.map(|(time, _)| time).unwrap_or_default());
-                for (line, _) in &events {
-                    script.arg(*line);
-                }
-                self.store.run::<u64>(&self.store.shared, &script).await?;
-            }
-            let mut command = redis::cmd("XACK");
-            command.arg(self.store.schema.shard_log(shard)).arg(GROUP).arg(&entry.id);
-            self.store.query::<u64>(&self.store.shared, command).await?;
         }
         Ok(())
     }
+}
+
+async fn write_one(store: &Store, shard: u16, account: AccountId, concerned: &Concerned) -> Result<(), StoreError> {
+    let retention = &store.options.retention;
+    let together = TOGETHER.min(retention.activity / 16).max(1);
+    let used = concerned.used();
+    let mut rest = concerned.parts.as_slice();
+    while !rest.is_empty() {
+        let mut count = 0;
+        let some = rest.iter().take_while(|part| {
+            count += part.count as u64;
+            count <= together
+        });
+        // At least one: it was small enough for the firehose.
+        let (now, later) = rest.split_at(some.count().max(1));
+        let mut script = store.scripts.activity.prepare_invoke();
+        script
+            .key(store.schema.activity(account))
+            .key(store.schema.usage(account))
+            .arg(shard)
+            .arg(retention.activity)
+            .arg(retention.age.as_secs())
+            .arg(used.map(|(_, token)| token.to_string()).unwrap_or_default())
+            .arg(used.map(|(time, _)| time).unwrap_or_default());
+        for part in now {
+            script.arg(&part.entry).arg(part.count).arg(&part.lines);
+        }
+        store.run::<u64>(&store.blocking, &script).await?;
+        rest = later;
+    }
+    Ok(())
 }

@@ -1,0 +1,182 @@
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Event, Outcome};
+use crate::account::AccountId;
+use crate::clock::rfc3339;
+use crate::token::TokenId;
+
+/// An [`Event`] on its way: it borrows what it tells of, has no number yet, and is written as JSON without the members that are
+/// missing.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line<'a> {
+    pub(crate) id: Uuid,
+    #[serde(with = "rfc3339")]
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account_id: Option<AccountId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_id: Option<TokenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_id: Option<&'a str>,
+    pub(crate) outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) team: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) permission: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_address: Option<Address<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) duration_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) actor_id: Option<AccountId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) details: Option<Cow<'a, Map<String, Value>>>,
+}
+
+/// An address that came from the network, or one that was read back.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Address<'a> {
+    Known(IpAddr),
+    Text(&'a str),
+}
+
+impl<'a> Line<'a> {
+    /// Says nothing yet but when and what.
+    pub(crate) fn new(time: DateTime<Utc>, kind: &'a str, outcome: Outcome) -> Self {
+        Self {
+            id: crate::clock::uuid_v7(time),
+            time,
+            kind,
+            account_id: None,
+            username: None,
+            token_id: None,
+            generation: None,
+            key_id: None,
+            outcome,
+            reason: None,
+            method: None,
+            path: None,
+            team: None,
+            permission: None,
+            client_address: None,
+            user_agent: None,
+            request_id: None,
+            duration_us: None,
+            actor_id: None,
+            details: None,
+        }
+    }
+
+    /// Adds a detail.
+    pub(crate) fn detail(&mut self, name: &str, value: impl Into<Value>) {
+        self.details.get_or_insert_default().to_mut().insert(name.to_owned(), value.into());
+    }
+
+    /// As it is written before it has a number: one JSON object, one line.
+    pub(crate) fn with_text<R>(&self, take: impl FnOnce(&str) -> R) -> R {
+        thread_local! {
+            /// Written into again and again: most lines are as long as the one before.
+            static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            // Every member has a JSON form, and JSON is UTF-8.
+            let _ = serde_json::to_writer(&mut *text, self);
+            take(std::str::from_utf8(text).unwrap_or_default())
+        })
+    }
+
+    /// As an event that has no number yet.
+    #[cfg(feature = "server")]
+    pub(crate) fn to_event(&self) -> Event {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Event {
+            id: self.id,
+            time: self.time,
+            node: String::new(),
+            sequence: 0,
+            kind: self.kind.to_owned(),
+            account_id: self.account_id,
+            username: owned(self.username),
+            token_id: self.token_id,
+            generation: self.generation,
+            key_id: owned(self.key_id),
+            outcome: self.outcome,
+            reason: owned(self.reason),
+            method: owned(self.method),
+            path: owned(self.path),
+            team: owned(self.team),
+            permission: self.permission.as_deref().map(str::to_owned),
+            client_address: self.client_address.map(|address| match address {
+                Address::Known(address) => address.to_string(),
+                Address::Text(text) => text.to_owned(),
+            }),
+            user_agent: owned(self.user_agent),
+            request_id: owned(self.request_id),
+            duration_us: self.duration_us,
+            actor_id: self.actor_id,
+            details: self.details.as_deref().cloned(),
+        }
+    }
+}
+
+impl<'a> From<&'a Event> for Line<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self {
+            id: event.id,
+            time: event.time,
+            kind: &event.kind,
+            account_id: event.account_id,
+            username: event.username.as_deref(),
+            token_id: event.token_id,
+            generation: event.generation,
+            key_id: event.key_id.as_deref(),
+            outcome: event.outcome,
+            reason: event.reason.as_deref(),
+            method: event.method.as_deref(),
+            path: event.path.as_deref(),
+            team: event.team.as_deref(),
+            permission: event.permission.as_deref().map(Cow::Borrowed),
+            client_address: event.client_address.as_deref().map(Address::Text),
+            user_agent: event.user_agent.as_deref(),
+            request_id: event.request_id.as_deref(),
+            duration_us: event.duration_us,
+            actor_id: event.actor_id,
+            details: event.details.as_ref().map(Cow::Borrowed),
+        }
+    }
+}
+
+/// Writes a line that has no number, with the node that gives it one. `node` is a node's name, in which nothing needs escaping.
+pub(crate) fn push_numbered(lines: &mut String, line: &str, node: &str, sequence: u64) {
+    let rest = line.strip_prefix('{').unwrap_or(line);
+    lines.push_str("{\"node\":\"");
+    lines.push_str(node);
+    // Writing to a string does not fail.
+    let _ = write!(lines, "\",\"sequence\":{sequence},");
+    lines.push_str(rest);
+}
