@@ -158,6 +158,7 @@ pub struct Event {
 
 impl Event {
     /// An event that says nothing yet but when and what.
+    #[cfg(feature = "server")]
     pub fn new(time: DateTime<Utc>, kind: &str, outcome: Outcome) -> Self {
         Line::new(time, kind, outcome).to_event()
     }
@@ -182,7 +183,7 @@ impl Event {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::super::printable;
     use super::*;
