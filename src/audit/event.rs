@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::line::{self, Line};
+#[cfg(feature = "server")]
+use super::{Line, push_numbered};
 use crate::account::AccountId;
 use crate::clock::rfc3339;
 use crate::token::TokenId;
@@ -164,6 +165,7 @@ impl Event {
     }
 
     /// Adds a detail.
+    #[cfg(feature = "server")]
     #[must_use]
     pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.get_or_insert_default().insert(name.to_owned(), value.into());
@@ -171,9 +173,10 @@ impl Event {
     }
 
     /// One line of JSON without the members that are null.
+    #[cfg(feature = "server")]
     pub fn to_line(&self) -> String {
         let mut numbered = String::new();
-        Line::from(self).with_text(|line| line::push_numbered(&mut numbered, line, &self.node, self.sequence));
+        Line::from(self).with_text(|line| push_numbered(&mut numbered, line, &self.node, self.sequence));
         numbered
     }
 

@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Event, Outcome};
+#[cfg(feature = "server")]
+use super::Event;
+use super::Outcome;
 use crate::account::AccountId;
 use crate::clock::rfc3339;
 use crate::token::TokenId;
@@ -61,6 +63,7 @@ pub struct Line<'a> {
 #[serde(untagged)]
 pub(crate) enum Address<'a> {
     Known(IpAddr),
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "an API reads no events"))]
     Text(&'a str),
 }
 
@@ -144,6 +147,7 @@ impl<'a> Line<'a> {
     }
 }
 
+#[cfg(feature = "server")]
 impl<'a> From<&'a Event> for Line<'a> {
     fn from(event: &'a Event) -> Self {
         Self {
