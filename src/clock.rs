@@ -102,18 +102,46 @@ fn stocked() -> Option<[u8; 10]> {
 
 /// Times as the outside sees them: RFC 3339 UTC, whole milliseconds at most.
 pub mod rfc3339 {
+    use std::cell::RefCell;
+    use std::fmt::Write as _;
+
     use chrono::{DateTime, SecondsFormat, Utc};
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// `2026-11-23T21:12:00.123Z`, without the fraction where it is zero.
     pub fn text(time: &DateTime<Utc>) -> String {
-        let format = if time.timestamp_subsec_millis() == 0 { SecondsFormat::Secs } else { SecondsFormat::Millis };
-        time.to_rfc3339_opts(format, true)
+        with_text(time, str::to_owned)
+    }
+
+    /// The same, to be read at once. Of a second, the date is worked out once.
+    fn with_text<R>(time: &DateTime<Utc>, take: impl FnOnce(&str) -> R) -> R {
+        thread_local! {
+            /// A second, and its text without the fraction and the `Z`.
+            static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+        }
+        LAST.with_borrow_mut(|(second, text)| {
+            if *second != time.timestamp() {
+                *second = time.timestamp();
+                *text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+                text.pop();
+            }
+            let without_fraction = text.len();
+            match time.timestamp_subsec_millis() {
+                0 => text.push('Z'),
+                millis => {
+                    // Writing to a string does not fail.
+                    let _ = write!(text, ".{millis:03}Z");
+                }
+            }
+            let taken = take(text);
+            text.truncate(without_fraction);
+            taken
+        })
     }
 
     /// For `#[serde(with = "…")]`.
     pub fn serialize<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&text(time))
+        with_text(time, |text| serializer.serialize_str(text))
     }
 
     /// For `#[serde(with = "…")]`.

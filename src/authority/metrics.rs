@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -23,7 +24,7 @@ pub struct DecisionLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     /// The route's pattern, never the path: paths are the client's.
-    pub route: String,
+    pub route: Cow<'static, str>,
     /// The status.
     pub status: u16,
 }
@@ -181,7 +182,7 @@ impl Metrics {
     }
 
     /// Counts an answered request.
-    pub fn answered(&self, route: String, status: u16, seconds: f64) {
+    pub fn answered(&self, route: Cow<'static, str>, status: u16, seconds: f64) {
         self.requests.get_or_create(&RequestLabels { route, status }).inc();
         self.duration.observe(seconds);
     }

@@ -37,6 +37,7 @@ pub use upkeep::Upkeep;
 pub use usage::Usage;
 
 use crate::account::Audience;
+use crate::audit::kinds;
 use crate::clock::Clock;
 use crate::keyring::Keys;
 use crate::node::{Call, Ending, Full, Node, Recorder, Refused};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub name_retention: Duration,
     /// Memory for tokens whose signature is known, in bytes; 0: none.
     pub signature_cache_bytes: u64,
+    /// Whether calls are recorded, and not only what administers, exposes or guesses.
+    pub records_calls: bool,
 }
 
 /// The one that decides.
@@ -106,6 +109,9 @@ impl Authority {
 
     /// Records how a call ended.
     pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<(), Full> {
+        if !self.settings.records_calls && call.record().kind() == Some(kinds::CALL) {
+            return Ok(());
+        }
         self.node.record(call, ending)
     }
 

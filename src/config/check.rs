@@ -87,6 +87,7 @@ pub(super) fn read(reader: &mut Reader) -> Config {
             activity_max_entries: reader.number("audit.activity_max_entries", &defaults::ACTIVITY_MAX_ENTRIES),
             firehose_max_entries: reader.number("audit.firehose_max_entries", &defaults::FIREHOSE_MAX_ENTRIES),
             queue_events: reader.number("audit.queue_events", &defaults::QUEUE_EVENTS),
+            calls: reader.choice("audit.calls", &[("recorded", true), ("danger_off", false)], true),
         },
         policies: policies::read(reader),
         log: Log {

@@ -236,6 +236,8 @@ pub struct Audit {
     pub firehose_max_entries: u64,
     /// Events that may wait for the store (65,536).
     pub queue_events: usize,
+    /// Whether calls are recorded (yes). Administrative acts are in any case.
+    pub calls: bool,
 }
 
 /// Our own log (`[log]`).

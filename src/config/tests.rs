@@ -67,6 +67,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!((config.guessing.per_minute, config.guessing.burst), (60, 60));
     assert_eq!(config.audit.retention, Duration::from_secs(400 * 86_400));
     assert_eq!((config.audit.activity_max_entries, config.audit.queue_events), (10_000, 65_536));
+    assert!(config.audit.calls);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Readable, LogLevel::Info));
 }
 

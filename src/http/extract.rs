@@ -46,12 +46,14 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
     async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> Result<Self, Problem> {
         let call = call(parts)?;
         let credential = Credential::of(&parts.headers, parts.uri.query())?;
+        let decoded;
         let (token, claimed) = match credential {
             Credential::Missing => return Err(note_missing(&call)),
             Credential::Bearer(token) => (token, None),
             Credential::Basic(basic) if P::BASIC => {
-                let (id, token) = id_and_token(&basic)?;
-                (token, Some(id))
+                let (id, token) = id_and_token(basic)?;
+                decoded = token;
+                (decoded.as_str(), Some(id))
             }
             Credential::Basic(_) => {
                 return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
@@ -66,8 +68,8 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
         };
         let basic = |problem: Problem| if claimed.is_some() { problem.for_basic() } else { problem };
         let let_in = match P::FROM_MEMORY {
-            true => authority.verify(&call, &token, &demand).await,
-            false => authority.verify_in_the_store(&call, &token, &demand).await,
+            true => authority.verify(&call, token, &demand).await,
+            false => authority.verify_in_the_store(&call, token, &demand).await,
         };
         let actor = let_in.map_err(|refused| basic(refused.into()))?;
         if claimed.is_some_and(|id| actor.account().to_string() != id.as_str()) {

@@ -21,23 +21,23 @@ const MOST: usize = 1024 * 1024;
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// Where the rest of a body ends up.
-#[derive(Clone, Default)]
-pub(super) struct Leftover(Arc<Mutex<Option<Body>>>);
+#[derive(Default)]
+pub(super) struct Leftover(Option<Arc<Mutex<Option<Body>>>>);
 
 impl Leftover {
     /// Of this request. Nothing is to be done for a client that waits to be asked for its body (`Expect: 100-continue`).
     pub(super) fn of(request: Request) -> (Self, Request) {
-        let leftover = Self::default();
-        if request.headers().contains_key(header::EXPECT) {
-            return (leftover, request);
+        if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
+            return (Self::default(), request);
         }
-        let rest = leftover.clone();
-        (leftover, request.map(|body| Body::new(Kept { body, rest })))
+        let rest = Arc::default();
+        (Self(Some(Arc::clone(&rest))), request.map(|body| Body::new(Kept { body, rest })))
     }
 
     /// Reads it and forgets it, when its request is no longer needed.
     pub(super) async fn discard(self) {
-        let Some(mut body) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let left = self.0.and_then(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(mut body) = left else { return };
         let reading = async {
             let mut read = 0;
             while let Some(Ok(frame)) = body.frame().await {
@@ -55,7 +55,7 @@ impl Leftover {
 /// A body that is handed on when it is dropped.
 struct Kept {
     body: Body,
-    rest: Leftover,
+    rest: Arc<Mutex<Option<Body>>>,
 }
 
 impl HttpBody for Kept {
@@ -79,7 +79,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         if !self.body.is_end_stream() {
             let body = std::mem::take(&mut self.body);
-            *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
         }
     }
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod answers;
 mod audit;
 mod docs;
+mod doors;
 mod edge;
 mod extract;
 #[cfg(any(feature = "fuzzing", test))]
@@ -28,17 +29,22 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use doors::Doors;
 pub use edge::{Edge, NamedDemand};
 use problem::Problem;
 
 /// What the main listeners serve.
-pub fn router(edge: Arc<Edge>) -> Router {
+pub fn service(edge: Arc<Edge>) -> Doors {
+    Doors::new(Arc::clone(&edge), router(edge))
+}
+
+fn router(edge: Arc<Edge>) -> Router {
     let administration = OpenApiRouter::new()
         .routes(routes!(accounts::create, accounts::list))
         .routes(routes!(accounts::show, accounts::update, accounts::delete))
@@ -63,9 +69,6 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/.well-known/openid-configuration", get(well_known::metadata))
         .route("/oauth2/introspect", post(oauth::introspect))
         .route("/oauth2/revoke", post(oauth::revoke))
-        .route("/verify", any(verify::verify))
-        .route("/verify/", any(verify::verify))
-        .route("/verify/{*below}", any(verify::verify))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/api/v1/openapi.json", get(docs::openapi))

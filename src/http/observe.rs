@@ -1,6 +1,7 @@
 //! The outermost layer: every request gets an id, every answer carries it, every error is rendered, every call is recorded,
 //! counted and logged, once.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
+use zeroize::Zeroizing;
 
 use super::edge::Edge;
 use super::leftover::Leftover;
@@ -20,18 +22,49 @@ use crate::verify::{Demand, Presenter, Reason};
 use crate::web::credential::{Credential, id_and_token};
 use crate::web::{REQUEST_ID, given_id};
 
+macro_rules! log {
+    ($level:ident, $call:ident, $route:ident, $status:ident, $elapsed_us:ident, $response:ident) => {
+        tracing::event!(
+            target: "countermark::request",
+            tracing::Level::$level,
+            request_id = $call.request_id(),
+            method = $call.method(),
+            route = &*$route,
+            status = $status,
+            duration_us = $elapsed_us,
+            client = $call.client_address().map(|address| address.to_string()),
+            account = $call.record().holder.as_ref().map(|holder| holder.account.to_string()),
+            reason = $response.extensions().get::<Problem>().map(Problem::reason),
+            "request"
+        )
+    };
+}
+
 /// See the module. What may change something is gone through with also when its client has left meanwhile: a change that was
 /// sent gets its answer, and every call that was decided its event.
 pub async fn observe(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or(Cow::Borrowed("none"), |path| Cow::Owned(path.as_str().to_owned()));
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if reads || super::verify::is_gateway_path(request.uri().path()) {
-        return observed(edge, request, next).await;
+    let next = async |mut request: Request, call: &Call| {
+        request.extensions_mut().insert(call.clone());
+        next.run(request).await
+    };
+    if reads {
+        return observed(&edge, request, route, next).await;
     }
-    let going_through = tokio::spawn(observed(edge, request, next)).await;
+    let going_through = tokio::spawn(async move { observed(&edge, request, route, next).await }).await;
     going_through.unwrap_or_else(|_| Problem::internal("a request's task ended").answer("", false))
 }
 
-async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response {
+/// What is done around every request; `next` answers it.
+pub(super) async fn observed(
+    edge: &Edge,
+    mut request: Request,
+    route: impl Into<Cow<'static, str>>,
+    next: impl AsyncFnOnce(Request, &Call) -> Response,
+) -> Response {
+    let route = route.into();
     let _work = request.extensions_mut().remove::<Work>();
     // A request that its caller named keeps the name.
     let request_id =
@@ -43,16 +76,13 @@ async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response
     let agent =
         request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let call = Call::begin(request_id, method.as_str(), &path, client_address, agent.as_deref(), edge.clock.as_ref());
-    request.extensions_mut().insert(call.clone());
-    let route =
-        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
 
     let standing = request.extensions().get::<Standing>().cloned();
     let too_large = request.extensions().get::<HeadTooLarge>().copied();
     let (leftover, request) = Leftover::of(request);
     let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
     let answer = if !private {
-        let answer = exposed(&edge, &call, request.headers(), &path).await.into_response();
+        let answer = Box::pin(exposed(edge, &call, request.headers(), &path)).await.into_response();
         drop(request);
         answer
     } else if let Some(most) = too_large {
@@ -61,7 +91,9 @@ async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response
         drop(request);
         problem.into_response()
     } else {
-        match AssertUnwindSafe(crate::store::for_one_request(next.run(request))).catch_unwind().await {
+        // Boxed, so that it is not copied with each of what goes around it.
+        let answering = Box::pin(next(request, &call));
+        match AssertUnwindSafe(crate::store::for_one_request(answering)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -74,24 +106,17 @@ async fn observed(edge: Arc<Edge>, mut request: Request, next: Next) -> Response
         standing.prove();
     }
     leftover.discard().await;
-    let response = finish(&edge, &call, &method, &path, answer);
+    let response = finish(edge, &call, &method, &path, answer);
     let status = response.status().as_u16();
     let elapsed_us = call.elapsed_us(edge.clock.as_ref());
     #[allow(clippy::cast_precision_loss)] // microseconds of one request
     edge.metrics.answered(route.clone(), status, elapsed_us as f64 / 1e6);
-    let account = call.record().holder.as_ref().map(|holder| holder.account.to_string());
-    tracing::info!(
-        target: "countermark::request",
-        request_id = call.request_id(),
-        method = call.method(),
-        route,
-        status,
-        duration_us = elapsed_us,
-        client = client_address.map(|address| address.to_string()),
-        account,
-        reason = response.extensions().get::<Problem>().map(Problem::reason),
-        "request"
-    );
+    // Of what gateways are answered, the audit tells; a line for each of them would cost more than the answer.
+    if route == super::verify::ROUTE && status < 400 {
+        log!(DEBUG, call, route, status, elapsed_us, response);
+    } else {
+        log!(INFO, call, route, status, elapsed_us, response);
+    }
     response
 }
 
@@ -102,8 +127,8 @@ async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, path: &str) -> P
     );
     let problem = if super::verify::is_gateway_path(path) { problem.for_gateway() } else { problem };
     let token = match Credential::of(headers, None) {
-        Ok(Credential::Bearer(token)) => Some(token),
-        Ok(Credential::Basic(basic)) => id_and_token(&basic).ok().map(|(_, token)| token),
+        Ok(Credential::Bearer(token)) => Some(Zeroizing::new(token.to_owned())),
+        Ok(Credential::Basic(basic)) => id_and_token(basic).ok().map(|(_, token)| token),
         Ok(Credential::Missing) | Err(_) => None,
     };
     let (Some(token), Ok(authority)) = (token, edge.authority()) else { return problem };

@@ -1,24 +1,28 @@
 //! Forward auth: `/verify`, for gateways that ask before they let a request through.
 
-use std::sync::Arc;
+use std::fmt::{self, Display, Write as _};
 
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::edge::{Edge, NamedDemand};
-use super::extract::{call, pairs, read, text};
+use super::extract::{pairs, read, text};
 use super::observe::note_missing;
 use super::problem::Problem;
 use crate::account::Audience;
 use crate::audit::printable;
 use crate::name::TeamName;
-use crate::node::Original;
+use crate::node::{Call, Original};
 use crate::permission::Permission;
 use crate::verify::{Demand, Presenter, Verified};
 use crate::web::credential::Credential;
+
+/// What the metrics call it.
+pub const ROUTE: &str = "/verify";
 
 /// Whether a path is this door's.
 pub fn is_gateway_path(path: &str) -> bool {
@@ -37,22 +41,21 @@ pub(super) struct Demanded {
 }
 
 /// Any method on `/verify` and `/verify/…`: 200 with who it is, or 401, 403, 429, 503.
-pub async fn verify(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+pub async fn verify(edge: &Edge, request: Request, call: &Call) -> Response {
     let (parts, _body) = request.into_parts();
-    match decide(&edge, &parts).await {
+    match decide(edge, &parts, call).await {
         Ok(verified) => identity(&verified),
         Err(problem) => problem.for_gateway().into_response(),
     }
 }
 
-async fn decide(edge: &Edge, parts: &Parts) -> Result<Verified, Problem> {
-    let call = call(parts)?;
+async fn decide(edge: &Edge, parts: &Parts, call: &Call) -> Result<Verified, Problem> {
     let path = parts.uri.path();
     call.record().original = original(parts);
     let (demanded, own_query) = demanded(edge, path, parts.uri.query())?;
     let token = match Credential::of(&parts.headers, own_query)? {
         Credential::Bearer(token) => token,
-        Credential::Missing => return Err(note_missing(&call)),
+        Credential::Missing => return Err(note_missing(call)),
         Credential::Basic(_) => {
             return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
         }
@@ -64,7 +67,7 @@ async fn decide(edge: &Edge, parts: &Parts) -> Result<Verified, Problem> {
         team: demanded.team,
         presenter: Presenter::Holder { address: call.client_address(), proof: None },
     };
-    authority.verify(&call, &token, &demand).await.map_err(Problem::from)
+    authority.verify(call, token, &demand).await.map_err(Problem::from)
 }
 
 /// What is demanded, and the query that is ours and not the client's.
@@ -87,6 +90,9 @@ pub(super) fn demanded<'a>(
     }
     if !below.is_empty() {
         // Path and query are the client's: they may not say what is demanded of him.
+        return Ok((NamedDemand::default(), None));
+    }
+    if query.is_none_or(str::is_empty) {
         return Ok((NamedDemand::default(), None));
     }
     let mut members = pairs(query.unwrap_or_default().as_bytes())?;
@@ -138,23 +144,54 @@ fn path_of(uri: &str) -> &str {
     }
 }
 
+static ACCOUNT: HeaderName = HeaderName::from_static("x-countermark-account");
+static USERNAME: HeaderName = HeaderName::from_static("x-countermark-username");
+static ROLE: HeaderName = HeaderName::from_static("x-countermark-role");
+static TEAMS: HeaderName = HeaderName::from_static("x-countermark-teams");
+static GENERATION: HeaderName = HeaderName::from_static("x-countermark-generation");
+static TOKEN_ID: HeaderName = HeaderName::from_static("x-countermark-token-id");
+static EXPIRES: HeaderName = HeaderName::from_static("x-countermark-expires");
+
 fn identity(verified: &Verified) -> Response {
-    let teams: Vec<String> = verified.teams().iter().map(|(team, role)| format!("{team}={role}")).collect();
-    let holder = verified.holder();
-    let mut headers = HeaderMap::new();
-    let mut insert = |name: &'static str, value: String| {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    // With room for what every answer gets.
+    headers.reserve(16);
+    let mut text = String::with_capacity(40);
+    let mut insert = |name: &HeaderName, value: fmt::Arguments<'_>| {
+        let text = value.as_str().unwrap_or_else(|| {
+            text.clear();
+            // Writing to a string does not fail.
+            let _ = text.write_fmt(value);
+            &text
+        });
         // All of these are ASCII by construction.
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
         }
     };
-    insert("x-countermark-account", verified.account().to_string());
-    insert("x-countermark-username", verified.username().to_string());
-    insert("x-countermark-role", verified.role().to_string());
-    insert("x-countermark-teams", teams.join(","));
-    insert("x-countermark-generation", holder.generation.to_string());
-    insert("x-countermark-token-id", holder.token_id.to_string());
-    insert("x-countermark-expires", verified.expires_at().to_string());
+    insert(&ACCOUNT, format_args!("{}", verified.account()));
+    insert(&GENERATION, format_args!("{}", verified.generation()));
+    insert(&TOKEN_ID, format_args!("{}", verified.token_id()));
+    insert(&EXPIRES, format_args!("{}", verified.expires_at()));
+    insert(&TEAMS, format_args!("{}", Teams(verified)));
+    for (name, value) in [(&USERNAME, verified.username().as_str()), (&ROLE, verified.role().as_str())] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    (StatusCode::OK, headers).into_response()
+    response
+}
+
+/// `TEAM=ROLE`, with commas between them.
+struct Teams<'a>(&'a Verified);
+
+impl Display for Teams<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (team, role)) in self.0.teams().iter().enumerate() {
+            write!(f, "{}{team}={role}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
 }

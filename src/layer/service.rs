@@ -115,7 +115,7 @@ async fn let_in(
     verifier
         .can_record()
         .map_err(|_| Problem::not_ready("the audit can't be written right now, so nothing is answered; try again"))?;
-    verifier.verify(call, &token, None, None).await.map_err(Problem::from)
+    verifier.verify(call, token, None, None).await.map_err(Problem::from)
 }
 
 /// A call is recorded once, also where its client leaves in the middle: what was decided has its event.

@@ -67,6 +67,17 @@ pub struct CallRecord {
     pub decided_us: Option<u64>,
 }
 
+impl CallRecord {
+    /// What kind of event it is. `None`: nobody's, as the token was not genuine.
+    pub fn kind(&self) -> Option<&'static str> {
+        match (&self.holder, self.exposed) {
+            (_, true) => Some(kinds::TOKEN_EXPOSED),
+            (Some(_), false) => Some(self.kind.unwrap_or(kinds::CALL)),
+            (None, false) => None,
+        }
+    }
+}
+
 impl Call {
     /// A call that begins now.
     pub fn begin(

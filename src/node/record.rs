@@ -35,15 +35,12 @@ impl<H: Home> Node<H> {
             Ending::Refused(reason) => (Outcome::Refused, Some(reason)),
             Ending::Failed(reason) => (Outcome::Failed, Some(reason)),
         };
-        let kind = match (&record.holder, record.exposed) {
-            (_, true) => kinds::TOKEN_EXPOSED,
-            (Some(_), false) => record.kind.unwrap_or(kinds::CALL),
-            (None, false) => {
-                if !record.refusal.is_some_and(Reason::is_unproven) || !self.is_sample(call) {
-                    return Ok(());
-                }
+        let kind = match record.kind() {
+            Some(kind) => kind,
+            None if record.refusal.is_some_and(Reason::is_unproven) && self.is_sample(call) => {
                 kinds::INVALID_SIGNATURES
             }
+            None => return Ok(()),
         };
         let mut line = call.line(&record, kind, outcome, self.clock.as_ref());
         line.reason = record.refusal.map(Reason::as_str).or(reason);

@@ -153,7 +153,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
 
     let (close, close_operations) = (CancellationToken::new(), CancellationToken::new());
     let mut serving = JoinSet::new();
-    let router = crate::http::router(Arc::clone(&running.edge));
+    let router = crate::http::service(Arc::clone(&running.edge));
     for listener in listeners {
         let limits = running.config.limits.clone();
         serving.spawn(crate::listen::serve(

@@ -98,6 +98,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         name_retention: config.audit.retention,
         signature_cache_bytes: config.cache.signature_bytes,
         account_cache_bytes: config.cache.account_bytes,
+        records_calls: config.audit.calls,
     }
 }
 

@@ -6,6 +6,7 @@ use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::clock::{NoRandomness, random};
@@ -81,7 +82,8 @@ impl Hash for TokenId {
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // As a UUID without hyphens is spelt: quicker than digit by digit, and it stands in every answer to a gateway.
+        f.write_str(Uuid::from_bytes(self.0).simple().encode_lower(&mut Uuid::encode_buffer()))
     }
 }
 

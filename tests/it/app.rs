@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use base64::Engine as _;
@@ -45,6 +44,9 @@ pub struct Setup {
     pub policies: BTreeMap<String, NamedDemand>,
     pub max_staleness: Duration,
     pub name_retention: Duration,
+    pub records_calls: bool,
+    /// Events of one account that are kept.
+    pub activity: u64,
     pub command_timeout: Duration,
     /// Where the store is to be found, if not at its own socket.
     pub store: Option<PathBuf>,
@@ -68,6 +70,8 @@ impl Default for Setup {
             policies: BTreeMap::new(),
             max_staleness: Duration::from_millis(500),
             name_retention: 400 * DAY,
+            records_calls: true,
+            activity: 10_000,
             command_timeout: Duration::from_secs(10),
             store: None,
             twins: Twins::Impossible,
@@ -98,7 +102,7 @@ impl Setup {
             connect_timeout: Duration::from_secs(5),
         })
         .unwrap();
-        let retention = Retention { firehose: 100_000, activity: 10_000, age: self.name_retention };
+        let retention = Retention { firehose: 100_000, activity: self.activity, age: self.name_retention };
         let options = Options {
             prefix: self.prefix.clone(),
             replicas_required: 0,
@@ -134,6 +138,7 @@ impl Setup {
                 also_accept_issuers: Vec::new(),
                 name_retention: self.name_retention,
                 signature_cache_bytes: 1 << 20,
+                records_calls: self.records_calls,
             },
             metrics,
         };
@@ -208,7 +213,7 @@ impl App {
         let follows = stop.child_token();
         let following = tokio::spawn(follower.run(follows.clone()));
         let client = Client {
-            router: countermark::http::router(Arc::clone(&edge)),
+            router: countermark::http::service(Arc::clone(&edge)),
             peer: a_peer(Transport::Tls, Some("127.0.0.1")),
             answers: Arc::default(),
         };
@@ -399,7 +404,7 @@ pub fn claims_of(token: &str) -> Value {
 /// The way in, and all answers that came out, with the request that they answer.
 #[derive(Clone)]
 pub struct Client {
-    pub router: Router,
+    pub router: countermark::http::Doors,
     pub peer: Peer,
     pub answers: Arc<Mutex<Vec<(String, String)>>>,
 }

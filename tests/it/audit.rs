@@ -404,3 +404,45 @@ async fn what_another_process_read_and_did_not_finish_is_not_lost() {
     let found = app.activity("ci").await.into_iter().filter(|event| event["path"] == "/unfinished").count();
     assert_eq!(found, 10);
 }
+
+#[tokio::test]
+async fn calls_of_one_account_lie_together_and_no_more_than_so_many_are_kept() {
+    let app = App::with(Setup { activity: 200, ..Setup::default() }).await;
+    let ci = app.account("ci", &[]).await;
+    let id = ci.id.clone();
+    let activity = format!("{{{}:{id}}}:activity", app.prefix);
+    for round in 0..3 {
+        // At once, so that they come in few batches.
+        let calls = (0..200).map(|call| {
+            let request = ci.request("GET", "/verify").header("x-request-id", format!("call-{round}-{call}"));
+            app.client.answer(request.body(axum::body::Body::empty()).unwrap())
+        });
+        for answer in futures_util::future::join_all(calls).await {
+            answer.expect(200);
+        }
+        app.settled().await;
+        let entries: u64 = app.redis.run(&["XLEN", &activity]).await;
+        assert!(entries < 150, "{entries} entries");
+    }
+    let events: Vec<Value> = app.activity("ci").await.into_iter().filter(|event| event["kind"] == "call").collect();
+    let of =
+        |round: &str| events.iter().filter(|event| event["request_id"].as_str().unwrap().starts_with(round)).count();
+    assert_eq!(of("call-2-"), 200, "the newest are there");
+    // A part that came together goes together, and not for each event is it looked.
+    assert!((200..400).contains(&events.len()), "{}", events.len());
+}
+
+#[tokio::test]
+async fn without_calls_in_the_audit_acts_are_there_and_decisions_are_counted() {
+    let app = App::with(Setup { records_calls: false, ..Setup::default() }).await;
+    let ci = app.account("ci", &[]).await;
+    ci.door("GET", "/verify", 200).await;
+    app.admin().regenerate("ci").await;
+    ci.door("GET", "/verify", 401).await;
+    app.settled().await;
+    let events = app.activity("ci").await;
+    assert!(events.iter().any(|event| event["kind"] == "token.regenerate"));
+    assert!(events.iter().all(|event| event["kind"] != "call"), "{events:?}");
+    let metrics = app.authority.metrics().text();
+    assert!(metrics.contains("countermark_decisions_total{reason=\"superseded\"} 1"), "{metrics}");
+}

@@ -84,7 +84,7 @@ async fn whoever_asks_before_there_is_a_store_is_told_to_wait() {
         std::time::Duration::from_secs(1),
     );
     let mut client = app.client.clone();
-    client.router = countermark::http::router(edge);
+    client.router = countermark::http::service(edge);
     for path in ["/verify", "/api/v1/self", "/.well-known/jwks.json"] {
         let request = app.admin().request("GET", path).body(Body::empty()).unwrap();
         let answer = client.answer(request).await.expect(503);

@@ -27,7 +27,7 @@ const HOT: usize = 200;
 /// Streams as long as they get in an hour of such a load need no disk of their own.
 const SHORT_STREAMS: &str = "[audit]\nfirehose_max_entries = 2000\n";
 /// A node that records no calls.
-const NO_CALLS: &str = "[audit]\ndanger_audit_calls_off = true\n";
+const NO_CALLS: &str = "[audit]\ncalls = \"danger_off\"\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Case {

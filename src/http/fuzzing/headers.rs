@@ -101,17 +101,17 @@ fn credential(parts: &Parts) {
             let text = String::from_utf8_lossy(value);
             assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));
             assert_eq!(text.split_whitespace().collect::<Vec<_>>().len(), 2);
-            assert!(text.to_ascii_lowercase().starts_with("bearer ") && text.ends_with(token.as_str()));
+            assert!(text.to_ascii_lowercase().starts_with("bearer ") && text.ends_with(token));
         }
         Ok(Credential::Basic(encoded)) => {
             let [value] = values.as_slice() else { unreachable!("two credentials") };
             let text = String::from_utf8_lossy(value);
-            assert_eq!(text.split_whitespace().nth(1), Some(encoded.as_str()));
-            let (id, secret) = match id_and_token(&encoded) {
+            assert_eq!(text.split_whitespace().nth(1), Some(encoded));
+            let (id, secret) = match id_and_token(encoded) {
                 Ok(both) => both,
                 Err(problem) => return told(&problem, &[StatusCode::UNAUTHORIZED]),
             };
-            let bytes = STANDARD.decode(encoded.as_str()).unwrap_or_default();
+            let bytes = STANDARD.decode(encoded).unwrap_or_default();
             assert_eq!(STANDARD.encode(&bytes), *encoded, "another spelling of Basic was accepted");
             // What is not encoded stands for itself.
             let plain = |half: &str| half.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
