@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::server::conn::{http1, http2};
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -212,9 +213,9 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
 /// Nothing is left to defaults, which hyper does not hold stable: what a peer may make us keep or do is stated here. Against
 /// CONTINUATION floods h2 itself holds the frames of a head to what its size needs; pings and settings are answered one at
 /// a time, and nothing more is read meanwhile.
-fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &Limits) -> http2::Builder<AtOnce> {
     let head_bytes = limits.head_bytes + HEAD_SURPLUS;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(AtOnce);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.requests_per_connection)
@@ -237,6 +238,25 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(limits.idle_timeout / 2)
         .keep_alive_timeout(limits.idle_timeout / 2);
     builder
+}
+
+/// Streams whose answer is there at once, as it is from memory, are answered where they came in: the answers of a connection then
+/// go out together, and not each with a task and a write of its own. The others get a task.
+#[derive(Debug, Clone, Copy)]
+struct AtOnce;
+
+impl<F> hyper::rt::Executor<F> for AtOnce
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, stream: F) {
+        let mut stream = Box::pin(stream);
+        // Whoever is not ready is asked again by his own task, which can then be woken.
+        if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(stream);
+        }
+    }
 }
 
 /// As it came in HTTP/1.1, or would have.
