@@ -66,7 +66,7 @@ pub use error::{NotReady, StartError};
 use crate::account::Audience;
 use crate::clock::{Clock, uuid_v7};
 use crate::name::TeamName;
-use crate::node::{Call, Ending, Full, Node, Refused};
+use crate::node::{Call, Ending, Full, Node, Permit, Refused};
 use crate::permission::Permission;
 use crate::verify::{Demand, Presenter, Proof, Reason, Refusal, Verified};
 use counts::Decisions;
@@ -74,6 +74,9 @@ use home::ApiHome;
 
 /// Decides about tokens of one issuer for one API. Cheap to clone; all clones are the same node, which says goodbye when the last
 /// of them goes, or by [`stop`](Self::stop).
+///
+/// Who only drops it does not wait for that: where the process ends then, events that wait are lost. End with
+/// [`stop`](Self::stop).
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -165,24 +168,45 @@ impl Verifier {
         Call::begin(request_id, method, path, client_address, user_agent, self.clock())
     }
 
-    /// Records how a call ended; `status` is what the API answered, where it did.
+    /// Keeps room for the event of a call. No audit, no answer: what may change something is not to be begun without. It is given
+    /// back where the permit is dropped.
+    ///
+    /// As many calls can be under way at once as there is room for events ([`Builder::audit_queue`]).
     ///
     /// # Errors
-    /// The audit can't take it: see [`can_record`](Self::can_record).
-    pub fn record(&self, call: &Call, ending: Ending<'_>, status: Option<u16>) -> Result<(), Full> {
-        if !self.0.records.load(Ordering::Relaxed) {
-            return Ok(());
+    /// The store has been away for so long that the queue is full; or it was not recognised yet; or this verifier was stopped. The
+    /// call is to be answered 503, as of [`Reason::StoreUnavailable`], under which it is counted.
+    pub fn reserve(&self) -> Result<Permit, Full> {
+        let permit = self.try_to_reserve();
+        if permit.is_err() {
+            self.count_refusal(Reason::StoreUnavailable);
         }
-        call.record().status = status;
-        self.0.node.record(call, ending)
+        permit
     }
 
-    /// Whether the audit can take a further event. No audit, no answer: what may change something should not be begun without.
+    fn try_to_reserve(&self) -> Result<Permit, Full> {
+        if !matches!(*self.0.begun.borrow(), Ok(true)) {
+            return Err(Full);
+        }
+        if self.0.records.load(Ordering::Relaxed) {
+            self.0.node.recorder().reserve()
+        } else {
+            Ok(Permit::to_record_nothing())
+        }
+    }
+
+    /// Records how a call ended, in the room that was kept for it; `status` is what the API answered, where it did.
     ///
     /// # Errors
-    /// The store has been away for so long that the queue is full.
-    pub fn can_record(&self) -> Result<(), Full> {
-        if self.0.records.load(Ordering::Relaxed) { self.0.node.recorder().has_room() } else { Ok(()) }
+    /// More than ten seconds after [`stop`](Self::stop) nobody writes it any more.
+    pub fn record(&self, permit: Permit, call: &Call, ending: Ending<'_>, status: Option<u16>) -> Result<(), Full> {
+        call.record().status = status;
+        self.0.node.record_reserved(call, ending, permit)
+    }
+
+    /// Counts a refusal that [`verify`](Self::verify) has not seen: there was no token to show it.
+    pub fn count_refusal(&self, reason: Reason) {
+        self.0.decisions.count(Some(reason));
     }
 
     /// A new request id: a UUIDv7.
@@ -233,9 +257,13 @@ impl Verifier {
         Counts::of(&self.0.decisions, &self.0.node)
     }
 
-    /// Gives up the lease, says goodbye to the issuers, and writes the events that wait, for at most ten seconds. From then on every call is
-    /// refused.
+    /// Gives up the lease, says goodbye to the issuers, waits for calls that are under way, and writes the events that wait: for at
+    /// most ten seconds altogether. From the beginning on every further call is refused.
+    ///
+    /// Drain first: let the server take no more connections and answer what it has, then stop. A call that runs for longer than
+    /// this waits is answered all the same, and its event is lost; the log says so.
     pub async fn stop(&self) {
+        self.0.node.recorder().close();
         self.0.retire.cancel();
         let mut ended = self.0.ended.clone();
         // The sender goes when all has ended.

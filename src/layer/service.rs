@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::AuthLayer;
 use crate::Verifier;
-use crate::node::{Call, Ending};
+use crate::node::{Call, Ending, Permit};
 use crate::verify::Reason;
 use crate::web::credential::Credential;
 use crate::web::{Problem, REQUEST_ID, client_address, given_id};
@@ -70,8 +70,8 @@ where
     let address = client_address(verifier.trusted_proxies(), peer, headers);
     let (method, path) = (request.method().as_str(), request.uri().path());
     let mut recording =
-        Recording { verifier, call: verifier.call(request_id, method, path, address, agent.as_deref()), done: false };
-    let verified = match let_in(verifier, &recording.call, headers, request.uri().query()).await {
+        Recording { verifier, call: verifier.call(request_id, method, path, address, agent.as_deref()), permit: None };
+    let verified = match let_in(&mut recording, headers, request.uri().query()).await {
         Ok(verified) => verified,
         Err(problem) => {
             let ending = if problem.status().is_server_error() {
@@ -96,11 +96,11 @@ where
 }
 
 async fn let_in(
-    verifier: &Verifier,
-    call: &Call,
+    recording: &mut Recording<'_>,
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<crate::Verified, Problem> {
+    let Recording { verifier, call, permit } = recording;
     let token = match Credential::of(headers, query)? {
         Credential::Bearer(token) => token,
         Credential::Missing => {
@@ -111,10 +111,12 @@ async fn let_in(
             return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
         }
     };
-    // No audit, no answer: asked before anything is done, and not after.
-    verifier
-        .can_record()
-        .map_err(|_| Problem::not_ready("the audit can't be written right now, so nothing is answered; try again"))?;
+    // No audit, no answer: there is room for the event before anything is done, or nothing is.
+    let reserved = verifier.reserve();
+    *permit =
+        Some(reserved.map_err(|_| {
+            Problem::not_ready("the audit can't be written right now, so nothing is answered; try again")
+        })?);
     verifier.verify(call, token, None, None).await.map_err(Problem::from)
 }
 
@@ -122,14 +124,18 @@ async fn let_in(
 struct Recording<'a> {
     verifier: &'a Verifier,
     call: Call,
-    done: bool,
+    /// Room for its event, until that is written; `None` before there is anything to be recorded.
+    permit: Option<Permit>,
 }
 
 impl Recording<'_> {
     fn end(&mut self, ending: Ending<'_>, status: Option<u16>) {
-        self.done = true;
-        if self.verifier.record(&self.call, ending, status).is_err() {
-            tracing::error!(request_id = self.call.request_id(), "the audit could not take the event of a call");
+        let Some(permit) = self.permit.take() else { return };
+        if self.verifier.record(permit, &self.call, ending, status).is_err() {
+            tracing::error!(
+                request_id = self.call.request_id(),
+                "a call has no event in the audit: it ended too long after the verifier was stopped"
+            );
         }
     }
 
@@ -143,9 +149,7 @@ impl Recording<'_> {
 
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
-        if !self.done {
-            self.end(Ending::Allowed, None);
-        }
+        self.end(Ending::Allowed, None);
     }
 }
 
