@@ -133,7 +133,8 @@ impl Verifier {
         result
     }
 
-    /// Whether somebody who was let in may do this, too; notes in the call that it was asked, and a refusal.
+    /// Whether somebody who was let in may do this, too; notes in the call that it was asked, and a refusal. Where several are asked
+    /// for, one after the other, the event tells of the last.
     ///
     /// # Errors
     /// [`Reason::InsufficientPermission`].
@@ -148,6 +149,10 @@ impl Verifier {
         record.permission = Some(permission.clone());
         record.team = team.cloned();
         if verified.allows(permission, team) {
+            if record.refusal == Some(Reason::InsufficientPermission) {
+                // Of another permission, without which it could be done.
+                record.refusal = None;
+            }
             return Ok(());
         }
         record.refusal = Some(Reason::InsufficientPermission);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Extensions, Request};
 use axum::routing::post;
+use countermark::layer::authorize;
 use countermark::store::schema::Schema;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -141,4 +142,19 @@ async fn a2_a_node_that_stops_waits_for_calls_under_way_and_takes_no_further_one
     let before = api.reached.load(Ordering::SeqCst);
     let counts = api.verifier.counts();
     assert_eq!((counts.events_written, counts.events_waiting), (before + 1, 0));
+}
+
+#[tokio::test]
+async fn a2_what_was_permitted_in_the_end_is_not_told_as_refused() {
+    let api = Api::start().await;
+    let ci = api.app.account("ci", &["deployments:create"]).await;
+    let either = |extensions: Extensions| async move {
+        let may = |permission: &str| authorize(&extensions, &permission.parse().unwrap(), None).is_ok();
+        if may("deployments:admin") || may("deployments:create") { "done" } else { "refused" }
+    };
+    let router = Router::new().route("/either", post(either)).layer(api.verifier.layer());
+    assert_eq!(router.oneshot(request(&ci, "POST", "/either")).await.unwrap().status(), 200);
+    let events = api.calls_of(&ci, 1).await;
+    let told = (&events[0]["outcome"], &events[0]["reason"], &events[0]["permission"]);
+    assert_eq!(told, (&json!("allowed"), &Value::Null, &json!("deployments:create")));
 }
