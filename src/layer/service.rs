@@ -101,7 +101,7 @@ async fn let_in(
     query: Option<&str>,
 ) -> Result<crate::Verified, Problem> {
     let Recording { verifier, call, permit } = recording;
-    let token = match Credential::of(headers, query)? {
+    let token = match Credential::of_any_service(headers, query)? {
         Credential::Bearer(token) => token,
         Credential::Missing => {
             call.record().refusal = Some(Reason::MissingToken);

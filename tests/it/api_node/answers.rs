@@ -9,7 +9,7 @@ use countermark::Verifier;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::of;
+use super::{Api, of};
 use crate::app::{App, ISSUER};
 
 #[tokio::test]
@@ -35,4 +35,20 @@ async fn a_store_of_another_issuer_that_comes_late_lets_nobody_through() {
     let router = Router::new().route("/", get(|| async { "done" })).layer(verifier.layer());
     let answer = router.oneshot(ci.request("GET", "/").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 503);
+}
+
+#[tokio::test]
+async fn a_query_may_name_a_token_that_is_none_of_ours() {
+    let api = Api::start().await;
+    let ci = api.app.account("ci", &[]).await;
+    for query in
+        ["token=invitation-7", "access_token=eyJ", "token=eyJh.b", "page=eyJh.eyJi.c2ln", "token=eyJh.eyJ!.c2ln"]
+    {
+        let answer = api.call(&ci, "GET", &format!("/whoami?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.json);
+    }
+    for query in [format!("token={}", ci.token()), format!("x=1&access%5ftoken={}", ci.token())] {
+        let answer = api.call(&ci, "GET", &format!("/whoami?{query}")).await;
+        assert_eq!((answer.status, &answer.json["reason"]), (400, &json!("invalid_request")), "{query}");
+    }
 }
