@@ -101,14 +101,20 @@ async fn let_in(
     query: Option<&str>,
 ) -> Result<crate::Verified, Problem> {
     let Recording { verifier, call, permit } = recording;
-    let token = match Credential::of_any_service(headers, query)? {
+    let not_understood = |problem| {
+        verifier.count_refusal(Reason::InvalidRequest);
+        problem
+    };
+    let token = match Credential::of_any_service(headers, query).map_err(not_understood)? {
         Credential::Bearer(token) => token,
         Credential::Missing => {
             call.record().refusal = Some(Reason::MissingToken);
+            verifier.count_refusal(Reason::MissingToken);
             return Err(Reason::MissingToken.into());
         }
         Credential::Basic(_) => {
-            return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
+            let problem = Problem::invalid_request("send a bearer token: Authorization: Bearer ...");
+            return Err(not_understood(problem));
         }
     };
     // No audit, no answer: there is room for the event before anything is done, or nothing is.
