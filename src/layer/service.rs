@@ -91,7 +91,7 @@ where
     let refused = recording.call.record().refusal == Some(Reason::InsufficientPermission);
     let ending = if refused { Ending::Refused(Reason::InsufficientPermission.as_str()) } else { Ending::Allowed };
     recording.end(ending, Some(response.status().as_u16()));
-    name(&recording.call, response.headers_mut());
+    name(recording.call.request_id(), response.headers_mut());
     Ok(response)
 }
 
@@ -148,7 +148,7 @@ impl Recording<'_> {
     fn refused<R>(&mut self, problem: &Problem, ending: Ending<'_>) -> Response<Body<R>> {
         let mut response = problem.render(self.call.request_id(), false).map(|body| Either::Right(Full::from(body)));
         self.end(ending, Some(response.status().as_u16()));
-        name(&self.call, response.headers_mut());
+        name(self.call.request_id(), response.headers_mut());
         response
     }
 }
@@ -159,8 +159,9 @@ impl Drop for Recording<'_> {
     }
 }
 
-fn name(call: &Call, headers: &mut HeaderMap) {
-    if let Ok(id) = HeaderValue::from_str(call.request_id()) {
+/// Says which request it is, in place of whatever stood there.
+pub(super) fn name(request_id: &str, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID.clone(), id);
     }
 }

@@ -1,16 +1,62 @@
 //! What is answered to whom, and what is counted of it.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{get, post};
 use countermark::Verifier;
-use serde_json::json;
+use countermark::layer::require;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::{Api, of};
 use crate::app::{App, ISSUER, Setup};
+
+#[tokio::test]
+async fn without_the_layer_around_nobody_is_let_in_and_the_log_says_what_to_do() {
+    let log = Log::default();
+    let made = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || made.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let api = Api::start().await;
+    let ci = api.app.account("ci", &["deployments:create"]).await;
+    // As somebody would write it who takes axum's layers for a list from the outside to the inside.
+    let router = Router::new()
+        .route("/deployments", post(|| async { "deployed" }))
+        .layer(api.verifier.layer())
+        .layer(require("deployments:create".parse().unwrap()));
+    let answer = router.oneshot(ci.request("POST", "/deployments").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 500);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let problem: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!((&problem["reason"], &problem["request_id"]), (&json!("internal_error"), &json!(id)));
+    let text = log.text();
+    assert!(id.len() == 36 && text.contains(&id) && text.contains("Verifier::layer"), "{id}: {text}");
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 #[tokio::test]
 async fn a_store_of_another_issuer_that_comes_late_lets_nobody_through() {
