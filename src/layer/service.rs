@@ -87,6 +87,7 @@ where
     request.extensions_mut().insert(verifier.clone());
     // Nobody behind us has any use for it; and what is not there can't be logged.
     request.headers_mut().remove(header::AUTHORIZATION);
+    name(recording.call.request_id(), request.headers_mut());
     let mut response = inner.call(request).await?.map(Either::Left);
     let refused = recording.call.record().refusal == Some(Reason::InsufficientPermission);
     let ending = if refused { Ending::Refused(Reason::InsufficientPermission.as_str()) } else { Ending::Allowed };

@@ -1,10 +1,12 @@
 //! What is answered to whom, and what is counted of it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::{HeaderMap, Request};
 use axum::routing::{get, post};
 use countermark::Verifier;
 use countermark::layer::require;
@@ -136,4 +138,27 @@ async fn each_refusal_is_counted_under_its_reason() {
             assert!(name.split('{').next() == Some(typed) && value.parse::<u64>().is_ok(), "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_service_within_sees_the_id_of_the_request() {
+    let api = Api::start().await;
+    let ci = api.app.account("ci", &[]).await;
+    let seen = |headers: HeaderMap| async move {
+        let ids: Vec<_> = headers.get_all("x-request-id").iter().map(|id| id.to_str().unwrap().to_owned()).collect();
+        ids.join(" ")
+    };
+    let router = Router::new().route("/", get(seen)).layer(api.verifier.layer());
+    for (given, kept) in [(vec!["order-7"], true), (vec![], false), (vec!["a b"], false), (vec!["a", "b"], false)] {
+        let mut request: Request<Body> = ci.request("GET", "/").body(Body::empty()).unwrap();
+        for id in &given {
+            request.headers_mut().append("x-request-id", id.parse().unwrap());
+        }
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let told = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let seen = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(seen, told.as_bytes());
+        assert_eq!(given == [told.as_str()], kept, "{given:?}: {told}");
+    }
+    assert_eq!(api.reached.load(Ordering::SeqCst), 0);
 }
