@@ -214,6 +214,12 @@ impl Verifier {
         self.0.decisions.count(Some(reason));
     }
 
+    /// Whether both are the same node.
+    #[cfg(feature = "tower")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// A new request id: a UUIDv7.
     pub fn request_id(&self) -> String {
         uuid_v7(self.clock().now()).to_string()

@@ -9,13 +9,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Body;
-use super::service::name;
+use super::service::{LetIn, name};
+use crate::Verified;
 use crate::clock::{Clock as _, SystemClock, uuid_v7};
 use crate::name::TeamName;
-use crate::node::Call;
 use crate::permission::Permission;
 use crate::web::Problem;
-use crate::{Verified, Verifier};
 
 /// Lets in only who has this permission. It belongs inside of [`AuthLayer`](super::AuthLayer), around what needs it.
 pub fn require(permission: Permission) -> RequireLayer {
@@ -34,9 +33,9 @@ pub fn authorize(
     permission: &Permission,
     team: Option<&TeamName>,
 ) -> Result<Verified, Denied> {
-    let found = (extensions.get::<Verifier>(), extensions.get::<Call>(), extensions.get::<Verified>());
+    let found = (extensions.get::<LetIn>(), extensions.get::<Verified>());
     // Fail closed: without the layer nobody has shown anything.
-    let (Some(verifier), Some(call), Some(verified)) = found else { return Err(Denied::nobody_was_let_in()) };
+    let (Some(LetIn { verifier, call }), Some(verified)) = found else { return Err(Denied::nobody_was_let_in()) };
     match verifier.allow(call, verified, permission, team) {
         Ok(()) => Ok(verified.clone()),
         Err(refusal) => Err(Denied { problem: (&refusal).into(), request_id: call.request_id().to_owned() }),

@@ -54,6 +54,14 @@ where
     }
 }
 
+/// In the extensions of a request that was let in. Nobody else can make one: a [`Verifier`] that a service passes around in
+/// extensions of its own says nothing.
+#[derive(Clone)]
+pub(super) struct LetIn {
+    pub(super) verifier: Verifier,
+    pub(super) call: Call,
+}
+
 async fn answered<S, B, R>(
     mut inner: S,
     layer: AuthLayer,
@@ -63,6 +71,10 @@ where
     S: Service<Request<B>, Response = Response<R>>,
 {
     let verifier = &layer.verifier;
+    if request.extensions().get::<LetIn>().is_some_and(|outer| outer.verifier.is(verifier)) {
+        // The same layer stands around this one: it has let this call in, and records it.
+        return Ok(inner.call(request).await?.map(Either::Left));
+    }
     let headers = request.headers();
     let request_id = given_id(headers).map_or_else(|| verifier.request_id(), ToOwned::to_owned);
     let agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -83,8 +95,7 @@ where
         }
     };
     request.extensions_mut().insert(verified);
-    request.extensions_mut().insert(recording.call.clone());
-    request.extensions_mut().insert(verifier.clone());
+    request.extensions_mut().insert(LetIn { verifier: verifier.clone(), call: recording.call.clone() });
     // Nobody behind us has any use for it; and what is not there can't be logged.
     request.headers_mut().remove(header::AUTHORIZATION);
     name(recording.call.request_id(), request.headers_mut());

@@ -102,6 +102,17 @@ async fn a_query_may_name_a_token_that_is_none_of_ours() {
 }
 
 #[tokio::test]
+async fn a_verifier_in_the_extensions_lets_nobody_in() {
+    let api = Api::start().await;
+    let router = Router::new()
+        .route("/", get(|| async { "done" }))
+        .layer(api.verifier.layer())
+        .layer(axum::Extension(api.verifier.clone()));
+    let answer = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 401);
+}
+
+#[tokio::test]
 async fn each_refusal_is_counted_under_its_reason() {
     let api = Api::start_with(Setup::default(), |builder| builder.audit_queue(1)).await;
     let ci = api.app.account("ci", &[]).await;

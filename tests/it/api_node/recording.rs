@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Extensions, Request};
-use axum::routing::post;
+use axum::routing::{get, post};
 use countermark::layer::authorize;
 use countermark::store::schema::Schema;
 use serde_json::{Value, json};
@@ -157,4 +157,16 @@ async fn a2_what_was_permitted_in_the_end_is_not_told_as_refused() {
     let events = api.calls_of(&ci, 1).await;
     let told = (&events[0]["outcome"], &events[0]["reason"], &events[0]["permission"]);
     assert_eq!(told, (&json!("allowed"), &Value::Null, &json!("deployments:create")));
+}
+
+#[tokio::test]
+async fn a2_the_layer_twice_records_once() {
+    let api = Api::start().await;
+    let ci = api.app.account("ci", &[]).await;
+    let inner = get(|| async { "done" }).layer(api.verifier.layer());
+    let router = Router::new().route("/twice", inner).layer(api.verifier.layer());
+    assert_eq!(router.oneshot(request(&ci, "GET", "/twice")).await.unwrap().status(), 200);
+    let events = api.calls_of(&ci, 1).await;
+    assert_eq!((&events[0]["outcome"], &events[0]["details"]["status"]), (&json!("allowed"), &json!(200)));
+    assert_eq!(api.verifier.counts().allowed, 1);
 }
