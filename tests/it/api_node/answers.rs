@@ -152,6 +152,30 @@ async fn each_refusal_is_counted_under_its_reason() {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_the_address_is_the_clients() {
+    let api =
+        Api::start_with(Setup::default(), |builder| builder.trusted_proxies(["192.0.2.0/24".parse().unwrap()])).await;
+    api.app.role("reader", &[]).await;
+    let body =
+        json!({"username": "ci", "role": "reader", "allowed_networks": ["198.51.100.0/24"], "valid_for_months": 6});
+    let ci = api.app.create(body).await;
+    for (peer, forwarded, status) in [
+        (Some("192.0.2.7"), "203.0.113.9, 198.51.100.4", 200),
+        (Some("192.0.2.7"), "198.51.100.4, 203.0.113.9", 401),
+        (Some("203.0.113.9"), "198.51.100.4", 401),
+        (Some("198.51.100.4"), "203.0.113.9", 200),
+        (None, "198.51.100.4", 401),
+    ] {
+        let mut request =
+            ci.request("GET", "/whoami").header("x-forwarded-for", forwarded).body(Body::empty()).unwrap();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer.parse::<std::net::IpAddr>().unwrap());
+        }
+        assert_eq!(api.send(request).await.status, status, "{peer:?} for {forwarded}");
+    }
+}
+
+#[tokio::test]
 async fn the_service_within_sees_the_id_of_the_request() {
     let api = Api::start().await;
     let ci = api.app.account("ci", &[]).await;

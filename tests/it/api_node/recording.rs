@@ -7,12 +7,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Extensions, Request};
+use axum::response::Response;
 use axum::routing::{get, post};
 use countermark::layer::authorize;
 use countermark::store::schema::Schema;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
+use tower_layer::Layer as _;
 
 use super::Api;
 use crate::app::{Actor, Setup, eventually};
@@ -145,6 +147,32 @@ async fn a2_a_node_that_stops_waits_for_calls_under_way_and_takes_no_further_one
 }
 
 #[tokio::test]
+async fn a2_a_call_whose_client_leaves_or_whose_handler_fails_is_recorded_once() {
+    let api = Api::start().await;
+    let ci = api.app.account("ci", &[]).await;
+    let go = Arc::new(Semaphore::new(0));
+    let leaves = held(&api, &go).oneshot(request(&ci, "POST", "/held"));
+    assert!(tokio::time::timeout(Duration::from_millis(200), leaves).await.is_err());
+    let panics = Router::new().route("/panics", get(broken)).layer(api.verifier.layer());
+    assert!(tokio::spawn(panics.oneshot(request(&ci, "GET", "/panics"))).await.unwrap_err().is_panic());
+    let fails = tower::service_fn(|_: Request<Body>| async { Err::<Response, _>("no answer") });
+    assert_eq!(
+        api.verifier.layer().layer(fails).oneshot(request(&ci, "GET", "/fails")).await.unwrap_err(),
+        "no answer"
+    );
+    let events = api.calls_of(&ci, 3).await;
+    let told: Vec<_> = events.iter().map(|event| (&event["path"], &event["outcome"], &event["details"])).collect();
+    // What was answered is not known.
+    let known = ["/held", "/panics", "/fails"].map(|path| (json!(path), json!("allowed"), Value::Null));
+    assert_eq!(told, known.each_ref().map(|(path, outcome, details)| (path, outcome, details)));
+    assert_eq!(api.verifier.counts().events_waiting, 0);
+}
+
+async fn broken() -> &'static str {
+    panic!("on purpose")
+}
+
+#[tokio::test]
 async fn a2_what_was_permitted_in_the_end_is_not_told_as_refused() {
     let api = Api::start().await;
     let ci = api.app.account("ci", &["deployments:create"]).await;
@@ -157,6 +185,22 @@ async fn a2_what_was_permitted_in_the_end_is_not_told_as_refused() {
     let events = api.calls_of(&ci, 1).await;
     let told = (&events[0]["outcome"], &events[0]["reason"], &events[0]["permission"]);
     assert_eq!(told, (&json!("allowed"), &Value::Null, &json!("deployments:create")));
+}
+
+#[tokio::test]
+async fn without_audit_nothing_is_recorded_and_no_room_is_needed() {
+    let api = Api::start_with(Setup::default(), |builder| builder.danger_without_audit().audit_queue(1)).await;
+    let ci = api.app.account("ci", &[]).await;
+    let go = Arc::new(Semaphore::new(0));
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(held(&api, &go).oneshot(request(&ci, "POST", "/held")))).collect();
+    go.add_permits(3);
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    api.verifier.stop().await;
+    let counts = api.verifier.counts();
+    assert_eq!((counts.allowed, counts.events_written, counts.events_waiting, counts.events_refused), (3, 0, 0, 0));
+    assert!(api.app.activity(&ci.id).await.iter().all(|event| event["kind"] != "call"));
 }
 
 #[tokio::test]
