@@ -9,6 +9,8 @@
 //!     .redis("rediss://orders-api:PASSWORD@redis.example.com:6380")
 //!     .start()
 //!     .await?;
+//! // … and when all calls are answered:
+//! verifier.stop().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -19,7 +21,8 @@
 //!
 //! - Redis, four connections: look-ups, the feed of changes, its lease, the audit. It needs an ACL user with the rules that
 //!   `countermark acl verifier` prints: it reads states, roles and the feed, keeps its own line in the table of nodes, and appends
-//!   events. It can't change an account, a role or a key.
+//!   events. It can't change an account, a role or a key. Who has it can make receipts come too early, and events that never were:
+//!   it is for nodes that you run.
 //! - The issuer's key set, over HTTPS: at the start, every five minutes, and when a token names a key that is not in it (once a
 //!   second at the most). Nothing else of the issuer is needed; it may be away.
 //!
@@ -41,6 +44,17 @@
 //!
 //! A node keeps the accounts and tokens that it meets in memory, within [`Builder::account_bytes`] and
 //! [`Builder::signature_bytes`]; `docs/performance.md` says what each takes. Evicted ones cost a look-up, or a signature check.
+//!
+//! What Redis has of each node, beside look-ups: three renewals of the lease in its length (six a second by default); two commands
+//! each half a second for the feed, and two more at each change of the dataset; an append of the audit at most each 10 ms, as long as
+//! no more than 1,024 events come in that time. An idle node is ten commands a second.
+//!
+//! As many calls can be under way at once as [`Builder::audit_queue`] has room for events: each keeps its own from before it is begun.
+//!
+//! # When it ends
+//!
+//! Let the server answer what it has, then [`Verifier::stop`]. Who only drops the verifier loses the events that wait, where the
+//! process ends before they are written.
 
 mod builder;
 mod counts;
