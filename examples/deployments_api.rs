@@ -28,6 +28,10 @@ use countermark::layer::{Denied, authorize};
 use countermark::name::TeamName;
 use countermark::{Permission, Verified, Verifier};
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long calls that are under way have when it ends.
+const DRAIN: Duration = Duration::from_secs(10);
 
 const TEAMS: [&str; 2] = ["payments", "search"];
 
@@ -59,14 +63,33 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let served = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>());
+    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move { stopped.await.unwrap_or_default() });
+    let mut serving = tokio::spawn(served.into_future());
     tokio::select! {
-        ended = async { served.await } => ended?,
-        stopped = tokio::signal::ctrl_c() => stopped?,
+        ended = &mut serving => ended??,
+        told = told_to_end() => {
+            told?;
+            let _ = stopping.send(());
+            // Calls that are under way are answered first, as long as that takes no longer than this.
+            if tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
+                eprintln!("some calls are not answered yet");
+            }
+        }
     }
-    // Says goodbye, and writes what waits.
+    // Says goodbye, and writes the events that wait.
     verifier.stop().await;
     Ok(())
+}
+
+/// Ctrl-C, or what a supervisor sends.
+async fn told_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// Somebody who may do `P` in the team that the path names. It stands in a handler's signature, so that none is without.

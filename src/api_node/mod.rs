@@ -9,6 +9,8 @@
 //!     .redis("rediss://orders-api:PASSWORD@redis.example.com:6380")
 //!     .start()
 //!     .await?;
+//! // … and when all calls are answered:
+//! verifier.stop().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -19,7 +21,8 @@
 //!
 //! - Redis, four connections: look-ups, the feed of changes, its lease, the audit. It needs an ACL user with the rules that
 //!   `countermark acl verifier` prints: it reads states, roles and the feed, keeps its own line in the table of nodes, and appends
-//!   events. It can't change an account, a role or a key.
+//!   events. It can't change an account, a role or a key. Who has it can make receipts come too early, and events that never were:
+//!   it is for nodes that you run.
 //! - The issuer's key set, over HTTPS: at the start, every five minutes, and when a token names a key that is not in it (once a
 //!   second at the most). Nothing else of the issuer is needed; it may be away.
 //!
@@ -41,6 +44,17 @@
 //!
 //! A node keeps the accounts and tokens that it meets in memory, within [`Builder::account_bytes`] and
 //! [`Builder::signature_bytes`]; `docs/performance.md` says what each takes. Evicted ones cost a look-up, or a signature check.
+//!
+//! What Redis has of each node, beside look-ups: three renewals of the lease in its length (six a second by default); two commands
+//! each half a second for the feed, and two more at each change of the dataset; an append of the audit at most each 10 ms, as long as
+//! no more than 1,024 events come in that time. An idle node is ten commands a second.
+//!
+//! As many calls can be under way at once as [`Builder::audit_queue`] has room for events: each keeps its own from before it is begun.
+//!
+//! # When it ends
+//!
+//! Let the server answer what it has, then [`Verifier::stop`]. Who only drops the verifier loses the events that wait, where the
+//! process ends before they are written.
 
 mod builder;
 mod counts;
@@ -66,7 +80,7 @@ pub use error::{NotReady, StartError};
 use crate::account::Audience;
 use crate::clock::{Clock, uuid_v7};
 use crate::name::TeamName;
-use crate::node::{Call, Ending, Full, Node, Refused};
+use crate::node::{Call, Ending, Full, Node, Permit, Refused};
 use crate::permission::Permission;
 use crate::verify::{Demand, Presenter, Proof, Reason, Refusal, Verified};
 use counts::Decisions;
@@ -74,6 +88,9 @@ use home::ApiHome;
 
 /// Decides about tokens of one issuer for one API. Cheap to clone; all clones are the same node, which says goodbye when the last
 /// of them goes, or by [`stop`](Self::stop).
+///
+/// Who only drops it does not wait for that: where the process ends then, events that wait are lost. End with
+/// [`stop`](Self::stop).
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -130,7 +147,8 @@ impl Verifier {
         result
     }
 
-    /// Whether somebody who was let in may do this, too; notes in the call that it was asked, and a refusal.
+    /// Whether somebody who was let in may do this, too; notes in the call that it was asked, and a refusal. Where several are asked
+    /// for, one after the other, the event tells of the last.
     ///
     /// # Errors
     /// [`Reason::InsufficientPermission`].
@@ -145,6 +163,10 @@ impl Verifier {
         record.permission = Some(permission.clone());
         record.team = team.cloned();
         if verified.allows(permission, team) {
+            if record.refusal == Some(Reason::InsufficientPermission) {
+                // Of another permission, without which it could be done.
+                record.refusal = None;
+            }
             return Ok(());
         }
         record.refusal = Some(Reason::InsufficientPermission);
@@ -165,24 +187,51 @@ impl Verifier {
         Call::begin(request_id, method, path, client_address, user_agent, self.clock())
     }
 
-    /// Records how a call ended; `status` is what the API answered, where it did.
+    /// Keeps room for the event of a call. No audit, no answer: what may change something is not to be begun without. It is given
+    /// back where the permit is dropped.
+    ///
+    /// As many calls can be under way at once as there is room for events ([`Builder::audit_queue`]).
     ///
     /// # Errors
-    /// The audit can't take it: see [`can_record`](Self::can_record).
-    pub fn record(&self, call: &Call, ending: Ending<'_>, status: Option<u16>) -> Result<(), Full> {
-        if !self.0.records.load(Ordering::Relaxed) {
-            return Ok(());
+    /// The store has been away for so long that the queue is full; or it was not recognised yet; or this verifier was stopped. The
+    /// call is to be answered 503, as of [`Reason::StoreUnavailable`], under which it is counted.
+    pub fn reserve(&self) -> Result<Permit, Full> {
+        let permit = self.try_to_reserve();
+        if permit.is_err() {
+            self.count_refusal(Reason::StoreUnavailable);
         }
-        call.record().status = status;
-        self.0.node.record(call, ending)
+        permit
     }
 
-    /// Whether the audit can take a further event. No audit, no answer: what may change something should not be begun without.
+    fn try_to_reserve(&self) -> Result<Permit, Full> {
+        if !matches!(*self.0.begun.borrow(), Ok(true)) {
+            return Err(Full);
+        }
+        if self.0.records.load(Ordering::Relaxed) {
+            self.0.node.recorder().reserve()
+        } else {
+            Ok(Permit::to_record_nothing())
+        }
+    }
+
+    /// Records how a call ended, in the room that was kept for it; `status` is what the API answered, where it did.
     ///
     /// # Errors
-    /// The store has been away for so long that the queue is full.
-    pub fn can_record(&self) -> Result<(), Full> {
-        if self.0.records.load(Ordering::Relaxed) { self.0.node.recorder().has_room() } else { Ok(()) }
+    /// More than ten seconds after [`stop`](Self::stop) nobody writes it any more.
+    pub fn record(&self, permit: Permit, call: &Call, ending: Ending<'_>, status: Option<u16>) -> Result<(), Full> {
+        call.record().status = status;
+        self.0.node.record_reserved(call, ending, permit)
+    }
+
+    /// Counts a refusal that [`verify`](Self::verify) has not seen: there was no token to show it.
+    pub fn count_refusal(&self, reason: Reason) {
+        self.0.decisions.count(Some(reason));
+    }
+
+    /// Whether both are the same node.
+    #[cfg(feature = "tower")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// A new request id: a UUIDv7.
@@ -233,9 +282,13 @@ impl Verifier {
         Counts::of(&self.0.decisions, &self.0.node)
     }
 
-    /// Gives up the lease, says goodbye to the issuers, and writes the events that wait, for at most ten seconds. From then on every call is
-    /// refused.
+    /// Gives up the lease, says goodbye to the issuers, waits for calls that are under way, and writes the events that wait: for at
+    /// most ten seconds altogether. From the beginning on every further call is refused.
+    ///
+    /// Drain first: let the server take no more connections and answer what it has, then stop. A call that runs for longer than
+    /// this waits is answered all the same, and its event is lost; the log says so.
     pub async fn stop(&self) {
+        self.0.node.recorder().close();
         self.0.retire.cancel();
         let mut ended = self.0.ended.clone();
         // The sender goes when all has ended.

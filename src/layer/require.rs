@@ -3,18 +3,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Body;
+use super::service::{LetIn, name};
+use crate::Verified;
+use crate::clock::{Clock as _, SystemClock, uuid_v7};
 use crate::name::TeamName;
-use crate::node::Call;
 use crate::permission::Permission;
-use crate::verify::Reason;
 use crate::web::Problem;
-use crate::{Verified, Verifier};
 
 /// Lets in only who has this permission. It belongs inside of [`AuthLayer`](super::AuthLayer), around what needs it.
 pub fn require(permission: Permission) -> RequireLayer {
@@ -27,17 +27,15 @@ pub fn require(permission: Permission) -> RequireLayer {
 /// `extensions`: those of a request that an [`AuthLayer`](super::AuthLayer) has let in.
 ///
 /// # Errors
-/// He may not, or nobody was let in: then there is no such layer around.
+/// He may not. Or nobody was let in, because there is no such layer around: that is the program's fault, which the log tells.
 pub fn authorize(
     extensions: &Extensions,
     permission: &Permission,
     team: Option<&TeamName>,
 ) -> Result<Verified, Denied> {
-    let found = (extensions.get::<Verifier>(), extensions.get::<Call>(), extensions.get::<Verified>());
+    let found = (extensions.get::<LetIn>(), extensions.get::<Verified>());
     // Fail closed: without the layer nobody has shown anything.
-    let (Some(verifier), Some(call), Some(verified)) = found else {
-        return Err(Denied { problem: Reason::MissingToken.into(), request_id: String::new() });
-    };
+    let (Some(LetIn { verifier, call }), Some(verified)) = found else { return Err(Denied::nobody_was_let_in()) };
     match verifier.allow(call, verified, permission, team) {
         Ok(()) => Ok(verified.clone()),
         Err(refusal) => Err(Denied { problem: (&refusal).into(), request_id: call.request_id().to_owned() }),
@@ -52,9 +50,23 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// The answer: 403 with a problem and a challenge, or 401 where nobody was let in.
+    /// Not the caller's fault: whatever he sent, nobody has looked at it.
+    fn nobody_was_let_in() -> Self {
+        let request_id = uuid_v7(SystemClock.now()).to_string();
+        tracing::error!(
+            request_id,
+            "a permission is asked for where no layer has let anybody in: put Verifier::layer around it. In axum that is the \
+             `.layer(…)` that is written further down"
+        );
+        let detail = "something is wrong on our side; the request's id leads to it in the log";
+        Self { problem: Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail), request_id }
+    }
+
+    /// The answer: 403 with a problem and a challenge; 500 where there is no layer around.
     pub fn response<B: From<Vec<u8>>>(&self) -> Response<B> {
-        self.problem.render(&self.request_id, false).map(B::from)
+        let mut response = self.problem.render(&self.request_id, false).map(B::from);
+        name(&self.request_id, response.headers_mut());
+        response
     }
 }
 

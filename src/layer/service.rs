@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::AuthLayer;
 use crate::Verifier;
-use crate::node::{Call, Ending};
+use crate::node::{Call, Ending, Permit};
 use crate::verify::Reason;
 use crate::web::credential::Credential;
 use crate::web::{Problem, REQUEST_ID, client_address, given_id};
@@ -54,6 +54,14 @@ where
     }
 }
 
+/// In the extensions of a request that was let in. Nobody else can make one: a [`Verifier`] that a service passes around in
+/// extensions of its own says nothing.
+#[derive(Clone)]
+pub(super) struct LetIn {
+    pub(super) verifier: Verifier,
+    pub(super) call: Call,
+}
+
 async fn answered<S, B, R>(
     mut inner: S,
     layer: AuthLayer,
@@ -63,6 +71,10 @@ where
     S: Service<Request<B>, Response = Response<R>>,
 {
     let verifier = &layer.verifier;
+    if request.extensions().get::<LetIn>().is_some_and(|outer| outer.verifier.is(verifier)) {
+        // The same layer stands around this one: it has let this call in, and records it.
+        return Ok(inner.call(request).await?.map(Either::Left));
+    }
     let headers = request.headers();
     let request_id = given_id(headers).map_or_else(|| verifier.request_id(), ToOwned::to_owned);
     let agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -70,8 +82,8 @@ where
     let address = client_address(verifier.trusted_proxies(), peer, headers);
     let (method, path) = (request.method().as_str(), request.uri().path());
     let mut recording =
-        Recording { verifier, call: verifier.call(request_id, method, path, address, agent.as_deref()), done: false };
-    let verified = match let_in(verifier, &recording.call, headers, request.uri().query()).await {
+        Recording { verifier, call: verifier.call(request_id, method, path, address, agent.as_deref()), permit: None };
+    let verified = match let_in(&mut recording, headers, request.uri().query()).await {
         Ok(verified) => verified,
         Err(problem) => {
             let ending = if problem.status().is_server_error() {
@@ -83,38 +95,46 @@ where
         }
     };
     request.extensions_mut().insert(verified);
-    request.extensions_mut().insert(recording.call.clone());
-    request.extensions_mut().insert(verifier.clone());
+    request.extensions_mut().insert(LetIn { verifier: verifier.clone(), call: recording.call.clone() });
     // Nobody behind us has any use for it; and what is not there can't be logged.
     request.headers_mut().remove(header::AUTHORIZATION);
+    name(recording.call.request_id(), request.headers_mut());
     let mut response = inner.call(request).await?.map(Either::Left);
     let refused = recording.call.record().refusal == Some(Reason::InsufficientPermission);
     let ending = if refused { Ending::Refused(Reason::InsufficientPermission.as_str()) } else { Ending::Allowed };
     recording.end(ending, Some(response.status().as_u16()));
-    name(&recording.call, response.headers_mut());
+    name(recording.call.request_id(), response.headers_mut());
     Ok(response)
 }
 
 async fn let_in(
-    verifier: &Verifier,
-    call: &Call,
+    recording: &mut Recording<'_>,
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<crate::Verified, Problem> {
-    let token = match Credential::of(headers, query)? {
+    let Recording { verifier, call, permit } = recording;
+    let not_understood = |problem| {
+        verifier.count_refusal(Reason::InvalidRequest);
+        problem
+    };
+    let token = match Credential::of_any_service(headers, query).map_err(not_understood)? {
         Credential::Bearer(token) => token,
         Credential::Missing => {
             call.record().refusal = Some(Reason::MissingToken);
+            verifier.count_refusal(Reason::MissingToken);
             return Err(Reason::MissingToken.into());
         }
         Credential::Basic(_) => {
-            return Err(Problem::invalid_request("send a bearer token: Authorization: Bearer ..."));
+            let problem = Problem::invalid_request("send a bearer token: Authorization: Bearer ...");
+            return Err(not_understood(problem));
         }
     };
-    // No audit, no answer: asked before anything is done, and not after.
-    verifier
-        .can_record()
-        .map_err(|_| Problem::not_ready("the audit can't be written right now, so nothing is answered; try again"))?;
+    // No audit, no answer: there is room for the event before anything is done, or nothing is.
+    let reserved = verifier.reserve();
+    *permit =
+        Some(reserved.map_err(|_| {
+            Problem::not_ready("the audit can't be written right now, so nothing is answered; try again")
+        })?);
     verifier.verify(call, token, None, None).await.map_err(Problem::from)
 }
 
@@ -122,35 +142,38 @@ async fn let_in(
 struct Recording<'a> {
     verifier: &'a Verifier,
     call: Call,
-    done: bool,
+    /// Room for its event, until that is written; `None` before there is anything to be recorded.
+    permit: Option<Permit>,
 }
 
 impl Recording<'_> {
     fn end(&mut self, ending: Ending<'_>, status: Option<u16>) {
-        self.done = true;
-        if self.verifier.record(&self.call, ending, status).is_err() {
-            tracing::error!(request_id = self.call.request_id(), "the audit could not take the event of a call");
+        let Some(permit) = self.permit.take() else { return };
+        if self.verifier.record(permit, &self.call, ending, status).is_err() {
+            tracing::error!(
+                request_id = self.call.request_id(),
+                "a call has no event in the audit: it ended too long after the verifier was stopped"
+            );
         }
     }
 
     fn refused<R>(&mut self, problem: &Problem, ending: Ending<'_>) -> Response<Body<R>> {
         let mut response = problem.render(self.call.request_id(), false).map(|body| Either::Right(Full::from(body)));
         self.end(ending, Some(response.status().as_u16()));
-        name(&self.call, response.headers_mut());
+        name(self.call.request_id(), response.headers_mut());
         response
     }
 }
 
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
-        if !self.done {
-            self.end(Ending::Allowed, None);
-        }
+        self.end(Ending::Allowed, None);
     }
 }
 
-fn name(call: &Call, headers: &mut HeaderMap) {
-    if let Ok(id) = HeaderValue::from_str(call.request_id()) {
+/// Says which request it is, in place of whatever stood there.
+pub(super) fn name(request_id: &str, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID.clone(), id);
     }
 }

@@ -19,7 +19,7 @@ pub use follower::Follower;
 pub use guessing::Guessing;
 pub use key_cache::{KeyCache, KeyOrigin, Loaded, NotRead};
 pub use record::Ending;
-pub use recorder::{Full, Recorder, RecorderCounters, Writer};
+pub use recorder::{Full, Permit, Recorder, RecorderCounters, Writer};
 pub use verification::Refused;
 
 use crate::clock::Clock;

@@ -1,7 +1,7 @@
 //! What is recorded of a call.
 
-use super::{Call, Full, Home, Node};
-use crate::audit::{Outcome, kinds};
+use super::{Call, Full, Home, Node, Permit};
+use crate::audit::{Line, Outcome, kinds};
 use crate::verify::Reason;
 
 /// How a call ended, for its event.
@@ -19,6 +19,23 @@ impl<H: Home> Node<H> {
     /// Records how a call ended. A call without a genuine token is only counted, with a sampled event for each address and
     /// minute; an act that was carried out has its event already.
     pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<(), Full> {
+        self.tell(call, ending, |line| self.recorder.record(line))
+    }
+
+    /// The same for a call that has room for its event since before it was begun.
+    pub fn record_reserved(&self, call: &Call, ending: Ending<'_>, permit: Permit) -> Result<(), Full> {
+        if !permit.records() {
+            return Ok(());
+        }
+        self.tell(call, ending, |line| permit.record(line))
+    }
+
+    fn tell(
+        &self,
+        call: &Call,
+        ending: Ending<'_>,
+        take: impl FnOnce(&Line<'_>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
         let record = call.record();
         // What can't be known, and what was not even asked for, is counted in the metrics.
         if record.committed || matches!(record.refusal, Some(Reason::StoreUnavailable | Reason::MissingToken)) {
@@ -48,6 +65,6 @@ impl<H: Home> Node<H> {
             // Whoever still holds the old token has not been given the new one: late, or a thief.
             line.detail("possible_leak", true);
         }
-        self.recorder.record(&line)
+        take(&line)
     }
 }

@@ -20,9 +20,24 @@ pub enum Credential<'a> {
 impl<'a> Credential<'a> {
     /// Reads it; `query` is looked at for tokens that have no business there.
     pub fn of(headers: &'a HeaderMap, query: Option<&str>) -> Result<Self, Problem> {
-        if query.is_some_and(|query| {
-            form_urlencoded::parse(query.as_bytes()).any(|(name, _)| matches!(&*name, "access_token" | "token"))
-        }) {
+        Self::unless_in_query(headers, query, |_| true)
+    }
+
+    /// The same in front of somebody else's service, where `token` may mean anything: only what looks like a JWT is refused.
+    pub fn of_any_service(headers: &'a HeaderMap, query: Option<&str>) -> Result<Self, Problem> {
+        Self::unless_in_query(headers, query, looks_like_a_token)
+    }
+
+    fn unless_in_query(
+        headers: &'a HeaderMap,
+        query: Option<&str>,
+        is_token: impl Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
+        let stands_in = |query: &str| {
+            form_urlencoded::parse(query.as_bytes())
+                .any(|(name, value)| matches!(&*name, "access_token" | "token") && is_token(&value))
+        };
+        if query.is_some_and(stands_in) {
             return Err(Problem::invalid_request(
                 "a token in the query ends up in logs: send it in the Authorization header, and generate a new one",
             ));
@@ -51,6 +66,13 @@ impl<'a> Credential<'a> {
             Err(unusable())
         }
     }
+}
+
+/// Three parts of base64url, the first of which begins as JSON objects do.
+fn looks_like_a_token(value: &str) -> bool {
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    value.starts_with("eyJ") && value.split('.').count() == 3 && value.split('.').all(is_part)
 }
 
 fn unusable() -> Problem {
@@ -100,6 +122,20 @@ mod tests {
         assert!(of(&["Bearer a"], Some("access_token=b")).is_err());
         assert!(of(&[], Some("x=1&access%5ftoken=b")).is_err());
         assert!(of(&["Bearer a"], Some("permission=a:b")).is_ok());
+    }
+
+    #[test]
+    fn in_front_of_another_service_a_query_may_name_other_tokens() {
+        let headers = HeaderMap::new();
+        let of = |query: &str| Credential::of_any_service(&headers, Some(query));
+        for fine in
+            ["token=abc", "token", "access_token=eyJ.b", "token=a.b.c", "token=eyJh.b.", "token=eyJ.b+.c", "t=eyJh.b.c"]
+        {
+            assert!(matches!(of(fine), Ok(Credential::Missing)), "{fine}");
+        }
+        for bad in ["token=eyJh.b-_.c", "x=1&access%5ftoken=eyJh%2Eb.c", "token=a&token=eyJh.b.c"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

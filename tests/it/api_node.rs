@@ -1,6 +1,9 @@
 //! An API with the library's layer around it, on the store of a running service, as an ACL user that may do what a verifier does and
 //! nothing else.
 
+mod answers;
+mod recording;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -176,36 +179,6 @@ async fn a_permission_is_asked_for_in_front_of_a_handler_and_within() {
     // A narrowed role takes effect without a new token.
     api.app.role("deployer", &["deployments:read"]).await;
     assert_eq!(api.call(&everywhere, "POST", "/deployments").await.status, 403);
-}
-
-#[tokio::test]
-async fn without_the_layer_around_nobody_is_let_in() {
-    let router = Router::new()
-        .route("/deployments", post(|| async { "deployed" }))
-        .layer(require("deployments:create".parse().unwrap()));
-    let answer = router.oneshot(Request::post("/deployments").body(Body::empty()).unwrap()).await.unwrap();
-    assert_eq!(answer.status(), 401);
-}
-
-#[tokio::test]
-async fn a2_each_call_is_in_the_activity_with_what_was_answered_in_the_end() {
-    let api = Api::start().await;
-    let ci = api.app.account("ci", &[]).await;
-    for (method, path, status) in [("GET", "/whoami", 200), ("GET", "/broken", 500), ("POST", "/deployments", 403)] {
-        assert_eq!(api.call(&ci, method, path).await.status, status);
-    }
-    eventually("all is written", || async { api.verifier.counts().events_written == 3 }).await;
-    let activity = api.app.activity(&ci.id).await;
-    let told: Vec<(&str, u64, &str)> = activity
-        .iter()
-        .filter(|event| event["kind"] == "call")
-        .map(|event| {
-            assert_eq!((&event["node"], &event["client_address"]), (&json!("orders-api"), &json!("192.0.2.7")));
-            let text = |name: &str| event[name].as_str().unwrap();
-            (text("path"), event["details"]["status"].as_u64().unwrap(), text("outcome"))
-        })
-        .collect();
-    assert_eq!(told, [("/deployments", 403, "refused"), ("/broken", 500, "allowed"), ("/whoami", 200, "allowed")]);
 }
 
 #[tokio::test]
