@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::copy::Copy;
 use super::counts::Decisions;
 use super::home::ApiHome;
 use super::key_set::{self, PublishedKeys};
@@ -159,7 +160,8 @@ impl Builder {
         self
     }
 
-    /// Keeps a copy of the key set in this file, so that a node can start while the issuer is away. Nobody else may write to it.
+    /// Keeps a copy of the key set in this file, so that a node can start while the issuer is away. It says of which issuer and
+    /// dataset it is, and is used only as long as the store speaks of its very version. Nobody else may write to it.
     #[must_use]
     pub fn keep_keys_in(mut self, path: impl Into<PathBuf>) -> Self {
         self.copy = Some(path.into());
@@ -271,13 +273,12 @@ impl Builder {
         let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
         let options = NodeOptions { prefix: self.prefix.clone(), firehose: self.firehose };
         let store = Arc::new(NodeStore::open(&target, &options, &disconnect));
-        let loaded = keys.kept().unwrap_or_else(key_set::Published::nothing);
         let process = uuid_v7(clock.now()).to_string();
         let (recorder, writer) = Recorder::new(name, process.clone(), 0, self.audit_queue);
         let mut issuers = vec![self.issuer.clone()];
         issuers.extend(self.also_accept_issuers);
         let node = Arc::new(Node::new(Parts {
-            home: ApiHome::new(store, KeyCache::new(keys, loaded, Arc::clone(&clock))),
+            home: ApiHome::new(store, KeyCache::new(keys, key_set::Published::nothing(), Arc::clone(&clock))),
             clock,
             issuers,
             max_staleness: self.max_staleness,
@@ -385,7 +386,8 @@ impl Builder {
         if self.copy.as_deref().is_some_and(Path::is_dir) {
             return Err(StartError::setting("keep_keys_in", "it is a directory; name a file"));
         }
-        Ok(PublishedKeys { place, copy: self.copy.clone(), reads: AtomicU64::new(0), failures: AtomicU64::new(0) })
+        let copy = self.copy.as_ref().map(|path| Copy::new(path.clone(), self.issuer.clone()));
+        Ok(PublishedKeys { place, copy, reads: AtomicU64::new(0), failures: AtomicU64::new(0) })
     }
 
     fn over_https(&self, url: &str, setting: &'static str) -> Result<key_set::Place, StartError> {

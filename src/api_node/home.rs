@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::key_set::PublishedKeys;
 use crate::node::{Home, KeyCache};
-use crate::store::{NodeStore, StoreError};
+use crate::store::{Dataset, NodeStore, StoreError};
 use crate::verify::freshness::Identity;
 use crate::verify::{KeySet, Unavailable};
 
@@ -19,11 +21,30 @@ pub(super) struct ApiHome {
     store: Arc<NodeStore>,
     keys: KeyCache<PublishedKeys>,
     here: Mutex<Option<Identity>>,
+    /// The keys are to be read again.
+    again: Notify,
 }
 
 impl ApiHome {
     pub(super) fn new(store: Arc<NodeStore>, keys: KeyCache<PublishedKeys>) -> Self {
-        Self { store, keys, here: Mutex::default() }
+        Self { store, keys, here: Mutex::default(), again: Notify::new() }
+    }
+
+    /// The store holds this dataset: now a copy of its keys may be used, and one may be kept.
+    pub(super) fn begin_with_the_copy(&self, dataset: &Dataset) {
+        let Some(copy) = &self.keys.origin().copy else { return };
+        copy.is_of(&dataset.id);
+        if self.has_keys() {
+            // They were read before it was known whose they are, and not kept.
+            self.again.notify_one();
+        } else if let Some(kept) = self.keys.origin().kept() {
+            self.keys.begin_with(kept);
+        }
+    }
+
+    /// Waits until the keys are to be read again, out of turn.
+    pub(super) async fn is_to_read_again(&self) {
+        self.again.notified().await;
     }
 
     pub(super) fn cache(&self) -> &KeyCache<PublishedKeys> {

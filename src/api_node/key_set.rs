@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 
+use super::copy::Copy;
 use crate::node::{KeyOrigin, Loaded, NotRead};
 use crate::strict_json;
 use crate::token::{Algorithm, VerificationKey};
@@ -27,8 +28,8 @@ pub(super) enum Place {
 /// See the module.
 pub(super) struct PublishedKeys {
     pub(super) place: Place,
-    /// Where a copy is kept for a start without the issuer.
-    pub(super) copy: Option<PathBuf>,
+    /// A copy for a start without the issuer.
+    pub(super) copy: Option<Copy>,
     pub(super) reads: AtomicU64,
     pub(super) failures: AtomicU64,
 }
@@ -36,18 +37,25 @@ pub(super) struct PublishedKeys {
 /// A key set that was read.
 pub(super) struct Published {
     set: Arc<KeySet>,
+    /// It was not read from the issuer, but from what an earlier process has kept.
+    is_copy: bool,
 }
 
 impl Published {
     /// Before anything was read.
     pub(super) fn nothing() -> Self {
-        Self { set: Arc::new(KeySet::default()) }
+        Self { set: Arc::new(KeySet::default()), is_copy: false }
     }
 }
 
 impl Loaded for Published {
     fn set(&self) -> &Arc<KeySet> {
         &self.set
+    }
+
+    /// A copy is of the past: a store that was restored from a backup since may count anew, and reach its version with other keys.
+    fn serves(&self, version: u64) -> bool {
+        if self.is_copy { self.set.version() == version } else { self.set.version() >= version }
     }
 }
 
@@ -58,13 +66,13 @@ impl KeyOrigin for PublishedKeys {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let read = async {
             let text = self.text().await?;
-            let published = with_those_that_are_gone(parse(&text)?, &now.set)?;
+            let published = with_those_that_are_gone(parse(&text)?, now)?;
             Ok::<_, String>((text, published))
         };
         match read.await {
             Ok((text, published)) => {
-                if published.set.version() > now.set.version() {
-                    self.keep(&text);
+                if let Some(copy) = &self.copy {
+                    copy.keep(&text, published.set.version());
                 }
                 Ok(published)
             }
@@ -106,40 +114,18 @@ impl PublishedKeys {
         Ok(text)
     }
 
-    fn keep(&self, text: &[u8]) {
-        if let Some(path) = &self.copy
-            && let Err(error) = crate::durable::write(path, text, 0o644)
-        {
-            tracing::warn!(%error, path = %path.display(), "no copy of the key set was kept");
+    /// What an earlier process has kept of this dataset's keys.
+    pub(super) fn kept(&self) -> Option<Published> {
+        let copy = self.copy.as_ref()?;
+        let set = copy.kept().and_then(|text| text.map(|text| parse(&text)).transpose());
+        match set {
+            Ok(set) => set.map(|set| Published { set: Arc::new(set), is_copy: true }),
+            Err(why) => {
+                tracing::warn!(why, path = %copy.path().display(), "the copy of the key set is not used");
+                None
+            }
         }
     }
-
-    /// What was kept by an earlier process. Whoever could write there could make tokens: only a file that nobody else may write
-    /// to is believed.
-    pub(super) fn kept(&self) -> Option<Published> {
-        let path = self.copy.as_ref()?;
-        let told = |why: String| tracing::warn!(why, path = %path.display(), "the copy of the key set is not used");
-        let text = match read_own(path) {
-            Ok(text) => text?,
-            Err(why) => {
-                told(why);
-                return None;
-            }
-        };
-        parse(&text).map_err(told).ok().map(|set| Published { set: Arc::new(set) })
-    }
-}
-
-fn read_own(path: &std::path::Path) -> Result<Option<Vec<u8>>, String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let facts = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        facts => facts.map_err(|error| error.to_string())?,
-    };
-    if facts.permissions().mode() & 0o022 != 0 {
-        return Err("others may write to it: chmod go-w".to_owned());
-    }
-    std::fs::read(path).map(Some).map_err(|error| error.to_string())
 }
 
 /// What went wrong, without the URL, which is told beside it.
@@ -191,15 +177,18 @@ fn known(key: Value) -> Option<KnownKey> {
 
 /// A key that was published and no longer is was retired or revoked: nothing it signed is accepted, and whoever holds such a
 /// token is told so precisely, and not taken for somebody who guesses.
-fn with_those_that_are_gone(new: KeySet, before: &KeySet) -> Result<Published, String> {
-    if new.version() < before.version() {
-        return Err(format!("it is of version {}, and {} was seen already", new.version(), before.version()));
+///
+/// What was read from the issuer takes a copy's place whatever their versions are.
+fn with_those_that_are_gone(new: KeySet, before: &Published) -> Result<Published, String> {
+    let seen = before.set.version();
+    if !before.is_copy && new.version() < seen {
+        return Err(format!("it is of version {}, and {seen} was seen already", new.version()));
     }
-    let gone = before.iter().filter(|key| new.find(key.public.key_id()).is_none());
+    let gone = before.set.iter().filter(|key| new.find(key.public.key_id()).is_none());
     let gone: Vec<KnownKey> =
         gone.map(|key| KnownKey { public: key.public.clone(), state: KeyState::Retired }).collect();
     let all = new.iter().cloned().chain(gone);
-    Ok(Published { set: Arc::new(KeySet::new(new.version(), all)) })
+    Ok(Published { set: Arc::new(KeySet::new(new.version(), all)), is_copy: false })
 }
 
 #[cfg(test)]
@@ -218,11 +207,21 @@ mod tests {
     fn a_key_that_is_gone_is_remembered_as_retired_and_an_older_set_is_refused() {
         let (old, new) =
             (SigningKey::generate(Algorithm::ES256).unwrap(), SigningKey::generate(Algorithm::EdDSA).unwrap());
-        let first = parse(&set(3, &[&old])).unwrap();
-        let second = with_those_that_are_gone(parse(&set(4, &[&new])).unwrap(), &first).unwrap();
+        let read = |version, key, before: &Published| with_those_that_are_gone(parse(&set(version, &[key])).unwrap(), before);
+        let second = read(4, &new, &read(3, &old, &Published::nothing()).unwrap()).unwrap();
         let state = |key: &SigningKey| second.set.find(key.public().key_id()).map(|known| known.state);
         assert_eq!((state(&old), state(&new)), (Some(KeyState::Retired), Some(KeyState::Active)));
-        assert!(with_those_that_are_gone(parse(&set(3, &[&old])).unwrap(), &second.set).is_err());
+        assert!(read(3, &old, &second).is_err());
+    }
+
+    #[test]
+    fn a_copy_is_good_for_its_own_version_alone_and_gives_way_to_what_is_read() {
+        let key = SigningKey::generate(Algorithm::ES256).unwrap();
+        let parsed = |version| parse(&set(version, &[&key])).unwrap();
+        let copy = Published { set: Arc::new(parsed(7)), is_copy: true };
+        assert_eq!([6, 7, 8].map(|version| copy.serves(version)), [false, true, false]);
+        let read = with_those_that_are_gone(parsed(3), &copy).unwrap();
+        assert_eq!([2, 3, 4].map(|version| read.serves(version)), [true, true, false]);
     }
 
     #[test]

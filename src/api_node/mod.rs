@@ -57,6 +57,7 @@
 //! process ends before they are written.
 
 mod builder;
+mod copy;
 mod counts;
 mod error;
 mod home;

@@ -38,7 +38,11 @@ impl Running {
             self.node.store().recognise().await
         };
         match tokio::time::timeout(AT_ONCE, asked).await {
-            Ok(Ok(dataset)) => self.is_of_the_issuer(&dataset).map(|()| true),
+            Ok(Ok(dataset)) => {
+                self.is_of_the_issuer(&dataset)?;
+                self.node.home().begin_with_the_copy(&dataset);
+                Ok(true)
+            }
             Ok(Err(StoreError::Unavailable(why))) if why.contains("NOPERM") => Err(StartError::Redis(
                 "the user of Redis may not do what a verifier does: `countermark acl verifier` prints the rules"
                     .to_owned(),
@@ -97,6 +101,7 @@ impl Running {
             store.node_connected().await;
             let dataset = store.recognise().await.map_err(|error| error.to_string())?;
             self.is_of_the_issuer(&dataset).map_err(|error| error.to_string())?;
+            self.node.home().begin_with_the_copy(&dataset);
         }
         let recorder = self.node.recorder();
         let last = store.last_call(recorder.node()).await.map_err(|error| error.to_string())?;
@@ -119,6 +124,7 @@ impl Running {
             let pause = if node.home().cache().read().await.is_ok() { KEYS_EVERY } else { KEYS_AGAIN };
             tokio::select! {
                 () = retire.cancelled() => return,
+                () = node.home().is_to_read_again() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }

@@ -22,6 +22,11 @@ pub struct NotRead;
 pub trait Loaded: Send + Sync + 'static {
     /// The set.
     fn set(&self) -> &Arc<KeySet>;
+
+    /// Whether it may be decided by where the store speaks of this version.
+    fn serves(&self, version: u64) -> bool {
+        self.set().version() >= version
+    }
 }
 
 /// Where keys are read.
@@ -100,20 +105,31 @@ impl<O: KeyOrigin> KeyCache<O> {
         Ok(self.set())
     }
 
-    /// A set of at least this version.
-    pub async fn at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
+    /// Takes what an earlier process has kept, unless something was read already.
+    pub fn begin_with(&self, kept: O::Loaded) {
         let now = self.current.load();
-        if now.set().version() >= version {
-            return Ok(Arc::clone(now.set()));
+        if now.set().version() == 0 {
+            self.current.compare_and_swap(&now, Arc::new(kept));
+        }
+    }
+
+    /// A set that [serves](Loaded::serves) this version.
+    pub async fn at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
+        if let Some(set) = self.serving(version) {
+            return Ok(set);
         }
         let ended = self.ended.load(Ordering::SeqCst);
         let mut last = self.last_read.lock().await;
         // Whoever waited for a reading that began after he came need not read once more: of many who wait, one reads.
-        if self.set().version() < version && self.ended.load(Ordering::SeqCst) <= ended + 1 {
+        if self.serving(version).is_none() && self.ended.load(Ordering::SeqCst) <= ended + 1 {
             self.read_again(&mut last).await?;
         }
-        let set = self.set();
-        if set.version() >= version { Ok(set) } else { Err(Unavailable) }
+        self.serving(version).ok_or(Unavailable)
+    }
+
+    fn serving(&self, version: u64) -> Option<Arc<KeySet>> {
+        let now = self.current.load();
+        now.serves(version).then(|| Arc::clone(now.set()))
     }
 
     /// Whether the last reading succeeded.
