@@ -278,7 +278,11 @@ impl Builder {
         let mut issuers = vec![self.issuer.clone()];
         issuers.extend(self.also_accept_issuers);
         let node = Arc::new(Node::new(Parts {
-            home: ApiHome::new(store, KeyCache::new(keys, key_set::Published::nothing(), Arc::clone(&clock))),
+            home: ApiHome::new(
+                store,
+                self.issuer,
+                KeyCache::new(keys, key_set::Published::nothing(), Arc::clone(&clock)),
+            ),
             clock,
             issuers,
             max_staleness: self.max_staleness,
@@ -289,16 +293,10 @@ impl Builder {
         }));
         let (begun, has_begun) = watch::channel(Ok(false));
         let (ended, has_ended) = watch::channel(false);
-        let running = Running {
-            node: Arc::clone(&node),
-            node_id: process,
-            issuer: self.issuer,
-            retire: retire.clone(),
-            disconnect,
-        };
+        let running = Running { node: Arc::clone(&node), node_id: process, retire: retire.clone(), disconnect };
         // What can be told at once is told at once.
-        let recognised = running.recognised_at_once().await?;
-        tokio::spawn(running.run(writer, recognised, begun, ended));
+        running.begun_at_once().await?;
+        tokio::spawn(running.run(writer, begun, ended));
         Ok(Verifier(Arc::new(Inner {
             node,
             audience,

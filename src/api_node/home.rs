@@ -1,12 +1,13 @@
 //! Where an API's node is at home.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::key_set::PublishedKeys;
 use crate::node::{Home, KeyCache};
-use crate::store::{Dataset, NodeStore, StoreError};
+use crate::store::{Dataset, NodeStore, NotRecognised, StoreError};
 use crate::verify::freshness::Identity;
 use crate::verify::{KeySet, Unavailable};
 
@@ -19,15 +20,23 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// An API node recognises a store that an issuer has met, and has the published keys.
 pub(super) struct ApiHome {
     store: Arc<NodeStore>,
+    issuer: String,
     keys: KeyCache<PublishedKeys>,
     here: Mutex<Option<Identity>>,
     /// The keys are to be read again.
     again: Notify,
+    /// The store was recognised, and takes events.
+    has_begun: AtomicBool,
 }
 
 impl ApiHome {
-    pub(super) fn new(store: Arc<NodeStore>, keys: KeyCache<PublishedKeys>) -> Self {
-        Self { store, keys, here: Mutex::default(), again: Notify::new() }
+    pub(super) fn new(store: Arc<NodeStore>, issuer: String, keys: KeyCache<PublishedKeys>) -> Self {
+        Self { store, issuer, keys, here: Mutex::default(), again: Notify::new(), has_begun: AtomicBool::new(false) }
+    }
+
+    /// Recognises the issuer's dataset.
+    pub(super) async fn recognise(&self) -> Result<Dataset, NotRecognised> {
+        self.store.recognise(&self.issuer).await
     }
 
     /// The store holds this dataset: now a copy of its keys may be used, and one may be kept.
@@ -40,6 +49,16 @@ impl ApiHome {
         } else if let Some(kept) = self.keys.origin().kept() {
             self.keys.begin_with(kept);
         }
+    }
+
+    /// From now on calls are decided.
+    pub(super) fn begin(&self) {
+        self.has_begun.store(true, Ordering::Release);
+    }
+
+    /// Whether the store was recognised, and takes events.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire)
     }
 
     /// Waits until the keys are to be read again, out of turn.
@@ -63,7 +82,14 @@ impl Home for ApiHome {
     }
 
     async fn met(&self) -> Result<(), StoreError> {
-        if self.store.is_met() { Ok(()) } else { self.store.recognise().await.map(|_| ()) }
+        if self.store.is_met() {
+            return Ok(());
+        }
+        match self.recognise().await {
+            Ok(_) => Ok(()),
+            Err(NotRecognised::Store(error)) => Err(error),
+            Err(other @ NotRecognised::Issuer { .. }) => Err(StoreError::Unavailable(other.to_string())),
+        }
     }
 
     /// F6 with a bound of zero: a server that is new to this node is looked at twice.

@@ -207,7 +207,8 @@ mod tests {
     fn a_key_that_is_gone_is_remembered_as_retired_and_an_older_set_is_refused() {
         let (old, new) =
             (SigningKey::generate(Algorithm::ES256).unwrap(), SigningKey::generate(Algorithm::EdDSA).unwrap());
-        let read = |version, key, before: &Published| with_those_that_are_gone(parse(&set(version, &[key])).unwrap(), before);
+        let read =
+            |version, key, before: &Published| with_those_that_are_gone(parse(&set(version, &[key])).unwrap(), before);
         let second = read(4, &new, &read(3, &old, &Published::nothing()).unwrap()).unwrap();
         let state = |key: &SigningKey| second.set.find(key.public().key_id()).map(|known| known.state);
         assert_eq!((state(&old), state(&new)), (Some(KeyState::Retired), Some(KeyState::Active)));

@@ -137,6 +137,9 @@ impl Verifier {
         permission: Option<(&Permission, Option<&TeamName>)>,
         proof: Option<Proof>,
     ) -> Result<Verified, Refused> {
+        if !self.0.node.home().has_begun() {
+            return Err(self.not_begun(call));
+        }
         let demand = Demand {
             audience: Some(self.0.audience.clone()),
             permission: permission.map(|(permission, _)| permission.clone()),
@@ -146,6 +149,14 @@ impl Verifier {
         let result = self.0.node.verify(call, token, &demand).await;
         self.0.decisions.count(result.as_ref().err().map(|refused| refused.refusal.reason));
         result
+    }
+
+    /// What can't be recorded is not decided.
+    fn not_begun(&self, call: &Call) -> Refused {
+        let reason = Reason::StoreUnavailable;
+        call.record().refusal = Some(reason);
+        self.0.decisions.count(Some(reason));
+        Refused { refusal: Refusal::unproven(reason), retry_after: Some(Duration::from_secs(1)) }
     }
 
     /// Whether somebody who was let in may do this, too; notes in the call that it was asked, and a refusal. Where several are asked
@@ -205,7 +216,7 @@ impl Verifier {
     }
 
     fn try_to_reserve(&self) -> Result<Permit, Full> {
-        if !matches!(*self.0.begun.borrow(), Ok(true)) {
+        if !self.0.node.home().has_begun() {
             return Err(Full);
         }
         if self.0.records.load(Ordering::Relaxed) {

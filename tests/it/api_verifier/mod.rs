@@ -1,6 +1,7 @@
 //! What the library's verifier believes: of keys, of their copy, of a store, of settings.
 
 mod keys;
+mod start;
 
 use std::path::Path;
 use std::time::Duration;
