@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::copy::Copy;
+use super::copy::KeyCopy;
 use super::counts::Decisions;
 use super::home::ApiHome;
 use super::key_set::{self, PublishedKeys};
@@ -384,7 +384,7 @@ impl Builder {
         if self.copy.as_deref().is_some_and(Path::is_dir) {
             return Err(StartError::setting("keep_keys_in", "it is a directory; name a file"));
         }
-        let copy = self.copy.as_ref().map(|path| Copy::new(path.clone(), self.issuer.clone()));
+        let copy = self.copy.as_ref().map(|path| KeyCopy::new(path.clone(), self.issuer.clone()));
         Ok(PublishedKeys { place, copy, reads: AtomicU64::new(0), failures: AtomicU64::new(0) })
     }
 

@@ -8,10 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::own_file;
 use crate::strict_json;
 
+/// More than any key set of ours with what is said of it.
+const MOST_BYTES: usize = 512 * 1024;
+
 /// See the module.
-pub(super) struct Copy {
+pub(super) struct KeyCopy {
     path: PathBuf,
     issuer: String,
     /// The dataset that was recognised. Before, nothing is kept and nothing is used.
@@ -29,7 +33,7 @@ struct Content {
     key_set: Value,
 }
 
-impl Copy {
+impl KeyCopy {
     pub(super) fn new(path: PathBuf, issuer: String) -> Self {
         Self { path, issuer, dataset: OnceLock::new(), version: AtomicU64::new(0) }
     }
@@ -65,7 +69,10 @@ impl Copy {
     /// What an earlier process has kept. Whoever could write there could make tokens: only a file that nobody else may write
     /// to is believed.
     pub(super) fn kept(&self) -> Result<Option<Vec<u8>>, String> {
-        let Some(text) = read_own(&self.path)? else { return Ok(None) };
+        let text = match own_file::read(&self.path, MOST_BYTES) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|error| error.to_string())?,
+        };
         let content = strict_json::parse(&text).ok().and_then(|value| serde_json::from_value(value).ok());
         let content: Content = content.ok_or("it is no copy that this version has kept")?;
         if content.issuer != self.issuer {
@@ -76,16 +83,4 @@ impl Copy {
         }
         serde_json::to_vec(&content.key_set).map(Some).map_err(|error| error.to_string())
     }
-}
-
-fn read_own(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let facts = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        facts => facts.map_err(|error| error.to_string())?,
-    };
-    if facts.permissions().mode() & 0o022 != 0 {
-        return Err("others may write to it: chmod go-w".to_owned());
-    }
-    std::fs::read(path).map(Some).map_err(|error| error.to_string())
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 
-use super::copy::Copy;
+use super::copy::KeyCopy;
+use super::own_file;
 use crate::node::{KeyOrigin, Loaded, NotRead};
 use crate::strict_json;
 use crate::token::{Algorithm, VerificationKey};
@@ -29,7 +30,7 @@ pub(super) enum Place {
 pub(super) struct PublishedKeys {
     pub(super) place: Place,
     /// A copy for a start without the issuer.
-    pub(super) copy: Option<Copy>,
+    pub(super) copy: Option<KeyCopy>,
     pub(super) reads: AtomicU64,
     pub(super) failures: AtomicU64,
 }
@@ -95,7 +96,7 @@ impl PublishedKeys {
 
     async fn text(&self) -> Result<Vec<u8>, String> {
         let (url, client) = match &self.place {
-            Place::File(path) => return std::fs::read(path).map_err(|error| error.to_string()),
+            Place::File(path) => return own_file::read(path, MOST_BYTES).map_err(|error| error.to_string()),
             Place::Url(url, client) => (url, client),
         };
         // Caches in between must not answer with the set of before.

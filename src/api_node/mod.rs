@@ -62,6 +62,7 @@ mod counts;
 mod error;
 mod home;
 mod key_set;
+mod own_file;
 mod redis_url;
 mod running;
 

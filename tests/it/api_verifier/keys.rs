@@ -106,3 +106,17 @@ async fn a_node_that_has_no_copy_yet_keeps_one_though_the_store_came_after_the_k
     assert!(is_ready(&node).await);
     eventually("a copy was kept", || async { copy.exists() }).await;
 }
+
+#[tokio::test]
+async fn a_copy_that_somebody_else_could_write_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (app, directory) = (App::start().await, tempfile::tempdir().unwrap());
+    let copy = a_copy(&app, directory.path(), |_| {}).await;
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(directory.path(), 0o777);
+    let node = a_node_alone_with(&app, directory.path(), &copy).await;
+    assert!(node.ready(Duration::from_millis(1500)).await.is_err());
+    // Where each may remove his own alone, the file's owner is what counts.
+    mode(directory.path(), 0o1777);
+    assert!(is_ready(&a_node_alone_with(&app, directory.path(), &copy).await).await);
+}
