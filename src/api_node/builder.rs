@@ -392,6 +392,9 @@ impl Builder {
         let url = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "https" && url.has_host());
         let url =
             url.ok_or_else(|| StartError::setting(setting, "the key set comes from an https:// URL, or from a file"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(StartError::setting(setting, "the key set is public: a URL without user and password"));
+        }
         let wrong = |why: String| StartError::setting("ca_pem", why);
         let tls = crate::store::tls_config(self.ca_pem.as_deref(), None).map_err(wrong)?;
         let client = reqwest::Client::builder()

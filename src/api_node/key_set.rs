@@ -26,6 +26,16 @@ pub(super) enum Place {
     File(PathBuf),
 }
 
+/// For the log: a query may hold a secret.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url, _) => write!(f, "{}{}", url.origin().ascii_serialization(), url.path()),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct PublishedKeys {
     pub(super) place: Place,
@@ -79,7 +89,7 @@ impl KeyOrigin for PublishedKeys {
             }
             Err(why) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(why, from = self.from(), "the key set could not be read");
+                tracing::warn!(why, from = %self.place, "the key set could not be read");
                 Err(NotRead)
             }
         }
@@ -87,13 +97,6 @@ impl KeyOrigin for PublishedKeys {
 }
 
 impl PublishedKeys {
-    fn from(&self) -> String {
-        match &self.place {
-            Place::Url(url, _) => url.to_string(),
-            Place::File(path) => path.display().to_string(),
-        }
-    }
-
     async fn text(&self) -> Result<Vec<u8>, String> {
         let (url, client) = match &self.place {
             Place::File(path) => return own_file::read(path, MOST_BYTES).map_err(|error| error.to_string()),
@@ -202,6 +205,15 @@ mod tests {
     fn set(version: u64, keys: &[&SigningKey]) -> Vec<u8> {
         let keys: Vec<Value> = keys.iter().map(|key| serde_json::to_value(key.public().jwk()).unwrap()).collect();
         json!({"keys": keys, "countermark_version": version}).to_string().into_bytes()
+    }
+
+    #[test]
+    fn the_log_is_told_no_query() {
+        let url = "https://keys.example.com:8443/jwks.json?key=SECRET#SECRET".parse().unwrap();
+        let tls = crate::store::tls_config(None, None).unwrap();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+        let place = Place::Url(url, client);
+        assert_eq!(place.to_string(), "https://keys.example.com:8443/jwks.json");
     }
 
     #[test]
