@@ -293,7 +293,12 @@ impl Builder {
         }));
         let (begun, has_begun) = watch::channel(Ok(false));
         let (ended, has_ended) = watch::channel(false);
-        let running = Running { node: Arc::clone(&node), node_id: process, retire: retire.clone(), disconnect };
+        let running = Running {
+            node: Arc::clone(&node),
+            node_id: process,
+            retire: retire.clone(),
+            _disconnects: disconnect.drop_guard(),
+        };
         // What can be told at once is told at once.
         running.begun_at_once().await?;
         tokio::spawn(running.run(writer, begun, ended));

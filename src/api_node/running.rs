@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::StartError;
 use super::home::ApiHome;
@@ -26,7 +26,8 @@ pub(super) struct Running {
     pub(super) node: Arc<Node<ApiHome>>,
     pub(super) node_id: String,
     pub(super) retire: CancellationToken,
-    pub(super) disconnect: CancellationToken,
+    /// Ends the connections, also those of a start that failed.
+    pub(super) _disconnects: DropGuard,
 }
 
 /// Why a node has not begun.
@@ -83,7 +84,7 @@ impl Running {
             () = self.begin(&begun) => self.work(writer).await,
         }
         let _ = reading.await;
-        self.disconnect.cancel();
+        drop(self);
         ended.send_replace(true);
     }
 

@@ -85,3 +85,20 @@ async fn a_node_that_could_not_begin_decides_nothing_and_takes_no_event() {
     assert_eq!(verdict(&node, ci.token()).await, "let in");
     assert!(node.reserve().is_ok());
 }
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_connection_behind() {
+    let (app, directory) = (App::start().await, tempfile::tempdir().unwrap());
+    let keys = directory.path().join("jwks.json");
+    of(&app, &keys).await;
+    for _ in 0..3 {
+        let error = refused(for_issuer("https://other.test", &app).key_set_file(&keys)).await;
+        assert!(matches!(error, StartError::Issuer { .. }), "{error}");
+    }
+    let mark = format!("user={} ", user(&app));
+    eventually("no connection is left", || async {
+        let list: String = app.redis.run(&["CLIENT", "LIST"]).await;
+        !list.lines().any(|line| line.contains(&mark))
+    })
+    .await;
+}
