@@ -157,8 +157,10 @@ fn parse(text: &[u8]) -> Result<KeySet, String> {
     if keys.len() > MOST_KEYS {
         return Err(format!("it has more than {MOST_KEYS} keys"));
     }
+    // None at all: the last one was revoked.
+    let is_empty = keys.is_empty();
     let keys: Vec<KnownKey> = keys.into_iter().filter_map(known).collect();
-    if keys.is_empty() {
+    if keys.is_empty() && !is_empty {
         return Err("it has no key that could verify a token".to_owned());
     }
     Ok(KeySet::new(version, keys))
@@ -256,6 +258,7 @@ mod tests {
             assert!(parse(text.to_string().as_bytes()).is_err(), "{what}");
         }
         assert!(parse(b"").is_err() && parse(b"[]").is_err());
+        assert_eq!(parse(br#"{"keys": [], "countermark_version": 5}"#).unwrap().version(), 5);
         let beside = json!({"keys": [{"kty": "unheard-of"}, jwk], "countermark_version": 1});
         assert!(parse(beside.to_string().as_bytes()).unwrap().find(key.public().key_id()).is_some());
     }

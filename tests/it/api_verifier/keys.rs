@@ -120,3 +120,17 @@ async fn a_copy_that_somebody_else_could_write_is_not_used() {
     mode(directory.path(), 0o1777);
     assert!(is_ready(&a_node_alone_with(&app, directory.path(), &copy).await).await);
 }
+
+#[tokio::test]
+async fn k2_the_last_key_revoked_is_a_revoked_key_and_no_faulty_set() {
+    let (app, directory) = (App::start().await, tempfile::tempdir().unwrap());
+    let keys = directory.path().join("jwks.json");
+    let node = of(&app, &keys).await.start().await.unwrap();
+    assert!(is_ready(&node).await);
+    let ci = an_account(&app).await;
+    assert_eq!(verdict(&node, ci.token()).await, "let in");
+    change_keys(&app, KeyState::Revoked, false).await;
+    eventually("the issuer knows", || async { ci.verdict().await == "revoked_key" }).await;
+    publish(&app, &keys).await;
+    eventually("the node knows", || async { verdict(&node, ci.token()).await == "revoked_key" }).await;
+}
