@@ -409,7 +409,6 @@ impl Builder {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(2))
-            .timeout(Duration::from_secs(5))
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .map_err(|error| StartError::setting(setting, error.to_string()))?;

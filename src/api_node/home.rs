@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::key_set::PublishedKeys;
+use super::key_set::{PATIENCE, PublishedKeys};
 use crate::node::{Home, KeyCache};
 use crate::store::{Dataset, NodeStore, NotRecognised, StoreError};
 use crate::verify::freshness::Identity;
@@ -109,11 +110,14 @@ impl Home for ApiHome {
     }
 
     async fn keys_at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {
+        let began = Instant::now();
         for _ in 1..TRIES {
             match self.keys.at_least(version).await {
                 Ok(set) => return Ok(set),
                 // Read, and too old: another moment. Not read: another try would make everybody wait.
-                Err(Unavailable) if self.keys.was_read() => tokio::time::sleep(PAUSE).await,
+                Err(Unavailable) if self.keys.was_read() && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(Unavailable) => return Err(Unavailable),
             }
         }

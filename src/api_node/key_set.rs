@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
@@ -17,6 +18,11 @@ use crate::verify::{KeySet, KeyState, KnownKey};
 /// More than any key set of ours.
 const MOST_BYTES: usize = 256 * 1024;
 const MOST_KEYS: usize = 256;
+
+/// How long a reading may take that nobody waits for.
+const LONGEST: Duration = Duration::from_secs(5);
+/// How long a call waits for one.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where it is published.
 pub(super) enum Place {
@@ -73,10 +79,13 @@ impl Loaded for Published {
 impl KeyOrigin for PublishedKeys {
     type Loaded = Published;
 
-    async fn read(&self, now: &Published) -> Result<Published, NotRead> {
+    const PATIENCE: Duration = PATIENCE;
+    const REST: Duration = Duration::from_secs(1);
+
+    async fn read(&self, now: &Published, within: Duration) -> Result<Published, NotRead> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let read = async {
-            let text = self.text().await?;
+            let text = self.text(within).await?;
             let published = with_those_that_are_gone(parse(&text)?, now)?;
             Ok::<_, String>((text, published))
         };
@@ -97,13 +106,13 @@ impl KeyOrigin for PublishedKeys {
 }
 
 impl PublishedKeys {
-    async fn text(&self) -> Result<Vec<u8>, String> {
+    async fn text(&self, within: Duration) -> Result<Vec<u8>, String> {
         let (url, client) = match &self.place {
             Place::File(path) => return own_file::read(path, MOST_BYTES).map_err(|error| error.to_string()),
             Place::Url(url, client) => (url, client),
         };
         // Caches in between must not answer with the set of before.
-        let request = client.get(url.clone()).header("cache-control", "no-cache");
+        let request = client.get(url.clone()).header("cache-control", "no-cache").timeout(within.min(LONGEST));
         let mut answer = request.send().await.map_err(|error| told(&error))?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(format!("the answer is {}", answer.status()));

@@ -130,13 +130,18 @@ impl Running {
     }
 
     async fn read_keys(node: Arc<Node<ApiHome>>, retire: CancellationToken) {
-        loop {
-            let pause = if node.home().cache().read().await.is_ok() { KEYS_EVERY } else { KEYS_AGAIN };
-            tokio::select! {
-                () = retire.cancelled() => return,
-                () = node.home().is_to_read_again() => {}
-                () = tokio::time::sleep(pause) => {}
+        let reading = async {
+            loop {
+                let pause = if node.home().cache().read().await.is_ok() { KEYS_EVERY } else { KEYS_AGAIN };
+                tokio::select! {
+                    () = node.home().is_to_read_again() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
             }
+        };
+        tokio::select! {
+            () = retire.cancelled() => {}
+            () = reading => {}
         }
     }
 }

@@ -134,3 +134,66 @@ async fn k2_the_last_key_revoked_is_a_revoked_key_and_no_faulty_set() {
     publish(&app, &keys).await;
     eventually("the node knows", || async { verdict(&node, ci.token()).await == "revoked_key" }).await;
 }
+
+#[tokio::test]
+async fn an_issuer_that_hangs_holds_no_call_for_long() {
+    let (app, directory) = (App::start().await, tempfile::tempdir().unwrap());
+    let copy = a_copy(&app, directory.path(), |_| {}).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/jwks", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            held.push(connection);
+        }
+    });
+    let builder = of(&app, &directory.path().join("jwks.json")).await.key_set_url(url);
+    let node = builder.keep_keys_in(&copy).start().await.unwrap();
+    assert!(is_ready(&node).await);
+    let ci = an_account(&app).await;
+    change_keys(&app, KeyState::Retiring, true).await;
+    eventually("the lease is over", || async { !node.counts().has_lease }).await;
+    let before = connections.load(Ordering::SeqCst);
+    let began = Instant::now();
+    for _ in 0..3 {
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let (node, token) = (node.clone(), ci.token().to_owned());
+                tokio::spawn(async move {
+                    let began = Instant::now();
+                    assert_eq!(verdict(&node, &token).await, "store_unavailable");
+                    began.elapsed()
+                })
+            })
+            .collect();
+        for call in calls {
+            let took = call.await.unwrap();
+            assert!(took < Duration::from_millis(1800), "{took:?}");
+        }
+    }
+    let (took, made) = (began.elapsed(), connections.load(Ordering::SeqCst) - before);
+    assert!(made <= 2 + took.as_secs(), "{made} connections in {took:?}");
+}
+
+#[tokio::test]
+async fn a_set_that_lags_behind_the_store_is_not_read_for_every_call() {
+    let (app, directory) = (App::start().await, tempfile::tempdir().unwrap());
+    let keys = directory.path().join("jwks.json");
+    let node = of(&app, &keys).await.start().await.unwrap();
+    assert!(is_ready(&node).await);
+    let ci = an_account(&app).await;
+    change_keys(&app, KeyState::Retiring, true).await;
+    eventually("the lease is over", || async { !node.counts().has_lease }).await;
+    let before = node.counts().key_set_reads;
+    let began = Instant::now();
+    for _ in 0..30 {
+        assert_eq!(verdict(&node, ci.token()).await, "store_unavailable");
+    }
+    let (took, reads) = (began.elapsed(), node.counts().key_set_reads - before);
+    assert!(reads <= 6 + took.as_secs(), "{reads} readings in {took:?}");
+    publish(&app, &keys).await;
+    eventually("the set is read soon", || async { verdict(&node, ci.token()).await == "let in" }).await;
+}
