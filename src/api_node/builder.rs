@@ -297,6 +297,7 @@ impl Builder {
             node: Arc::clone(&node),
             node_id: process,
             retire: retire.clone(),
+            max_staleness: self.max_staleness,
             _disconnects: disconnect.drop_guard(),
         };
         // What can be told at once is told at once.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::key_set::{PATIENCE, PublishedKeys};
 use crate::node::{Home, KeyCache};
-use crate::store::{Dataset, NodeStore, NotRecognised, StoreError};
+use crate::store::{Dataset, NodeStore, NotRecognised, Recognised, StoreError};
 use crate::verify::freshness::Identity;
 use crate::verify::{KeySet, Unavailable};
 
@@ -36,7 +36,7 @@ impl ApiHome {
     }
 
     /// Recognises the issuer's dataset.
-    pub(super) async fn recognise(&self) -> Result<Dataset, NotRecognised> {
+    pub(super) async fn recognise(&self) -> Result<Recognised, NotRecognised> {
         self.store.recognise(&self.issuer).await
     }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::StartError;
 use super::home::ApiHome;
 use crate::node::{Follower, Node, Writer};
-use crate::store::{NotRecognised, StoreError};
+use crate::store::{NotRecognised, Recognised, StoreError};
 
 /// How often the key set is read again.
 const KEYS_EVERY: Duration = Duration::from_secs(300);
@@ -26,6 +26,7 @@ pub(super) struct Running {
     pub(super) node: Arc<Node<ApiHome>>,
     pub(super) node_id: String,
     pub(super) retire: CancellationToken,
+    pub(super) max_staleness: Duration,
     /// Ends the connections, also those of a start that failed.
     pub(super) _disconnects: DropGuard,
 }
@@ -112,7 +113,11 @@ impl Running {
         if !missing.is_empty() {
             return Err(forbidden(&missing.join("; ")));
         }
-        let dataset = home.recognise().await?;
+        let Recognised { dataset, lease_ceiling } = home.recognise().await?;
+        if self.max_staleness > lease_ceiling {
+            let problem = format!("at most {} ms in this dataset", lease_ceiling.as_millis());
+            return Err(NotBegun::Refused(StartError::setting("max_staleness", problem)));
+        }
         recorder.go_on_after(store.last_call(recorder.node()).await?);
         home.begin_with_the_copy(&dataset);
         home.begin();

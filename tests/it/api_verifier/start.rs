@@ -102,3 +102,14 @@ async fn a_start_that_fails_leaves_no_connection_behind() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn f1_more_staleness_than_the_dataset_allows_is_told_at_the_start() {
+    let (app, directory) = (App::start().await, tempfile::tempdir().unwrap());
+    let keys = directory.path().join("jwks.json");
+    app.redis.run::<u64>(&["HSET", &app.key("meta"), "lease_ceiling_ms", "1000"]).await;
+    let error = refused(of(&app, &keys).await.max_staleness(Duration::from_millis(1001))).await;
+    assert!(error.to_string().starts_with("max_staleness: ") && error.to_string().contains("1000 ms"), "{error}");
+    let builder = of(&app, &keys).await.max_staleness(Duration::from_secs(1));
+    assert!(is_ready(&builder.start_with(app.clock.clone()).await.unwrap()).await);
+}
