@@ -64,6 +64,7 @@
 //! process ends before they are written.
 
 mod builder;
+mod checked;
 mod copy;
 mod counts;
 mod error;

@@ -113,3 +113,20 @@ async fn f1_more_staleness_than_the_dataset_allows_is_told_at_the_start() {
     let builder = of(&app, &keys).await.max_staleness(Duration::from_secs(1));
     assert!(is_ready(&builder.start_with(app.clock.clone()).await.unwrap()).await);
 }
+
+#[tokio::test]
+async fn each_setting_that_can_not_be_is_named() {
+    let plain = || Verifier::builder(ISSUER).redis("redis://127.0.0.1:1");
+    for (setting, builder) in [
+        ("command_timeout", plain().command_timeout(Duration::ZERO)),
+        ("audit_queue", plain().audit_queue(0)),
+        ("firehose_max_entries", plain().firehose_max_entries(0)),
+        ("also_accept_issuers", plain().also_accept_issuers(["tokens.example.com".to_owned()])),
+        ("also_accept_issuers", plain().also_accept_issuers(["http://tokens.example.com".to_owned()])),
+        ("key_set_url", plain().key_set_url("https://reader:SECRET@127.0.0.1:1/jwks.json")),
+        ("key_set_url", plain().key_set_url("https://SECRET@127.0.0.1:1/jwks.json")),
+    ] {
+        let error = refused(builder).await.to_string();
+        assert!(error.starts_with(&format!("{setting}: ")) && !error.contains("SECRET"), "{error}");
+    }
+}
