@@ -1,6 +1,6 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,46 +10,42 @@ use zeroize::Zeroizing;
 
 use super::counts::Decisions;
 use super::home::ApiHome;
-use super::key_set::{self, PublishedKeys};
+use super::key_set::Published;
 use super::running::Running;
-use super::{Inner, StartError, Verifier, redis_url};
-use crate::account::Audience;
-use crate::clock::{Clock, SystemClock, random, uuid_v7};
-use crate::name::NodeName;
+use super::{Inner, StartError, Verifier};
+use crate::clock::{Clock, SystemClock, uuid_v7};
 use crate::node::{KeyCache, Node, Parts, Recorder};
-use crate::store::{Address, NodeOptions, NodeStore, Place, Target};
+use crate::store::{NodeOptions, NodeStore};
 
-/// The longest staleness that any dataset allows.
-const MOST_STALENESS: Duration = Duration::from_secs(5);
-const MIB: u64 = 1024 * 1024;
+pub(super) const MIB: u64 = 1024 * 1024;
 
 /// What a [`Verifier`] is made with. Everything but the issuer and the address of Redis has a default.
 pub struct Builder {
-    issuer: String,
-    also_accept_issuers: Vec<String>,
-    audience: Option<String>,
-    redis: Option<Zeroizing<String>>,
-    redis_user: Option<String>,
-    redis_password: Option<Zeroizing<String>>,
-    redis_ca_pem: Option<Vec<u8>>,
-    redis_certificate: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
-    prefix: String,
-    key_set: Option<KeySetPlace>,
-    ca_pem: Option<Vec<u8>>,
-    copy: Option<PathBuf>,
-    node_name: Option<String>,
-    max_staleness: Duration,
-    command_timeout: Duration,
-    account_bytes: u64,
-    signature_bytes: u64,
-    trusted_proxies: Vec<IpNet>,
-    guessing: (u32, u32),
-    audit_queue: usize,
-    firehose: u64,
-    records: bool,
+    pub(super) issuer: String,
+    pub(super) also_accept_issuers: Vec<String>,
+    pub(super) audience: Option<String>,
+    pub(super) redis: Option<Zeroizing<String>>,
+    pub(super) redis_user: Option<String>,
+    pub(super) redis_password: Option<Zeroizing<String>>,
+    pub(super) redis_ca_pem: Option<Vec<u8>>,
+    pub(super) redis_certificate: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    pub(super) prefix: String,
+    pub(super) key_set: Option<KeySetPlace>,
+    pub(super) ca_pem: Option<Vec<u8>>,
+    pub(super) copy: Option<PathBuf>,
+    pub(super) node_name: Option<String>,
+    pub(super) max_staleness: Duration,
+    pub(super) command_timeout: Duration,
+    pub(super) account_bytes: u64,
+    pub(super) signature_bytes: u64,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) guessing: (u32, u32),
+    pub(super) audit_queue: usize,
+    pub(super) firehose: u64,
+    pub(super) records: bool,
 }
 
-enum KeySetPlace {
+pub(super) enum KeySetPlace {
     Url(String),
     File(PathBuf),
 }
@@ -159,7 +155,8 @@ impl Builder {
         self
     }
 
-    /// Keeps a copy of the key set in this file, so that a node can start while the issuer is away. Nobody else may write to it.
+    /// Keeps a copy of the key set in this file, so that a node can start while the issuer is away. It says of which issuer and
+    /// dataset it is, and is used only as long as the store speaks of its very version. Nobody else may write to it.
     #[must_use]
     pub fn keep_keys_in(mut self, path: impl Into<PathBuf>) -> Self {
         self.copy = Some(path.into());
@@ -271,13 +268,12 @@ impl Builder {
         let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
         let options = NodeOptions { prefix: self.prefix.clone(), firehose: self.firehose };
         let store = Arc::new(NodeStore::open(&target, &options, &disconnect));
-        let loaded = keys.kept().unwrap_or_else(key_set::Published::nothing);
         let process = uuid_v7(clock.now()).to_string();
         let (recorder, writer) = Recorder::new(name, process.clone(), 0, self.audit_queue);
         let mut issuers = vec![self.issuer.clone()];
         issuers.extend(self.also_accept_issuers);
         let node = Arc::new(Node::new(Parts {
-            home: ApiHome::new(store, KeyCache::new(keys, loaded, Arc::clone(&clock))),
+            home: ApiHome::new(store, self.issuer, KeyCache::new(keys, Published::nothing(), Arc::clone(&clock))),
             clock,
             issuers,
             max_staleness: self.max_staleness,
@@ -291,13 +287,13 @@ impl Builder {
         let running = Running {
             node: Arc::clone(&node),
             node_id: process,
-            issuer: self.issuer,
+            max_staleness: self.max_staleness,
             retire: retire.clone(),
-            disconnect,
+            _disconnects: disconnect.drop_guard(),
         };
         // What can be told at once is told at once.
-        let recognised = running.recognised_at_once().await?;
-        tokio::spawn(running.run(writer, recognised, begun, ended));
+        running.begun_at_once().await?;
+        tokio::spawn(running.run(writer, begun, ended));
         Ok(Verifier(Arc::new(Inner {
             node,
             audience,
@@ -309,102 +305,5 @@ impl Builder {
             begun: has_begun,
             ended: has_ended,
         })))
-    }
-
-    fn checked(&self) -> Result<Audience, StartError> {
-        let audience = self.audience.as_ref().unwrap_or(&self.issuer);
-        let audience = audience.parse().map_err(|error: crate::name::Invalid| {
-            let setting = if self.audience.is_some() { "audience" } else { "issuer" };
-            StartError::setting(setting, error.to_string())
-        })?;
-        if self.max_staleness > MOST_STALENESS {
-            return Err(StartError::setting("max_staleness", "at most 5 s"));
-        }
-        if self.prefix.is_empty() || !self.prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        {
-            return Err(StartError::setting("prefix", "letters, digits, - and _: the issuer's store.prefix"));
-        }
-        if self.account_bytes < MIB {
-            return Err(StartError::setting("account_bytes", "at least 1 MiB"));
-        }
-        if self.command_timeout.is_zero() || self.audit_queue == 0 || self.firehose == 0 {
-            return Err(StartError::setting("command_timeout, audit_queue, firehose_max_entries", "more than zero"));
-        }
-        Ok(audience)
-    }
-
-    fn name(&self) -> Result<String, StartError> {
-        if let Some(name) = &self.node_name {
-            let name: Result<NodeName, _> = name.parse();
-            return name
-                .map(|name| name.to_string())
-                .map_err(|error| StartError::setting("node_name", error.to_string()));
-        }
-        let [a, b, c] = random::<3>().map_err(|error| StartError::setting("node_name", error.to_string()))?;
-        Ok(format!("{}-{a:02x}{b:02x}{c:02x}", NodeName::of_the_host()))
-    }
-
-    fn target(&self) -> Result<Target, StartError> {
-        let Some(url) = &self.redis else {
-            return Err(StartError::setting("redis", "say where Redis is: it knows which tokens are good"));
-        };
-        let mut address = Address::to(Place::Socket(PathBuf::new()));
-        redis_url::parse(url, &mut address)?;
-        if self.redis_password.is_some() {
-            if address.password.is_some() {
-                return Err(StartError::setting("redis_password", "it is given twice: also in the address; keep one"));
-            }
-            address.password.clone_from(&self.redis_password);
-        }
-        if self.redis_user.is_some() {
-            if address.user.is_some() {
-                return Err(StartError::setting("redis_user", "it is given twice: also in the address; keep one"));
-            }
-            address.user.clone_from(&self.redis_user);
-        }
-        let is_tls = matches!(address.place, Place::Tls(..));
-        if !is_tls && (self.redis_ca_pem.is_some() || self.redis_certificate.is_some()) {
-            return Err(StartError::setting("redis", "certificates are of no use without TLS: write rediss://"));
-        }
-        address.ca_pem.clone_from(&self.redis_ca_pem);
-        address.client_certificate.clone_from(&self.redis_certificate);
-        address.timeout = self.command_timeout;
-        address.connect_timeout = self.command_timeout;
-        Target::new(address).map_err(|refused| StartError::setting("redis", refused.0))
-    }
-
-    fn keys(&self) -> Result<PublishedKeys, StartError> {
-        let place = match &self.key_set {
-            Some(KeySetPlace::File(path)) => key_set::Place::File(path.clone()),
-            Some(KeySetPlace::Url(url)) => self.over_https(url, "key_set_url")?,
-            None => {
-                let issuer = self.issuer.trim_end_matches('/');
-                self.over_https(&format!("{issuer}/.well-known/jwks.json"), "issuer")?
-            }
-        };
-        if self.copy.as_deref().is_some_and(Path::is_dir) {
-            return Err(StartError::setting("keep_keys_in", "it is a directory; name a file"));
-        }
-        Ok(PublishedKeys { place, copy: self.copy.clone(), reads: AtomicU64::new(0), failures: AtomicU64::new(0) })
-    }
-
-    fn over_https(&self, url: &str, setting: &'static str) -> Result<key_set::Place, StartError> {
-        let url = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "https" && url.has_host());
-        let url =
-            url.ok_or_else(|| StartError::setting(setting, "the key set comes from an https:// URL, or from a file"))?;
-        let wrong = |why: String| StartError::setting("ca_pem", why);
-        let tls = crate::store::tls_config(self.ca_pem.as_deref(), None).map_err(wrong)?;
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("countermark-node/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(2))
-            .timeout(Duration::from_secs(5))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build()
-            .map_err(|error| StartError::setting(setting, error.to_string()))?;
-        Ok(key_set::Place::Url(url, client))
     }
 }

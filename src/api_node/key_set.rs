@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 
+use super::copy::KeyCopy;
+use super::own_file;
 use crate::node::{KeyOrigin, Loaded, NotRead};
 use crate::strict_json;
 use crate::token::{Algorithm, VerificationKey};
@@ -16,6 +19,11 @@ use crate::verify::{KeySet, KeyState, KnownKey};
 const MOST_BYTES: usize = 256 * 1024;
 const MOST_KEYS: usize = 256;
 
+/// How long a reading may take that nobody waits for.
+const LONGEST: Duration = Duration::from_secs(5);
+/// How long a call waits for one.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where it is published.
 pub(super) enum Place {
     /// Over HTTPS.
@@ -24,11 +32,21 @@ pub(super) enum Place {
     File(PathBuf),
 }
 
+/// For the log: a query may hold a secret.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url, _) => write!(f, "{}{}", url.origin().ascii_serialization(), url.path()),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct PublishedKeys {
     pub(super) place: Place,
-    /// Where a copy is kept for a start without the issuer.
-    pub(super) copy: Option<PathBuf>,
+    /// A copy for a start without the issuer.
+    pub(super) copy: Option<KeyCopy>,
     pub(super) reads: AtomicU64,
     pub(super) failures: AtomicU64,
 }
@@ -36,12 +54,14 @@ pub(super) struct PublishedKeys {
 /// A key set that was read.
 pub(super) struct Published {
     set: Arc<KeySet>,
+    /// It was not read from the issuer, but from what an earlier process has kept.
+    is_copy: bool,
 }
 
 impl Published {
     /// Before anything was read.
     pub(super) fn nothing() -> Self {
-        Self { set: Arc::new(KeySet::default()) }
+        Self { set: Arc::new(KeySet::default()), is_copy: false }
     }
 }
 
@@ -49,28 +69,36 @@ impl Loaded for Published {
     fn set(&self) -> &Arc<KeySet> {
         &self.set
     }
+
+    /// A copy is of the past: a store that was restored from a backup since may count anew, and reach its version with other keys.
+    fn serves(&self, version: u64) -> bool {
+        if self.is_copy { self.set.version() == version } else { self.set.version() >= version }
+    }
 }
 
 impl KeyOrigin for PublishedKeys {
     type Loaded = Published;
 
-    async fn read(&self, now: &Published) -> Result<Published, NotRead> {
+    const PATIENCE: Duration = PATIENCE;
+    const REST: Duration = Duration::from_secs(1);
+
+    async fn read(&self, now: &Published, within: Duration) -> Result<Published, NotRead> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let read = async {
-            let text = self.text().await?;
-            let published = with_those_that_are_gone(parse(&text)?, &now.set)?;
+            let text = self.text(within).await?;
+            let published = with_those_that_are_gone(parse(&text)?, now)?;
             Ok::<_, String>((text, published))
         };
         match read.await {
             Ok((text, published)) => {
-                if published.set.version() > now.set.version() {
-                    self.keep(&text);
+                if let Some(copy) = &self.copy {
+                    copy.keep(&text, published.set.version());
                 }
                 Ok(published)
             }
             Err(why) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(why, from = self.from(), "the key set could not be read");
+                tracing::warn!(why, from = %self.place, "the key set could not be read");
                 Err(NotRead)
             }
         }
@@ -78,20 +106,13 @@ impl KeyOrigin for PublishedKeys {
 }
 
 impl PublishedKeys {
-    fn from(&self) -> String {
-        match &self.place {
-            Place::Url(url, _) => url.to_string(),
-            Place::File(path) => path.display().to_string(),
-        }
-    }
-
-    async fn text(&self) -> Result<Vec<u8>, String> {
+    async fn text(&self, within: Duration) -> Result<Vec<u8>, String> {
         let (url, client) = match &self.place {
-            Place::File(path) => return std::fs::read(path).map_err(|error| error.to_string()),
+            Place::File(path) => return own_file::read(path, MOST_BYTES).map_err(|error| error.to_string()),
             Place::Url(url, client) => (url, client),
         };
         // Caches in between must not answer with the set of before.
-        let request = client.get(url.clone()).header("cache-control", "no-cache");
+        let request = client.get(url.clone()).header("cache-control", "no-cache").timeout(within.min(LONGEST));
         let mut answer = request.send().await.map_err(|error| told(&error))?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(format!("the answer is {}", answer.status()));
@@ -106,40 +127,18 @@ impl PublishedKeys {
         Ok(text)
     }
 
-    fn keep(&self, text: &[u8]) {
-        if let Some(path) = &self.copy
-            && let Err(error) = crate::durable::write(path, text, 0o644)
-        {
-            tracing::warn!(%error, path = %path.display(), "no copy of the key set was kept");
+    /// What an earlier process has kept of this dataset's keys.
+    pub(super) fn kept(&self) -> Option<Published> {
+        let copy = self.copy.as_ref()?;
+        let set = copy.kept().and_then(|text| text.map(|text| parse(&text)).transpose());
+        match set {
+            Ok(set) => set.map(|set| Published { set: Arc::new(set), is_copy: true }),
+            Err(why) => {
+                tracing::warn!(why, path = %copy.path().display(), "the copy of the key set is not used");
+                None
+            }
         }
     }
-
-    /// What was kept by an earlier process. Whoever could write there could make tokens: only a file that nobody else may write
-    /// to is believed.
-    pub(super) fn kept(&self) -> Option<Published> {
-        let path = self.copy.as_ref()?;
-        let told = |why: String| tracing::warn!(why, path = %path.display(), "the copy of the key set is not used");
-        let text = match read_own(path) {
-            Ok(text) => text?,
-            Err(why) => {
-                told(why);
-                return None;
-            }
-        };
-        parse(&text).map_err(told).ok().map(|set| Published { set: Arc::new(set) })
-    }
-}
-
-fn read_own(path: &std::path::Path) -> Result<Option<Vec<u8>>, String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let facts = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        facts => facts.map_err(|error| error.to_string())?,
-    };
-    if facts.permissions().mode() & 0o022 != 0 {
-        return Err("others may write to it: chmod go-w".to_owned());
-    }
-    std::fs::read(path).map(Some).map_err(|error| error.to_string())
 }
 
 /// What went wrong, without the URL, which is told beside it.
@@ -167,8 +166,10 @@ fn parse(text: &[u8]) -> Result<KeySet, String> {
     if keys.len() > MOST_KEYS {
         return Err(format!("it has more than {MOST_KEYS} keys"));
     }
+    // None at all: the last one was revoked.
+    let is_empty = keys.is_empty();
     let keys: Vec<KnownKey> = keys.into_iter().filter_map(known).collect();
-    if keys.is_empty() {
+    if keys.is_empty() && !is_empty {
         return Err("it has no key that could verify a token".to_owned());
     }
     Ok(KeySet::new(version, keys))
@@ -191,15 +192,18 @@ fn known(key: Value) -> Option<KnownKey> {
 
 /// A key that was published and no longer is was retired or revoked: nothing it signed is accepted, and whoever holds such a
 /// token is told so precisely, and not taken for somebody who guesses.
-fn with_those_that_are_gone(new: KeySet, before: &KeySet) -> Result<Published, String> {
-    if new.version() < before.version() {
-        return Err(format!("it is of version {}, and {} was seen already", new.version(), before.version()));
+///
+/// What was read from the issuer takes a copy's place whatever their versions are.
+fn with_those_that_are_gone(new: KeySet, before: &Published) -> Result<Published, String> {
+    let seen = before.set.version();
+    if !before.is_copy && new.version() < seen {
+        return Err(format!("it is of version {}, and {seen} was seen already", new.version()));
     }
-    let gone = before.iter().filter(|key| new.find(key.public.key_id()).is_none());
+    let gone = before.set.iter().filter(|key| new.find(key.public.key_id()).is_none());
     let gone: Vec<KnownKey> =
         gone.map(|key| KnownKey { public: key.public.clone(), state: KeyState::Retired }).collect();
     let all = new.iter().cloned().chain(gone);
-    Ok(Published { set: Arc::new(KeySet::new(new.version(), all)) })
+    Ok(Published { set: Arc::new(KeySet::new(new.version(), all)), is_copy: false })
 }
 
 #[cfg(test)]
@@ -215,14 +219,34 @@ mod tests {
     }
 
     #[test]
+    fn the_log_is_told_no_query() {
+        let url = "https://keys.example.com:8443/jwks.json?key=SECRET#SECRET".parse().unwrap();
+        let tls = crate::store::tls_config(None, None).unwrap();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+        let place = Place::Url(url, client);
+        assert_eq!(place.to_string(), "https://keys.example.com:8443/jwks.json");
+    }
+
+    #[test]
     fn a_key_that_is_gone_is_remembered_as_retired_and_an_older_set_is_refused() {
         let (old, new) =
             (SigningKey::generate(Algorithm::ES256).unwrap(), SigningKey::generate(Algorithm::EdDSA).unwrap());
-        let first = parse(&set(3, &[&old])).unwrap();
-        let second = with_those_that_are_gone(parse(&set(4, &[&new])).unwrap(), &first).unwrap();
+        let read =
+            |version, key, before: &Published| with_those_that_are_gone(parse(&set(version, &[key])).unwrap(), before);
+        let second = read(4, &new, &read(3, &old, &Published::nothing()).unwrap()).unwrap();
         let state = |key: &SigningKey| second.set.find(key.public().key_id()).map(|known| known.state);
         assert_eq!((state(&old), state(&new)), (Some(KeyState::Retired), Some(KeyState::Active)));
-        assert!(with_those_that_are_gone(parse(&set(3, &[&old])).unwrap(), &second.set).is_err());
+        assert!(read(3, &old, &second).is_err());
+    }
+
+    #[test]
+    fn a_copy_is_good_for_its_own_version_alone_and_gives_way_to_what_is_read() {
+        let key = SigningKey::generate(Algorithm::ES256).unwrap();
+        let parsed = |version| parse(&set(version, &[&key])).unwrap();
+        let copy = Published { set: Arc::new(parsed(7)), is_copy: true };
+        assert_eq!([6, 7, 8].map(|version| copy.serves(version)), [false, true, false]);
+        let read = with_those_that_are_gone(parsed(3), &copy).unwrap();
+        assert_eq!([2, 3, 4].map(|version| read.serves(version)), [true, true, false]);
     }
 
     #[test]
@@ -243,6 +267,7 @@ mod tests {
             assert!(parse(text.to_string().as_bytes()).is_err(), "{what}");
         }
         assert!(parse(b"").is_err() && parse(b"[]").is_err());
+        assert_eq!(parse(br#"{"keys": [], "countermark_version": 5}"#).unwrap().version(), 5);
         let beside = json!({"keys": [{"kty": "unheard-of"}, jwk], "countermark_version": 1});
         assert!(parse(beside.to_string().as_bytes()).unwrap().find(key.public().key_id()).is_some());
     }

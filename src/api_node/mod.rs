@@ -23,12 +23,16 @@
 //!   `countermark acl verifier` prints: it reads states, roles and the feed, keeps its own line in the table of nodes, and appends
 //!   events. It can't change an account, a role or a key. Who has it can make receipts come too early, and events that never were:
 //!   it is for nodes that you run.
-//! - The issuer's key set, over HTTPS: at the start, every five minutes, and when a token names a key that is not in it (once a
-//!   second at the most). Nothing else of the issuer is needed; it may be away.
+//! - The issuer's key set, over HTTPS: at the start, every five minutes, when a token names a key that is not in it (once a second
+//!   at the most), and when the store says that the keys have changed, until the new set is there (a few times in the first second,
+//!   then once a second at the most, and not for a second after a reading that failed). A call waits a second for it at the most.
+//!   Nothing else of the issuer is needed; it may be away.
 //!
 //! # What it stores
 //!
-//! Nothing, unless [`Builder::keep_keys_in`] names a file for the key set, so that a node can start while the issuer is away.
+//! Nothing, unless [`Builder::keep_keys_in`] names a file for the key set, so that a node can start while the issuer is away. Whoever
+//! can write to that file, or to the one of [`Builder::key_set_file`], could make tokens: it has to belong to the process' user or to
+//! root, and nobody else may be able to write to it or to put another in its place.
 //!
 //! # When something is away
 //!
@@ -37,8 +41,11 @@
 //!   calls are refused.
 //! - **The issuer**: nothing happens, as long as its keys don't change. When they change (the store says so), a node that can't
 //!   read the new set refuses with 503: the change may be a revocation.
-//! - **Both at the start**: [`Builder::start`] returns, and every call is refused with 503 until they are there;
-//!   [`Verifier::ready`] waits for that.
+//! - **Both at the start**: [`Builder::start`] returns, and every call is refused with 503 until they are there, the store is the
+//!   issuer's, and the user of Redis has a verifier's rights; [`Verifier::ready`] waits for that.
+//!
+//! A copy of the key set stands in for the issuer only while the store speaks of the very version that it holds. A store that was
+//! restored from a backup counts its versions anew: after that, remove the copies or let the nodes reach the issuer once.
 //!
 //! # Sizing
 //!
@@ -57,10 +64,13 @@
 //! process ends before they are written.
 
 mod builder;
+mod checked;
+mod copy;
 mod counts;
 mod error;
 mod home;
 mod key_set;
+mod own_file;
 mod redis_url;
 mod running;
 
@@ -136,6 +146,9 @@ impl Verifier {
         permission: Option<(&Permission, Option<&TeamName>)>,
         proof: Option<Proof>,
     ) -> Result<Verified, Refused> {
+        if !self.0.node.home().has_begun() {
+            return Err(self.not_begun(call));
+        }
         let demand = Demand {
             audience: Some(self.0.audience.clone()),
             permission: permission.map(|(permission, _)| permission.clone()),
@@ -145,6 +158,14 @@ impl Verifier {
         let result = self.0.node.verify(call, token, &demand).await;
         self.0.decisions.count(result.as_ref().err().map(|refused| refused.refusal.reason));
         result
+    }
+
+    /// What can't be recorded is not decided.
+    fn not_begun(&self, call: &Call) -> Refused {
+        let reason = Reason::StoreUnavailable;
+        call.record().refusal = Some(reason);
+        self.0.decisions.count(Some(reason));
+        Refused { refusal: Refusal::unproven(reason), retry_after: Some(Duration::from_secs(1)) }
     }
 
     /// Whether somebody who was let in may do this, too; notes in the call that it was asked, and a refusal. Where several are asked
@@ -204,7 +225,7 @@ impl Verifier {
     }
 
     fn try_to_reserve(&self) -> Result<Permit, Full> {
-        if !matches!(*self.0.begun.borrow(), Ok(true)) {
+        if !self.0.node.home().has_begun() {
             return Err(Full);
         }
         if self.0.records.load(Ordering::Relaxed) {

@@ -1,5 +1,7 @@
 //! `redis://HOST:PORT/DATABASE`, `rediss://…` for TLS, `unix:/path`.
 
+use std::net::IpAddr;
+
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -43,6 +45,13 @@ pub(super) fn parse(text: &str, address: &mut Address) -> Result<(), StartError>
     Ok(())
 }
 
+/// Whether what is sent there can be read on the way.
+pub(super) fn is_in_the_open(place: &Place) -> bool {
+    let Place::Tcp(host, _) = place else { return false };
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    !is_here
+}
+
 fn percent_decoded(part: &str) -> Option<Zeroizing<String>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(part.len()));
     let mut rest = part.as_bytes();
@@ -82,6 +91,22 @@ mod tests {
             matches!(of("unix:/run/redis.sock").unwrap().place, Place::Socket(path) if path.ends_with("redis.sock"))
         );
         assert!(matches!(of("unix:///run/redis.sock").unwrap().place, Place::Socket(path) if path.is_absolute()));
+    }
+
+    #[test]
+    fn a_password_is_in_the_open_but_within_this_host_and_over_tls() {
+        for (text, is_open) in [
+            ("redis://redis.example.com", true),
+            ("redis://192.0.2.1", true),
+            ("redis://[2001:db8::1]", true),
+            ("redis://127.0.0.1", false),
+            ("redis://[::1]", false),
+            ("redis://localhost", false),
+            ("rediss://redis.example.com", false),
+            ("unix:/run/redis.sock", false),
+        ] {
+            assert_eq!(is_in_the_open(&of(text).unwrap().place), is_open, "{text}");
+        }
     }
 
     #[test]

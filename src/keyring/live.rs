@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -80,7 +81,7 @@ struct Sealed {
 impl KeyOrigin for Sealed {
     type Loaded = Loaded;
 
-    async fn read(&self, now: &Loaded) -> Result<Loaded, NotRead> {
+    async fn read(&self, now: &Loaded, _within: Duration) -> Result<Loaded, NotRead> {
         let loaded = read(&self.store, &self.master, &self.dataset)
             .await
             .and_then(|loaded| loaded.ok_or(KeyringError::RolledBack));

@@ -72,6 +72,13 @@ impl std::fmt::Display for Full {
     }
 }
 
+impl StoreError {
+    /// Whether the ACL does not let the user do it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Unavailable(why) if why.contains("NOPERM"))
+    }
+}
+
 #[cfg(feature = "server")]
 impl StoreError {
     /// The same about a change that had been sent before, and may have been made then: that it can't be asked for now does not

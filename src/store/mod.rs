@@ -24,6 +24,7 @@ mod keyring;
 mod lease;
 mod link;
 mod lookups;
+mod node_rights;
 mod node_store;
 #[cfg(feature = "server")]
 mod nodes;
@@ -57,7 +58,7 @@ pub use filler::Filler;
 pub use issuer::{Committed, MeetError, Options, Retention, Store};
 pub use lease::{Introduction, Renewal, Renewed};
 pub use link::{Address, Place, Target, for_one_request};
-pub use node_store::{NodeOptions, NodeStore};
+pub use node_store::{NodeOptions, NodeStore, NotRecognised, Recognised};
 #[cfg(feature = "server")]
 pub use nodes::{Node, NodeLease, Table};
 #[cfg(feature = "server")]

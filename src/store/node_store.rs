@@ -25,6 +25,34 @@ pub struct NodeOptions {
     pub firehose: u64,
 }
 
+/// A dataset that was recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recognised {
+    /// What is fixed in it.
+    pub dataset: Dataset,
+    /// The longest lease that it allows.
+    pub lease_ceiling: Duration,
+}
+
+/// Its id, its issuer, its term and counter, and its ceiling of leases in milliseconds, as they lie there.
+type Meta = (Option<String>, Option<String>, Option<u64>, Option<u64>, Option<u64>);
+
+/// Why a dataset was not recognised.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotRecognised {
+    /// It belongs to another issuer.
+    #[error("the store belongs to the issuer {found}, not to {wanted}: which of the two addresses is wrong?")]
+    Issuer {
+        /// The one that was expected.
+        wanted: String,
+        /// The one of the store.
+        found: String,
+    },
+    /// The store is away, nobody has set it up yet, or it holds another dataset than it did.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// See the module.
 pub struct NodeStore {
     pub(super) schema: Schema,
@@ -105,27 +133,32 @@ impl NodeStore {
         let _ = self.expected.set(id.to_owned());
     }
 
-    /// Recognises a dataset that an issuer has made, and takes it for the one that is to be there from now on. Of one that was
-    /// recognised before: whether it is still there.
-    pub async fn recognise(&self) -> Result<Dataset, StoreError> {
+    /// Recognises the dataset of this issuer, and takes it for the one that is to be there from now on. Of one that was
+    /// recognised before: whether it is still there. One of another issuer is not met: nothing is looked up in it.
+    pub async fn recognise(&self, wanted: &str) -> Result<Recognised, NotRecognised> {
         let mut command = redis::cmd("HMGET");
         command.arg(self.schema.meta()).arg("dataset").arg("issuer").arg("term").arg("counter");
-        let found: (Option<String>, Option<String>, Option<u64>, Option<u64>) =
-            self.query(&self.shared, command).await?;
-        let (Some(id), Some(issuer), Some(term), Some(counter)) = found else {
+        command.arg("lease_ceiling_ms");
+        let found: Meta = self.query(&self.shared, command).await?;
+        let (Some(id), Some(issuer), Some(term), Some(counter), ceiling) = found else {
             self.lost_dataset();
-            return Err(StoreError::Unavailable("no issuer has set it up yet".into()));
+            return Err(StoreError::Unavailable("no issuer has set it up yet".into()).into());
         };
+        if issuer != wanted {
+            self.lost_dataset();
+            return Err(NotRecognised::Issuer { wanted: wanted.to_owned(), found: issuer });
+        }
         let mut dataset = self.dataset.write().await;
         let expected = dataset.as_ref().map(|known| known.id.as_str()).or(self.expected.get().map(String::as_str));
         if expected.is_some_and(|expected| expected != id) {
             self.lost_dataset();
-            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
+            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()).into());
         }
         let found = Dataset { id, issuer, epoch: Epoch { term, counter } };
         *dataset = Some(found.clone());
         self.met.store(1, Ordering::SeqCst);
-        Ok(found)
+        // As the renewal reads it.
+        Ok(Recognised { dataset: found, lease_ceiling: Duration::from_millis(ceiling.unwrap_or(0)) })
     }
 
     /// Whether the dataset was met, and nothing was seen since that spoke against it.

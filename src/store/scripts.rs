@@ -7,6 +7,7 @@ pub(super) struct NodeScripts {
     pub(super) follow: Script,
     pub(super) remove: Script,
     pub(super) append: Script,
+    pub(super) rights: Script,
 }
 
 /// Those of the service.
@@ -44,14 +45,15 @@ impl NodeScripts {
             follow: after(&[IDENTITY, ORDER], include_str!("scripts/follow.lua")),
             remove: Script::new(include_str!("scripts/remove.lua")),
             append: Script::new(include_str!("scripts/append.lua")),
+            rights: Script::new(include_str!("scripts/rights.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
     #[cfg(feature = "server")]
-    pub(super) fn all(&self) -> [&Script; 5] {
-        let Self { lookup, renew, follow, remove, append } = self;
-        [lookup, renew, follow, remove, append]
+    pub(super) fn all(&self) -> [&Script; 6] {
+        let Self { lookup, renew, follow, remove, append, rights } = self;
+        [lookup, renew, follow, remove, append, rights]
     }
 }
 

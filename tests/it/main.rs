@@ -7,6 +7,7 @@ mod wire;
 
 mod accounts;
 mod api_node;
+mod api_verifier;
 mod attack;
 mod attacks;
 mod audit;
