@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -26,6 +25,7 @@ use super::certificates::{ALPN_HTTP2, TlsContext};
 use super::places::{Place, UnderWay};
 use super::progress::{CountedBody, Progress, RequestGuard, Watched};
 use super::socket::Accepted;
+use super::streams::{Streams, Together};
 use crate::config::Limits;
 
 /// Where a request came from: an extension of every request.
@@ -185,8 +185,11 @@ where
         })
     };
     if http2 {
-        let connection = http2_builder(limits).serve_connection(io, service);
-        drive(connection, http2::Connection::graceful_shutdown, shared, &progress, None).await;
+        let streams = Streams::default();
+        let connection = http2_builder(limits, &streams).serve_connection(io, service);
+        let together = Together::new(connection, streams);
+        let finish = together.by(http2::Connection::graceful_shutdown);
+        drive(together, finish, shared, &progress, None).await;
     } else {
         let connection = http1_builder(limits).serve_connection(io, service);
         let head = Some(limits.head_timeout);
@@ -213,9 +216,9 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
 /// Nothing is left to defaults, which hyper does not hold stable: what a peer may make us keep or do is stated here. Against
 /// CONTINUATION floods h2 itself holds the frames of a head to what its size needs; pings and settings are answered one at
 /// a time, and nothing more is read meanwhile.
-fn http2_builder(limits: &Limits) -> http2::Builder<AtOnce> {
+fn http2_builder(limits: &Limits, streams: &Streams) -> http2::Builder<Streams> {
     let head_bytes = limits.head_bytes + HEAD_SURPLUS;
-    let mut builder = http2::Builder::new(AtOnce);
+    let mut builder = http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.requests_per_connection)
@@ -238,25 +241,6 @@ fn http2_builder(limits: &Limits) -> http2::Builder<AtOnce> {
         .keep_alive_interval(limits.idle_timeout / 2)
         .keep_alive_timeout(limits.idle_timeout / 2);
     builder
-}
-
-/// Streams whose answer is there at once, as it is from memory, are answered where they came in: the answers of a connection then
-/// go out together, and not each with a task and a write of its own. The others get a task.
-#[derive(Debug, Clone, Copy)]
-struct AtOnce;
-
-impl<F> hyper::rt::Executor<F> for AtOnce
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, stream: F) {
-        let mut stream = Box::pin(stream);
-        // Whoever is not ready is asked again by his own task, which can then be woken.
-        if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            tokio::spawn(stream);
-        }
-    }
 }
 
 /// As it came in HTTP/1.1, or would have.

@@ -11,6 +11,7 @@ mod places;
 mod progress;
 mod serve;
 mod socket;
+mod streams;
 #[cfg(test)]
 mod tests;
 
