@@ -20,7 +20,7 @@ const SIGNATURE_BYTES: u64 = 1 << 20;
 const HASH: &str = "SHA-256 of the token";
 
 pub fn measured(node: &Node, signers: &Signers, large: &Large, rounds: usize) -> Vec<Figure> {
-    let few: Vec<Set> = signers.all().into_iter().map(|signer| Set::new(node, signer)).collect();
+    let few: Vec<Set<'_>> = signers.all().into_iter().map(|signer| Set::new(node, signer)).collect();
     let hot = &few[0];
     let mut cases = vec![
         hot_case(name_of_hot(FEW), node, &hot.decider, &hot.tokens),
@@ -67,7 +67,7 @@ fn of_hot(times: &Times, large: usize) -> Vec<Figure> {
     figures
 }
 
-fn allocations(node: &Node, hot: &Set) -> f64 {
+fn allocations(node: &Node, hot: &Set<'_>) -> f64 {
     let ((), counted) =
         counting::during(|| hot.tokens.iter().for_each(|token| drop(node.decide(&hot.decider, &token.text).unwrap())));
     counted.allocations as f64 / hot.tokens.len() as f64

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use countermark::token::Parts;
 
 use super::figures::Figure;
+use super::issuing::issue;
 use super::node::Node;
 use super::refusals::unread;
 use super::rounds::Case;
@@ -18,6 +19,8 @@ const TIMES: usize = 1000;
 const HASH: &str = "SHA-256 of the token";
 const HOT: &str = "hot verification";
 const READING: &str = "reading of a token";
+const ISSUE: &str = "issue";
+const SIGNING: &str = "raw signing";
 const REFUSED: &str = "refusal";
 const TOKENS: usize = 16;
 const SIGNATURE_BYTES: u64 = 1 << 20;
@@ -38,6 +41,8 @@ pub fn run(name: &str, times: usize) {
         HASH => Case::new(name, || digest(&SHA256, text().as_bytes())),
         HOT => Case::new(name, || node.decide(&decider, text()).unwrap()),
         READING => Case::new(name, || read(text())),
+        ISSUE => Case::new(name, || issue(&signers.eddsa, tokens[0].account)),
+        SIGNING => Case::new(name, || signers.eddsa.sign(text().as_bytes())),
         _ => {
             let refused = unread(&signers.es256).into_iter().find(|refused| name_of(refused.name) == name).unwrap();
             let (node, decider) = (&node, &decider);
@@ -70,6 +75,7 @@ pub fn figures() -> Vec<Figure> {
     let mut figures = vec![
         figure(HOT, each(HOT) - hash).of("without the SHA-256 of the token"),
         figure(READING, each(READING)),
+        figure(ISSUE, each(ISSUE) - each(SIGNING)).of("without the signature, Ed25519"),
     ];
     for refused in unread(&Signers::new().es256) {
         let name = name_of(refused.name);

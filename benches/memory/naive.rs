@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::signers::{ISSUER, Signer};
 
 #[derive(Debug, Deserialize)]
+#[allow(dead_code, reason = "to be read is all that they are for")]
 pub struct Claims {
     pub sub: String,
     pub r#gen: u64,

@@ -19,7 +19,7 @@ use jsonwebtoken::jwk::{
 };
 use zeroize::Zeroizing;
 
-use super::Algorithm;
+use super::{Algorithm, wire};
 
 /// What can go wrong with a key. Says nothing of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,8 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 #[derive(Clone)]
 pub struct VerificationKey {
     key_id: Arc<str>,
+    /// The first segment of every token that it signs.
+    header: Arc<str>,
     algorithm: Algorithm,
     jwk: Jwk,
     parsed: ParsedPublicKey,
@@ -74,7 +76,8 @@ impl VerificationKey {
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         jwk.common.key_algorithm = Some(algorithm.in_jwk());
-        Ok(Self { key_id: key_id.into(), algorithm, jwk, parsed })
+        let header = wire::header_segment(algorithm, &key_id).into();
+        Ok(Self { key_id: key_id.into(), header, algorithm, jwk, parsed })
     }
 
     /// RFC 7638 SHA-256 thumbprint, base64url.
@@ -85,6 +88,11 @@ impl VerificationKey {
     /// The same, to be kept by many.
     pub(crate) fn shared_key_id(&self) -> &Arc<str> {
         &self.key_id
+    }
+
+    /// The header of the tokens that it signs, as it stands in them. It has other spellings, which we don't write.
+    pub(crate) fn header(&self) -> &str {
+        &self.header
     }
 
     /// The one algorithm of this key.

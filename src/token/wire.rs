@@ -77,6 +77,11 @@ impl<'a> Parts<'a> {
         Ok(Self { signed: signed.as_bytes(), header, payload, signature })
     }
 
+    /// The header as it stands in a token, whatever else that is.
+    pub(crate) fn header_segment(token: &str) -> Option<&str> {
+        token.split_once('.').map(|(header, _)| header)
+    }
+
     /// Reads the header.
     pub fn header(&self) -> Result<Header, FormError> {
         let text = decode(self.header)?;
@@ -85,7 +90,8 @@ impl<'a> Parts<'a> {
             return Err(FormError::Malformed);
         }
         // No further member, and none twice.
-        let raw: RawHeader<'_> = serde_json::from_slice(&text).map_err(|_| FormError::Malformed)?;
+        let text = std::str::from_utf8(&text).map_err(|_| FormError::Malformed)?;
+        let raw: RawHeader<'_> = serde_json::from_str(text).map_err(|_| FormError::Malformed)?;
         if raw.typ != "at+jwt" {
             return Err(FormError::Malformed);
         }
@@ -120,22 +126,35 @@ fn decode(segment: &str) -> Result<Vec<u8>, FormError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| FormError::Malformed)
 }
 
-fn signed_text(claims: &Claims, jti: &Jti, algorithm: Algorithm, key_id: &str) -> String {
-    let header = format!(r#"{{"alg":"{algorithm}","typ":"at+jwt","kid":"{key_id}"}}"#);
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_json(jti)))
+/// The header, as it stands in a token.
+pub(super) fn header_segment(algorithm: Algorithm, key_id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{algorithm}","typ":"at+jwt","kid":"{key_id}"}}"#))
 }
 
 /// Makes the token.
 pub fn encode(claims: &Claims, jti: &Jti, key: &SigningKey) -> Result<String, KeyError> {
-    let public = key.public();
-    let mut token = signed_text(claims, jti, public.algorithm(), public.key_id());
+    let (header, payload) = (key.public().header(), claims.to_json(jti.expose()));
+    let mut token = String::with_capacity(header.len() + 2 + segment_length(payload.len() + LONGEST_SIGNATURE));
+    token.push_str(header);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload, &mut token);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut token);
     Ok(token)
 }
 
+/// In bytes: of 4,096 bits.
+const LONGEST_SIGNATURE: usize = 512;
+
 /// How long the token with these claims would be under any key in use (signatures of up to 4,096 bits), in characters.
-pub fn encoded_length(claims: &Claims, jti: &Jti) -> usize {
-    signed_text(claims, jti, Algorithm::RS256, &"k".repeat(43)).len() + 1 + (512 * 4_usize).div_ceil(3)
+pub fn encoded_length(claims: &Claims) -> usize {
+    let header = header_segment(Algorithm::RS256, &"k".repeat(43));
+    let payload = claims.to_json(&"j".repeat(22));
+    header.len() + 1 + segment_length(payload.len()) + 1 + segment_length(LONGEST_SIGNATURE)
+}
+
+/// Of so many bytes.
+fn segment_length(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
 }

@@ -42,6 +42,8 @@ pub struct KeySet {
     version: u64,
     /// By id. They are few.
     keys: Vec<KnownKey>,
+    /// Their places, by the header of what they sign.
+    by_header: Vec<usize>,
 }
 
 impl KeySet {
@@ -54,7 +56,9 @@ impl KeySet {
                 Err(at) => sorted.insert(at, key),
             }
         }
-        Self { version, keys: sorted }
+        let mut by_header: Vec<usize> = (0..sorted.len()).collect();
+        by_header.sort_by_key(|at| sorted.get(*at).map(|key| key.public.header()));
+        Self { version, keys: sorted, by_header }
     }
 
     /// The version of the document that it was read from. 0: none was read yet.
@@ -66,6 +70,13 @@ impl KeySet {
     pub fn find(&self, key_id: &str) -> Option<&KnownKey> {
         let at = self.keys.binary_search_by(|key| key.public.key_id().cmp(key_id)).ok()?;
         self.keys.get(at)
+    }
+
+    /// The key that writes this header, as it stands in a token. `None`: there is no such key, or it is another spelling.
+    pub(super) fn find_by_header(&self, header: &str) -> Option<&KnownKey> {
+        let written = |at: &usize| self.keys.get(*at).map(|key| key.public.header());
+        let at = self.by_header.binary_search_by(|at| written(at).cmp(&Some(header))).ok()?;
+        self.keys.get(*self.by_header.get(at)?)
     }
 
     /// All of them, by id.

@@ -25,7 +25,7 @@ pub use verified::{Holder, Verified};
 
 use crate::account::{AccountId, AccountState, Audience, Binding};
 use crate::clock::Clock;
-use crate::token::{Algorithm, FormError, Parts};
+use crate::token::{Algorithm, Claimed, FormError, Parts};
 use signatures::{Digest, Signatures};
 use signed::Signed;
 
@@ -83,14 +83,14 @@ impl<C: Clock + ?Sized> Decider<C> {
             Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey),
             Some(KeyState::Retired) => true,
         };
-        let Some(state) = snapshot.state().cloned() else {
+        let Some((state, version, roles)) = snapshot.into_living() else {
             return refuse(Reason::UnknownAccount);
         };
         let unfit = self.unfit_state(&signed, &state, demand);
         if let Some(reason) = unfit.or(key_is_retired.then_some(Reason::RevokedKey)) {
             return Err(Refusal::proven(reason, Holder::of(&signed, Some(&state))));
         }
-        let verified = Verified::new(signed, state, snapshot);
+        let verified = Verified::new(signed, state, version, roles);
         let is_allowed = |wanted| verified.allows(wanted, demand.team.as_ref());
         let allowed = demand.permission.as_ref().is_none_or(is_allowed);
         if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
@@ -99,22 +99,25 @@ impl<C: Clock + ?Sized> Decider<C> {
     /// What we signed, and the state of the key that signed it. A signature that is known to be genuine saves the reading and
     /// the checking; its key is looked for all the same.
     async fn prove<S: Source>(&self, source: &S, token: &str) -> Result<(Signed, KeyState), Refusal> {
-        let digest = self.signatures.digest(token);
-        let Some(signed) = digest.and_then(|digest| self.signatures.find(&digest)) else {
-            return self.check(source, token, digest).await;
+        let keys = source.keys();
+        // Only what begins as our own tokens do is worth a digest.
+        let Some(key) = Parts::header_segment(token).and_then(|header| keys.find_by_header(header)) else {
+            return self.check(source, token).await;
         };
-        let keys = keys_with(source, &signed.common.key_id).await?;
-        // The key's id is the thumbprint of its bytes: a key of the same id and algorithm finds the same.
-        let key = fitting(&keys, &signed.common.key_id, signed.common.algorithm)?;
-        Ok((signed, key.state))
+        let digest = self.signatures.digest(token);
+        if let Some(signed) = digest.and_then(|digest| self.signatures.find(&digest)) {
+            // The key's id is the thumbprint of its bytes, and the header says which algorithm: a key that writes the same
+            // header finds the same.
+            return Ok((signed, key.state));
+        }
+        let parts = Parts::of(token).map_err(unproven_form)?;
+        let payload = parts.payload().map_err(unproven_form)?;
+        let claimed = payload.claims().map_err(unproven_form)?;
+        self.checked(digest, &claimed, key, &parts)
     }
 
-    async fn check<S: Source>(
-        &self,
-        source: &S,
-        token: &str,
-        digest: Option<Digest>,
-    ) -> Result<(Signed, KeyState), Refusal> {
+    /// The same for a token with a header that no key in memory writes.
+    async fn check<S: Source>(&self, source: &S, token: &str) -> Result<(Signed, KeyState), Refusal> {
         let parts = Parts::of(token).map_err(unproven_form)?;
         // All of it before the key is looked for: garbage makes nobody read the keys again.
         let payload = parts.payload().map_err(unproven_form)?;
@@ -122,7 +125,20 @@ impl<C: Clock + ?Sized> Decider<C> {
         let header = parts.header().map_err(unproven_form)?;
         let keys = keys_with(source, &header.key_id).await?;
         let key = fitting(&keys, &header.key_id, header.algorithm)?;
-        let signed = self.signatures.check(digest, &claimed, key, &parts);
+        // The key may be there since the header was looked for.
+        let is_own = Parts::header_segment(token) == Some(key.public.header());
+        let digest = if is_own { self.signatures.digest(token) } else { None };
+        self.checked(digest, &claimed, key, &parts)
+    }
+
+    fn checked(
+        &self,
+        digest: Option<Digest>,
+        claimed: &Claimed<'_>,
+        key: &KnownKey,
+        parts: &Parts<'_>,
+    ) -> Result<(Signed, KeyState), Refusal> {
+        let signed = self.signatures.check(digest, claimed, key, parts);
         signed.map(|signed| (signed, key.state)).ok_or(Refusal::unproven(Reason::BadSignature))
     }
 
