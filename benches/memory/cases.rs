@@ -151,9 +151,7 @@ impl<'a> Set<'a> {
             against("expired", "raw check"),
         ];
         figures.extend(
-            unread(self.signer)
-                .iter()
-                .map(|refused| Figure { ..against(refused.name, "raw check") }.at_most(0.02)),
+            unread(self.signer).iter().map(|refused| Figure { ..against(refused.name, "raw check") }.at_most(0.02)),
         );
         figures
     }

@@ -61,9 +61,9 @@ fn counted_by_callgrind(case: &mut Case<'_>, times: usize) {
 /// All that is read of a token before its signature is checked.
 fn read(token: &str) {
     let parts = Parts::of(token).unwrap();
-    let payload = parts.payload().unwrap();
-    black_box(payload.claims().unwrap());
     black_box(parts.header().unwrap());
+    black_box(parts.payload().unwrap().claims().unwrap());
+    black_box(parts.signature().unwrap());
 }
 
 fn name_of(refused: &str) -> String {

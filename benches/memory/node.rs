@@ -33,7 +33,8 @@ impl Node {
     /// It knows these keys, and no account.
     pub fn new(signers: &Signers) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let known = signers.all().map(|signer| KnownKey { public: signer.key.public().clone(), state: KeyState::Active });
+        let known =
+            signers.all().map(|signer| KnownKey { public: signer.key.public().clone(), state: KeyState::Active });
         let keys = KeyCache::new(Same, Set(Arc::new(KeySet::new(1, known))), Arc::clone(&clock));
         let freshness = Freshness::new(Arc::clone(&clock), LEASE, ACCOUNT_BYTES);
         freshness.begin(&place(), None).unwrap();

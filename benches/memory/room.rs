@@ -36,7 +36,8 @@ pub fn fill(node: &Node, signer: &Signer, count: usize) -> Large {
 
     let before = resident();
     let known = node.account_bytes();
-    let ((), counted) = counting::during(|| tokens.iter().enumerate().for_each(|(number, token)| node.learn(token, number)));
+    let ((), counted) =
+        counting::during(|| tokens.iter().enumerate().for_each(|(number, token)| node.learn(token, number)));
     assert_eq!(node.accounts(), count, "not all accounts are in memory");
     let accounts = Taken {
         by_malloc: each(counted.bytes as f64),

@@ -84,7 +84,8 @@ impl Signer {
     pub fn token(&self, seconds: i64) -> Token {
         let jti = Jti::random().unwrap();
         let now = SystemClock.now();
-        let claims = claims(AccountId::new(now), jti.token_id(), now.timestamp() - 10_000_000, now.timestamp() + seconds);
+        let claims =
+            claims(AccountId::new(now), jti.token_id(), now.timestamp() - 10_000_000, now.timestamp() + seconds);
         let text = encode(&claims, &jti, &self.key).unwrap();
         Token { account: claims.account, id: claims.token_id, text: text.into() }
     }

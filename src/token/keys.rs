@@ -1,5 +1,6 @@
 //! Keys: one key has one algorithm, and its id is its thumbprint.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,6 +94,14 @@ impl VerificationKey {
     /// The header of the tokens that it signs, as it stands in them. It has other spellings, which we don't write.
     pub(crate) fn header(&self) -> &str {
         &self.header
+    }
+
+    /// Whether a token begins with this header, and if not, where that stands in the order of headers.
+    pub(crate) fn compare_header(&self, token: &str) -> Ordering {
+        let (header, token) = (self.header.as_bytes(), token.as_bytes());
+        let (begin, rest) = token.split_at_checked(header.len()).unwrap_or((token, &[]));
+        // None is the beginning of another: their last characters hold the end of the JSON.
+        header.cmp(begin).then_with(|| b'.'.cmp(rest.first().unwrap_or(&0)))
     }
 
     /// The one algorithm of this key.

@@ -50,8 +50,7 @@ pub struct Parts<'a> {
     pub signed: &'a [u8],
     header: &'a str,
     payload: &'a str,
-    /// The signature, decoded.
-    pub signature: Vec<u8>,
+    signature: &'a str,
 }
 
 /// It is the whole token still, secret and all.
@@ -70,16 +69,7 @@ impl<'a> Parts<'a> {
         let (signed, signature) = token.rsplit_once('.').ok_or(FormError::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(FormError::Malformed)?;
         // A fourth segment would leave a dot in the payload, which is not base64url.
-        let signature = decode(signature)?;
-        if signature.is_empty() {
-            return Err(FormError::Malformed);
-        }
         Ok(Self { signed: signed.as_bytes(), header, payload, signature })
-    }
-
-    /// The header as it stands in a token, whatever else that is.
-    pub(crate) fn header_segment(token: &str) -> Option<&str> {
-        token.split_once('.').map(|(header, _)| header)
     }
 
     /// Reads the header.
@@ -102,6 +92,11 @@ impl<'a> Parts<'a> {
     /// The payload's text, decoded.
     pub fn payload(&self) -> Result<Payload, FormError> {
         decode(self.payload).map(Payload)
+    }
+
+    /// The signature, decoded.
+    pub fn signature(&self) -> Result<Vec<u8>, FormError> {
+        decode(self.signature).and_then(|bytes| if bytes.is_empty() { Err(FormError::Malformed) } else { Ok(bytes) })
     }
 }
 

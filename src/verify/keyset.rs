@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::token::VerificationKey;
@@ -72,10 +74,11 @@ impl KeySet {
         self.keys.get(at)
     }
 
-    /// The key that writes this header, as it stands in a token. `None`: there is no such key, or it is another spelling.
-    pub(super) fn find_by_header(&self, header: &str) -> Option<&KnownKey> {
-        let written = |at: &usize| self.keys.get(*at).map(|key| key.public.header());
-        let at = self.by_header.binary_search_by(|at| written(at).cmp(&Some(header))).ok()?;
+    /// The key that writes the header of this token, whatever else that is. `None`: there is no such key, or it is another
+    /// spelling.
+    pub(super) fn find_by_header(&self, token: &str) -> Option<&KnownKey> {
+        let compare = |at: &usize| self.keys.get(*at).map_or(Ordering::Less, |key| key.public.compare_header(token));
+        let at = self.by_header.binary_search_by(compare).ok()?;
         self.keys.get(*self.by_header.get(at)?)
     }
 

@@ -161,8 +161,7 @@ impl Memory {
         let mut known = self.accounts.get(&account)?;
         let changes = self.role_changes.load(Ordering::SeqCst);
         let were_put_together = known.roles_of == changes;
-        let roles =
-            if were_put_together { std::mem::take(&mut known.roles) } else { self.roles_of(&known.record)? };
+        let roles = if were_put_together { std::mem::take(&mut known.roles) } else { self.roles_of(&known.record)? };
         stop::at("a role was read");
         if self.begun.load(Ordering::SeqCst) != done {
             return None;
