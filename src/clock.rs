@@ -1,7 +1,7 @@
 //! The only reader of time and randomness, so that tests can move the one and nobody has to trust another source of the other.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use uuid::{NoContext, Timestamp, Uuid};
@@ -12,6 +12,10 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> DateTime<Utc>;
     /// The monotonic clock, for every duration.
     fn monotonic(&self) -> Instant;
+    /// The wall clock in whole Unix seconds, which needs no calendar.
+    fn unix_seconds(&self) -> i64 {
+        self.now().timestamp()
+    }
 }
 
 /// The machine's clocks.
@@ -26,6 +30,12 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Instant {
         Instant::now()
+    }
+
+    #[allow(clippy::disallowed_methods)] // the one place
+    fn unix_seconds(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }
 }
 

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use super::figures::{median, ratio};
+use super::signers::Token;
 
 /// How long a case is measured in a round.
 const TURN: Duration = Duration::from_millis(60);
@@ -12,8 +13,12 @@ const TURN: Duration = Duration::from_millis(60);
 /// One thing that is done again and again.
 pub struct Case<'a> {
     pub name: String,
-    act: Box<dyn FnMut(usize) + 'a>,
+    /// Does it so often; for how long.
+    act: Box<dyn FnMut(usize) -> Duration + 'a>,
 }
+
+/// Tokens of requests that have just been read.
+const READ: usize = 256;
 
 impl<'a> Case<'a> {
     pub fn new<T>(name: impl Into<String>, mut act: impl FnMut() -> T + 'a) -> Self {
@@ -25,19 +30,45 @@ impl<'a> Case<'a> {
     }
 
     /// The same for what begins anew with each turn.
-    pub fn of_many(name: impl Into<String>, act: impl FnMut(usize) + 'a) -> Self {
-        Self { name: name.into(), act: Box::new(act) }
+    pub fn of_many(name: impl Into<String>, mut act: impl FnMut(usize) + 'a) -> Self {
+        let timed = move |times| {
+            let began = Instant::now();
+            act(times);
+            began.elapsed()
+        };
+        Self { name: name.into(), act: Box::new(timed) }
     }
 
-    pub fn run(&mut self, times: usize) {
-        (self.act)(times);
+    /// With any of these tokens, as it is when its request was just read: in the processor's cache, however many there are.
+    pub fn of_tokens<T>(name: impl Into<String>, tokens: &'a [Token], mut act: impl FnMut(&str) -> T + 'a) -> Self {
+        let any = Any::of(tokens.len());
+        let mut read = vec![String::new(); READ];
+        let timed = move |times: usize| {
+            let mut taken = Duration::ZERO;
+            for done in (0..times).step_by(READ) {
+                let now = READ.min(times - done);
+                for text in read.iter_mut().take(now) {
+                    text.clear();
+                    text.push_str(&tokens[any.next()].text);
+                }
+                let began = Instant::now();
+                for text in read.iter().take(now) {
+                    black_box(act(text));
+                }
+                taken += began.elapsed();
+            }
+            taken
+        };
+        Self { name: name.into(), act: Box::new(timed) }
+    }
+
+    pub fn run(&mut self, times: usize) -> Duration {
+        (self.act)(times)
     }
 
     /// Seconds for each of so many.
     fn seconds(&mut self, times: usize) -> f64 {
-        let began = Instant::now();
-        self.run(times);
-        began.elapsed().as_secs_f64() / times as f64
+        self.run(times).as_secs_f64() / times as f64
     }
 }
 

@@ -151,7 +151,7 @@ impl<C: Clock + ?Sized> Decider<C> {
     }
 
     fn unfit_claims(&self, signed: &Signed, demand: &Demand) -> Option<Reason> {
-        let now = self.clock.now().timestamp();
+        let now = self.clock.unix_seconds();
         if !self.issuers.contains(&signed.common.issuer) {
             return Some(Reason::WrongIssuer);
         }
