@@ -48,13 +48,11 @@ fn name_of_hash(count: usize) -> String {
 }
 
 fn hot_case<'a>(name: String, node: &'a Node, decider: &'a Decider, tokens: &'a [Token]) -> Case<'a> {
-    let any = Any::of(tokens.len());
-    Case::new(name, move || node.decide(decider, &tokens[any.next()].text).unwrap())
+    Case::of_tokens(name, tokens, move |token| node.decide(decider, token).unwrap())
 }
 
 fn hash_case<'a>(name: &str, tokens: &'a [Token]) -> Case<'a> {
-    let any = Any::of(tokens.len());
-    Case::new(name, move || digest(&SHA256, tokens[any.next()].text.as_bytes()))
+    Case::of_tokens(name, tokens, |token| digest(&SHA256, token.as_bytes()))
 }
 
 fn of_hot(times: &Times, large: usize) -> Vec<Figure> {
@@ -105,15 +103,14 @@ impl<'a> Set<'a> {
     fn cases<'b>(&'b self, node: &'b Node) -> Vec<Case<'b>> {
         let signed: Vec<_> = self.tokens.iter().map(Token::signed).collect();
         let message = signed[0].0;
-        let any = || Any::of(FEW);
-        let (of_raw, of_naive) = (any(), any());
+        let any = Any::of(FEW);
         let mut cases = vec![
             Case::new(self.named("raw check"), move || {
-                let (signed, signature) = &signed[of_raw.next()];
+                let (signed, signature) = &signed[any.next()];
                 self.signer.public.verify_sig(signed, signature).unwrap();
             }),
             Case::of_many(self.named("cold verification"), |times| self.cold(node, times)),
-            Case::new(self.named("naive decode"), move || self.naive.decode(&self.tokens[of_naive.next()].text)),
+            Case::of_tokens(self.named("naive decode"), &self.tokens, |token| self.naive.decode(token)),
             Case::new(self.named("raw signing"), move || self.signer.sign(message)),
             Case::new(self.named("issue"), || issue(self.signer, self.tokens[0].account)),
             Case::new(self.named("expired"), || node.decide(&self.decider, &self.expired.text).unwrap_err()),
@@ -150,9 +147,8 @@ impl<'a> Set<'a> {
             against("issue", "raw signing").at_most(1.3),
             against("expired", "raw check"),
         ];
-        figures.extend(
-            unread(self.signer).iter().map(|refused| Figure { ..against(refused.name, "raw check") }.at_most(0.02)),
-        );
+        let refused = unread(self.signer);
+        figures.extend(refused.iter().map(|refused| against(refused.name, "raw check").at_most(0.02)));
         figures
     }
 }
