@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use uuid::{Builder, NoContext, Timestamp, Uuid};
@@ -13,6 +13,10 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> DateTime<Utc>;
     /// The monotonic clock, for every duration.
     fn monotonic(&self) -> Instant;
+    /// The wall clock in whole Unix seconds, which needs no calendar.
+    fn unix_seconds(&self) -> i64 {
+        self.now().timestamp()
+    }
 }
 
 /// The machine's clocks.
@@ -27,6 +31,12 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Instant {
         Instant::now()
+    }
+
+    #[allow(clippy::disallowed_methods)] // the one place
+    fn unix_seconds(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }
 }
 

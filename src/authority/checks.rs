@@ -10,7 +10,7 @@ use crate::account::{AccountId, AccountState, Audience, StateRecord, limits};
 use crate::name::{RoleName, TeamName, Username};
 use crate::permission::{Grant, Powers, Role};
 use crate::store::Named;
-use crate::token::{Jti, MAX_TOKEN_LENGTH, TokenId, encoded_length};
+use crate::token::{MAX_TOKEN_LENGTH, TokenId, encoded_length};
 use crate::web::FieldError;
 
 impl Authority {
@@ -97,7 +97,7 @@ impl Authority {
     /// A token too long to be read by anybody is not issued, and an account is not given what would make it so.
     pub(super) fn check_length(&self, id: AccountId, state: &AccountState) -> Result<(), Error> {
         let claims = self.claims(id, state, TokenId::of_jti(""), self.clock.now(), self.clock.now());
-        if encoded_length(&claims, &Jti::random()?) <= MAX_TOKEN_LENGTH {
+        if encoded_length(&claims) <= MAX_TOKEN_LENGTH {
             return Ok(());
         }
         Err(Error::field("teams", "teams and audiences together would make the token longer than 4,096 characters"))

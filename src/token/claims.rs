@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::id::{Jti, TokenId};
+use super::id::TokenId;
 use crate::account::{AccountId, Audience, Binding};
 use crate::name::{RoleName, TeamName};
 
@@ -113,7 +113,7 @@ struct Outgoing<'a> {
 
 impl Claims {
     /// The payload of a token with this `jti`.
-    pub(super) fn to_json(&self, jti: &Jti) -> Vec<u8> {
+    pub(super) fn to_json(&self, jti: &str) -> Vec<u8> {
         let outgoing = Outgoing {
             iss: &self.issuer,
             sub: self.account,
@@ -121,7 +121,7 @@ impl Claims {
             aud: &self.audiences,
             iat: self.issued_at,
             exp: self.expires_at,
-            jti: jti.expose(),
+            jti,
             role: &self.role,
             teams: &self.teams,
             r#gen: self.generation,

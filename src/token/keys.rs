@@ -1,5 +1,6 @@
 //! Keys: one key has one algorithm, and its id is its thumbprint.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use jsonwebtoken::jwk::{
 };
 use zeroize::Zeroizing;
 
-use super::Algorithm;
+use super::{Algorithm, wire};
 
 /// What can go wrong with a key. Says nothing of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,8 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 #[derive(Clone)]
 pub struct VerificationKey {
     key_id: Arc<str>,
+    /// The first segment of every token that it signs.
+    header: Arc<str>,
     algorithm: Algorithm,
     jwk: Jwk,
     parsed: ParsedPublicKey,
@@ -74,7 +77,8 @@ impl VerificationKey {
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         jwk.common.key_algorithm = Some(algorithm.in_jwk());
-        Ok(Self { key_id: key_id.into(), algorithm, jwk, parsed })
+        let header = wire::header_segment(algorithm, &key_id).into();
+        Ok(Self { key_id: key_id.into(), header, algorithm, jwk, parsed })
     }
 
     /// RFC 7638 SHA-256 thumbprint, base64url.
@@ -85,6 +89,19 @@ impl VerificationKey {
     /// The same, to be kept by many.
     pub(crate) fn shared_key_id(&self) -> &Arc<str> {
         &self.key_id
+    }
+
+    /// The header of the tokens that it signs, as it stands in them. It has other spellings, which we don't write.
+    pub(crate) fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// Whether a token begins with this header, and if not, where that stands in the order of headers.
+    pub(crate) fn compare_header(&self, token: &str) -> Ordering {
+        let (header, token) = (self.header.as_bytes(), token.as_bytes());
+        let (begin, rest) = token.split_at_checked(header.len()).unwrap_or((token, &[]));
+        // None is the beginning of another: their last characters hold the end of the JSON.
+        header.cmp(begin).then_with(|| b'.'.cmp(rest.first().unwrap_or(&0)))
     }
 
     /// The one algorithm of this key.

@@ -13,7 +13,9 @@ use crate::name::follows_the_pattern;
 
 /// Reads a whole payload. `None`: it is not JSON, has a member twice, or is not of the shape of contract section 1.
 pub(super) fn payload(bytes: &[u8]) -> Option<Claimed<'_>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    // Once for all of its strings.
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let claimed = deserializer.deserialize_map(Payload).ok()?;
     deserializer.end().ok()?;
     Some(claimed)

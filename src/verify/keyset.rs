@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::token::VerificationKey;
@@ -42,6 +44,8 @@ pub struct KeySet {
     version: u64,
     /// By id. They are few.
     keys: Vec<KnownKey>,
+    /// Their places, by the header of what they sign.
+    by_header: Vec<usize>,
 }
 
 impl KeySet {
@@ -54,7 +58,9 @@ impl KeySet {
                 Err(at) => sorted.insert(at, key),
             }
         }
-        Self { version, keys: sorted }
+        let mut by_header: Vec<usize> = (0..sorted.len()).collect();
+        by_header.sort_by_key(|at| sorted.get(*at).map(|key| key.public.header()));
+        Self { version, keys: sorted, by_header }
     }
 
     /// The version of the document that it was read from. 0: none was read yet.
@@ -66,6 +72,14 @@ impl KeySet {
     pub fn find(&self, key_id: &str) -> Option<&KnownKey> {
         let at = self.keys.binary_search_by(|key| key.public.key_id().cmp(key_id)).ok()?;
         self.keys.get(at)
+    }
+
+    /// The key that writes the header of this token, whatever else that is. `None`: there is no such key, or it is another
+    /// spelling.
+    pub(super) fn find_by_header(&self, token: &str) -> Option<&KnownKey> {
+        let compare = |at: &usize| self.keys.get(*at).map_or(Ordering::Less, |key| key.public.compare_header(token));
+        let at = self.by_header.binary_search_by(compare).ok()?;
+        self.keys.get(*self.by_header.get(at)?)
     }
 
     /// All of them, by id.

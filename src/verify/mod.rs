@@ -25,8 +25,8 @@ pub use verified::{Holder, Verified};
 
 use crate::account::{AccountId, AccountState, Audience, Binding};
 use crate::clock::Clock;
-use crate::token::{Algorithm, FormError, Parts};
-use signatures::{Digest, Signatures};
+use crate::token::{FormError, Header, MAX_TOKEN_LENGTH, Parts};
+use signatures::Signatures;
 use signed::Signed;
 
 /// Seconds that `exp` and `iat` may be off (contract, section 2). Not for the end of an overlap.
@@ -83,46 +83,50 @@ impl<C: Clock + ?Sized> Decider<C> {
             Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey),
             Some(KeyState::Retired) => true,
         };
-        let Some(state) = snapshot.state().cloned() else {
+        let Some((state, version, roles)) = snapshot.into_living() else {
             return refuse(Reason::UnknownAccount);
         };
         let unfit = self.unfit_state(&signed, &state, demand);
         if let Some(reason) = unfit.or(key_is_retired.then_some(Reason::RevokedKey)) {
             return Err(Refusal::proven(reason, Holder::of(&signed, Some(&state))));
         }
-        let verified = Verified::new(signed, state, snapshot);
+        let verified = Verified::new(signed, state, version, roles);
         let is_allowed = |wanted| verified.allows(wanted, demand.team.as_ref());
         let allowed = demand.permission.as_ref().is_none_or(is_allowed);
         if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
     }
 
-    /// What we signed, and the state of the key that signed it. A signature that is known to be genuine saves the reading and
-    /// the checking; its key is looked for all the same.
+    /// What we signed, and the state of the key that signed it.
     async fn prove<S: Source>(&self, source: &S, token: &str) -> Result<(Signed, KeyState), Refusal> {
-        let digest = self.signatures.digest(token);
-        let Some(signed) = digest.and_then(|digest| self.signatures.find(&digest)) else {
-            return self.check(source, token, digest).await;
-        };
-        let keys = keys_with(source, &signed.common.key_id).await?;
-        // The key's id is the thumbprint of its bytes: a key of the same id and algorithm finds the same.
-        let key = fitting(&keys, &signed.common.key_id, signed.common.algorithm)?;
-        Ok((signed, key.state))
+        if token.len() > MAX_TOKEN_LENGTH {
+            return Err(Refusal::unproven(Reason::TooLarge));
+        }
+        let keys = source.keys();
+        if let Some(key) = keys.find_by_header(token) {
+            return self.prove_under(key, token);
+        }
+        let (header, keys) = read_with_keys(source, token).await.map_err(Refusal::unproven)?;
+        let key = keys.find(&header.key_id).ok_or(Refusal::unproven(Reason::UnknownKey))?;
+        // One key has one algorithm.
+        if key.public.algorithm() != header.algorithm {
+            return Err(Refusal::unproven(Reason::UnsupportedAlgorithm));
+        }
+        self.prove_under(key, token)
     }
 
-    async fn check<S: Source>(
-        &self,
-        source: &S,
-        token: &str,
-        digest: Option<Digest>,
-    ) -> Result<(Signed, KeyState), Refusal> {
-        let parts = Parts::of(token).map_err(unproven_form)?;
-        // All of it before the key is looked for: garbage makes nobody read the keys again.
-        let payload = parts.payload().map_err(unproven_form)?;
-        let claimed = payload.claims().map_err(unproven_form)?;
-        let header = parts.header().map_err(unproven_form)?;
-        let keys = keys_with(source, &header.key_id).await?;
-        let key = fitting(&keys, &header.key_id, header.algorithm)?;
-        let signed = self.signatures.check(digest, &claimed, key, &parts);
+    /// The same under the key that its header names. A signature that is known to be genuine saves the reading and the checking.
+    /// A key's id is the thumbprint of its bytes, and it has the header's algorithm: checked anew it would find the same.
+    fn prove_under(&self, key: &KnownKey, token: &str) -> Result<(Signed, KeyState), Refusal> {
+        let digest = self.signatures.digest(token);
+        if let Some(signed) = digest.and_then(|digest| self.signatures.find(&digest)) {
+            return Ok((signed, key.state));
+        }
+        let unproven = |error| Refusal::unproven(Reason::from(error));
+        let parts = Parts::of(token).map_err(unproven)?;
+        let payload = parts.payload().map_err(unproven)?;
+        let claimed = payload.claims().map_err(unproven)?;
+        let signature = parts.signature().map_err(unproven)?;
+        let signed = self.signatures.check(digest, &claimed, key, parts.signed, &signature);
         signed.map(|signed| (signed, key.state)).ok_or(Refusal::unproven(Reason::BadSignature))
     }
 
@@ -147,7 +151,7 @@ impl<C: Clock + ?Sized> Decider<C> {
     }
 
     fn unfit_claims(&self, signed: &Signed, demand: &Demand) -> Option<Reason> {
-        let now = self.clock.now().timestamp();
+        let now = self.clock.unix_seconds();
         if !self.issuers.contains(&signed.common.issuer) {
             return Some(Reason::WrongIssuer);
         }
@@ -209,27 +213,35 @@ impl<C: Clock + ?Sized> Decider<C> {
     }
 }
 
-fn unproven_form(error: FormError) -> Refusal {
-    Refusal::unproven(match error {
-        FormError::TooLarge => Reason::TooLarge,
-        FormError::Malformed => Reason::Malformed,
-        FormError::UnsupportedAlgorithm => Reason::UnsupportedAlgorithm,
-    })
-}
-
-/// The key set in memory; read anew if it lacks this key, which may be younger (K6).
-async fn keys_with<S: Source>(source: &S, key_id: &str) -> Result<Arc<KeySet>, Refusal> {
-    let keys = source.keys();
-    if keys.find(key_id).is_some() {
-        return Ok(keys);
+/// The header of a token that no key in memory writes, and the keys to look for its own in, read anew if it is not in memory: it
+/// may be younger (K6).
+async fn read_with_keys<S: Source>(source: &S, token: &str) -> Result<(Header, Arc<KeySet>), Reason> {
+    let parts = Parts::of(token)?;
+    let header = parts.header();
+    // What is wrong with the form has one name, whatever part of it is read first.
+    if header == Err(FormError::Malformed) {
+        return Err(Reason::Malformed);
     }
-    source.keys_for_unknown(key_id).await.map_err(|_| Refusal::unproven(Reason::StoreUnavailable))
+    // All of it before the key is looked for: garbage makes nobody read the keys again.
+    parts.payload()?.claims()?;
+    parts.signature()?;
+    let header = header?;
+    let keys = source.keys();
+    if keys.find(&header.key_id).is_some() {
+        return Ok((header, keys));
+    }
+    let keys = source.keys_for_unknown(&header.key_id).await.map_err(|_| Reason::StoreUnavailable)?;
+    Ok((header, keys))
 }
 
-/// One key has one algorithm.
-fn fitting<'a>(keys: &'a KeySet, key_id: &str, algorithm: Algorithm) -> Result<&'a KnownKey, Refusal> {
-    let key = keys.find(key_id).ok_or(Refusal::unproven(Reason::UnknownKey))?;
-    if key.public.algorithm() == algorithm { Ok(key) } else { Err(Refusal::unproven(Reason::UnsupportedAlgorithm)) }
+impl From<FormError> for Reason {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::TooLarge => Self::TooLarge,
+            FormError::Malformed => Self::Malformed,
+            FormError::UnsupportedAlgorithm => Self::UnsupportedAlgorithm,
+        }
+    }
 }
 
 /// The token's `cnf` and the account's binding must say the same, and the presenter must have proven it.

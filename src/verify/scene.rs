@@ -257,11 +257,11 @@ impl Scene {
         let signatures = Arc::new(Signatures::within(1 << 20));
         if let Ok(parts) = Parts::of(token)
             && let Ok(payload) = parts.payload()
-            && let (Ok(claimed), Ok(header)) = (payload.claims(), parts.header())
+            && let (Ok(claimed), Ok(header), Ok(signature)) = (payload.claims(), parts.header(), parts.signature())
             && (&*header.key_id, header.algorithm) == (self.key.public().key_id(), self.key.public().algorithm())
         {
             let key = KnownKey { public: self.key.public().clone(), state: KeyState::Active };
-            signatures.check(signatures.digest(token), &claimed, &key, &parts);
+            signatures.check(signatures.digest(token), &claimed, &key, parts.signed, &signature);
         }
         signatures
     }

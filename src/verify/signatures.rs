@@ -14,7 +14,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 use super::KnownKey;
 use super::hashing::Digested;
 use super::signed::{Commons, Signed};
-use crate::token::{Claimed, MAX_TOKEN_LENGTH, Parts};
+use crate::token::{Claimed, MAX_TOKEN_LENGTH};
 
 /// SHA-256 of a whole token, its signature too: another signature is another token. Shown nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,9 +108,10 @@ impl Signatures {
         digest: Option<Digest>,
         claimed: &Claimed<'_>,
         key: &KnownKey,
-        parts: &Parts<'_>,
+        signed: &[u8],
+        signature: &[u8],
     ) -> Option<Signed> {
-        let is_genuine = || key.public.verifies(parts.signed, &parts.signature);
+        let is_genuine = || key.public.verifies(signed, signature);
         self.once(digest, key.state.is_published(), || is_genuine().then(|| self.commons.signed(claimed, key)))
     }
 

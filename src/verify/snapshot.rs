@@ -190,9 +190,12 @@ impl Snapshot {
         self.state().map(|state| powers(state, &self.roles)).unwrap_or_default()
     }
 
-    /// What outlives the decision.
-    pub(super) fn into_version_and_roles(self) -> (Epoch, Roles) {
-        (self.version, self.roles)
+    /// What outlives the decision, of an account that is there.
+    pub(super) fn into_living(self) -> Option<(Arc<AccountState>, Epoch, Roles)> {
+        match self.record? {
+            SharedRecord::Live(state) => Some((state, self.version, self.roles)),
+            SharedRecord::Deleted(_) => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::signed::{Common, Signed};
-use super::snapshot::{self, AsOf, Roles, Snapshot};
+use super::snapshot::{self, AsOf, Roles};
 use crate::account::{AccountId, AccountState, Audience};
 use crate::epoch::Epoch;
 use crate::name::{RoleName, TeamName, Username};
@@ -57,8 +57,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    pub(super) fn new(signed: Signed, state: Arc<AccountState>, snapshot: Snapshot) -> Self {
-        let (version, roles) = snapshot.into_version_and_roles();
+    pub(super) fn new(signed: Signed, state: Arc<AccountState>, version: Epoch, roles: Roles) -> Self {
         Self { signed, state, version, roles }
     }
 

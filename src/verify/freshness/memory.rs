@@ -158,10 +158,10 @@ impl Memory {
     /// All that a decision about the account consults, of one moment. `None`: not all of it is known, or it changed meanwhile.
     pub(super) fn snapshot(&self, account: AccountId) -> Option<Snapshot> {
         let done = self.done.load(Ordering::SeqCst);
-        let known = self.accounts.get(&account)?;
+        let mut known = self.accounts.get(&account)?;
         let changes = self.role_changes.load(Ordering::SeqCst);
         let were_put_together = known.roles_of == changes;
-        let roles = if were_put_together { known.roles.clone() } else { self.roles_of(&known.record)? };
+        let roles = if were_put_together { std::mem::take(&mut known.roles) } else { self.roles_of(&known.record)? };
         stop::at("a role was read");
         if self.begun.load(Ordering::SeqCst) != done {
             return None;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::token::Parts;
 
 const LIMIT: u64 = 8 << 20;
 
