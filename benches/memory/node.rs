@@ -142,7 +142,7 @@ struct Same;
 impl KeyOrigin for Same {
     type Loaded = Set;
 
-    async fn read(&self, now: &Set) -> Result<Set, NotRead> {
+    async fn read(&self, now: &Set, _: Duration) -> Result<Set, NotRead> {
         Ok(Set(Arc::clone(&now.0)))
     }
 }
