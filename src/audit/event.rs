@@ -180,7 +180,7 @@ impl Event {
         numbered
     }
 
-    /// Reads what [`Event::to_line`] wrote.
+    /// Reads what was written as a line.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
     }
