@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::Request;
+use axum::http::{Method, Request, header};
 use axum::response::Response;
 use axum::{BoxError, Router};
 use tower::Service;
@@ -28,6 +28,15 @@ impl Doors {
     pub(super) fn new(edge: Arc<Edge>, router: Router) -> Self {
         Self { edge, router }
     }
+}
+
+/// As a router answers HEAD: all but the body, whose length is told (RFC 9110, section 9.3.2). Over HTTP/2 nobody else sees to it.
+fn without_body(answer: Response) -> Response {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 impl<B> Service<Request<B>> for Doors
@@ -50,10 +59,12 @@ where
             return Box::pin(self.router.call(request));
         }
         let edge = Arc::clone(&self.edge);
+        let is_head = request.method() == Method::HEAD;
         Box::pin(async move {
             let decided = Arc::clone(&edge);
             let next = async |request, call: &_| verify::verify(&decided, request, call).await;
-            Ok(observed(&edge, request, verify::ROUTE, next).await)
+            let answer = observed(&edge, request, verify::ROUTE, next).await;
+            Ok(if is_head { without_body(answer) } else { answer })
         })
     }
 }

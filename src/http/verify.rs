@@ -171,15 +171,12 @@ fn identity(verified: &Verified) -> Response {
         }
     };
     insert(&ACCOUNT, format_args!("{}", verified.account()));
+    insert(&USERNAME, format_args!("{}", verified.username()));
+    insert(&ROLE, format_args!("{}", verified.role()));
+    insert(&TEAMS, format_args!("{}", Teams(verified)));
     insert(&GENERATION, format_args!("{}", verified.generation()));
     insert(&TOKEN_ID, format_args!("{}", verified.token_id()));
     insert(&EXPIRES, format_args!("{}", verified.expires_at()));
-    insert(&TEAMS, format_args!("{}", Teams(verified)));
-    for (name, value) in [(&USERNAME, verified.username().as_str()), (&ROLE, verified.role().as_str())] {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -91,7 +91,7 @@ impl Keys {
         }
         expected.iter().all(|(account, expected)| {
             let found = entries(redis, &format!("{{cm:{account}}}:activity"), None);
-            let found: Vec<_> = found.into_iter().map(|(_, fields)| fields["e"].clone()).collect();
+            let found: Vec<_> = found.iter().flat_map(|(_, fields)| fields["e"].lines()).collect();
             assert!(found.len() <= expected.len(), "{account}: a call is there twice");
             let trimmed = expected.len() - found.len();
             (trimmed == 0 || found.len() >= KEPT) && found == expected[trimmed..]
