@@ -17,20 +17,25 @@ use super::signers::{Signer, Signers, Token};
 const FEW: usize = 1000;
 /// For the signatures of so many, several times over.
 const SIGNATURE_BYTES: u64 = 1 << 20;
+/// Tokens that come one after the other until the first comes again.
+const MANY: usize = 5000;
+/// For the signatures of a quarter of them: none is known still when it comes again.
+const TOO_FEW_BYTES: u64 = 256 << 10;
 const HASH: &str = "SHA-256 of the token";
 
 pub fn measured(node: &Node, signers: &Signers, large: &Large, rounds: usize) -> Vec<Figure> {
     let few: Vec<Set<'_>> = signers.all().into_iter().map(|signer| Set::new(node, signer)).collect();
     let hot = &few[0];
     let mut cases = vec![
-        hot_case(name_of_hot(FEW), node, &hot.decider, &hot.tokens),
-        hash_case(HASH, &hot.tokens),
+        hot_case(name_of_hot(FEW), node, &hot.decider, hot.hot()),
+        hash_case(HASH, hot.hot()),
         hot_case(name_of_hot(large.tokens.len()), node, &large.decider, &large.tokens),
         hash_case(&name_of_hash(large.tokens.len()), &large.tokens),
     ];
     few.iter().for_each(|set| cases.extend(set.cases(node)));
     let allocations = allocations(node, hot);
     let times = Times::of(cases, rounds);
+    few.iter().for_each(|set| assert_eq!(set.forgetful.signature_counts().hits, 0, "not all was cold"));
 
     let mut figures = of_hot(&times, large.tokens.len());
     figures.push(Figure::new("allocations of a hot verification", allocations, "").at_most(0.0));
@@ -67,33 +72,40 @@ fn of_hot(times: &Times, large: usize) -> Vec<Figure> {
 
 fn allocations(node: &Node, hot: &Set<'_>) -> f64 {
     let ((), counted) =
-        counting::during(|| hot.tokens.iter().for_each(|token| drop(node.decide(&hot.decider, &token.text).unwrap())));
-    counted.allocations as f64 / hot.tokens.len() as f64
+        counting::during(|| hot.hot().iter().for_each(|token| drop(node.decide(&hot.decider, &token.text).unwrap())));
+    counted.allocations as f64 / FEW as f64
 }
 
-/// Tokens of one algorithm, all of them known to the node and to the decider.
+/// Tokens of one algorithm. The node knows the accounts of all, and the decider the first of them.
 struct Set<'a> {
     signer: &'a Signer,
     tokens: Vec<Token>,
     expired: Token,
     naive: Naive,
     decider: Decider,
+    /// One with too little memory.
+    forgetful: Decider,
 }
 
 impl<'a> Set<'a> {
     fn new(node: &Node, signer: &'a Signer) -> Self {
         let set = Self {
             signer,
-            tokens: signer.tokens(FEW),
+            tokens: signer.tokens(MANY),
             expired: expired(signer),
             naive: Naive::new(signer),
             decider: node.decider(SIGNATURE_BYTES),
+            forgetful: node.decider(TOO_FEW_BYTES),
         };
         for (number, token) in set.tokens.iter().chain([&set.expired]).enumerate() {
             node.learn(token, 2_000_000 + number);
         }
-        set.tokens.iter().for_each(|token| drop(node.decide(&set.decider, &token.text).unwrap()));
+        set.hot().iter().for_each(|token| drop(node.decide(&set.decider, &token.text).unwrap()));
         set
+    }
+
+    fn hot(&self) -> &[Token] {
+        &self.tokens[..FEW]
     }
 
     fn named(&self, what: &str) -> String {
@@ -101,16 +113,19 @@ impl<'a> Set<'a> {
     }
 
     fn cases<'b>(&'b self, node: &'b Node) -> Vec<Case<'b>> {
-        let signed: Vec<_> = self.tokens.iter().map(Token::signed).collect();
+        let signed: Vec<_> = self.hot().iter().map(Token::signed).collect();
         let message = signed[0].0;
         let any = Any::of(FEW);
+        let mut in_turn = self.tokens.iter().cycle();
         let mut cases = vec![
             Case::new(self.named("raw check"), move || {
                 let (signed, signature) = &signed[any.next()];
                 self.signer.public.verify_sig(signed, signature).unwrap();
             }),
-            Case::of_many(self.named("cold verification"), |times| self.cold(node, times)),
-            Case::of_tokens(self.named("naive decode"), &self.tokens, |token| self.naive.decode(token)),
+            Case::new(self.named("cold verification"), move || {
+                node.decide(&self.forgetful, &in_turn.next().unwrap().text).unwrap()
+            }),
+            Case::of_tokens(self.named("naive decode"), self.hot(), |token| self.naive.decode(token)),
             Case::new(self.named("raw signing"), move || self.signer.sign(message)),
             Case::new(self.named("issue"), || issue(self.signer, self.tokens[0].account)),
             Case::new(self.named("expired"), || node.decide(&self.decider, &self.expired.text).unwrap_err()),
@@ -121,18 +136,6 @@ impl<'a> Set<'a> {
             cases.push(Case::new(self.named(refused.name), decide));
         }
         cases
-    }
-
-    /// Each token is new to a decider, which remembers it.
-    fn cold(&self, node: &Node, times: usize) {
-        let mut left = times;
-        while left > 0 {
-            let decider = node.decider(SIGNATURE_BYTES);
-            for token in self.tokens.iter().take(left) {
-                node.decide(&decider, &token.text).unwrap();
-            }
-            left = left.saturating_sub(FEW);
-        }
     }
 
     fn figures(&self, times: &Times) -> Vec<Figure> {

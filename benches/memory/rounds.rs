@@ -22,18 +22,11 @@ const READ: usize = 256;
 
 impl<'a> Case<'a> {
     pub fn new<T>(name: impl Into<String>, mut act: impl FnMut() -> T + 'a) -> Self {
-        Self::of_many(name, move |times| {
+        let timed = move |times| {
+            let began = Instant::now();
             for _ in 0..times {
                 black_box(act());
             }
-        })
-    }
-
-    /// The same for what begins anew with each turn.
-    pub fn of_many(name: impl Into<String>, mut act: impl FnMut(usize) + 'a) -> Self {
-        let timed = move |times| {
-            let began = Instant::now();
-            act(times);
             began.elapsed()
         };
         Self { name: name.into(), act: Box::new(timed) }
