@@ -60,7 +60,8 @@ impl Contestant {
         round.rest
     }
 
-    fn round(&mut self, seconds: u64) {
+    /// One load of so many seconds, of which all is kept.
+    pub fn measure(&mut self, seconds: u64) {
         let round = self.drive(seconds);
         self.rounds.push(round);
     }
@@ -178,7 +179,7 @@ pub fn contest(contestants: &mut [&mut Contestant], rounds: usize, seconds: u64)
     }
     for _ in 0..rounds {
         for contestant in contestants.iter_mut() {
-            contestant.round(seconds);
+            contestant.measure(seconds);
         }
     }
 }

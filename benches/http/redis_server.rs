@@ -39,11 +39,6 @@ impl Redis {
         reading::field(&info, name).unwrap() as f64
     }
 
-    /// Commands so far. Redis counts those inside of scripts, too.
-    pub fn commands(&self) -> f64 {
-        self.info("stats", "total_commands_processed")
-    }
-
     /// How many commands clients sent meanwhile, and how many scripts did.
     pub fn watch(&self, during: impl FnOnce()) -> (f64, f64) {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();

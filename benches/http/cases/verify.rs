@@ -57,7 +57,7 @@ pub fn run(bench: &Bench) -> Part {
     for way in [Way::Plain, Way::Tls, Way::Http2] {
         scene.measure(bench, way, &mut part);
     }
-    scene.commands(bench, &mut part);
+    scene.commands(&mut part);
     scene.without_end(&mut part);
     part
 }
@@ -153,30 +153,24 @@ impl Scene {
         }
     }
 
-    /// What Redis is asked for a verification.
-    fn commands(&self, bench: &Bench, part: &mut Part) {
+    /// What Redis is asked for a verification, under a load that goes on: in a short one, what each pause brings would count.
+    fn commands(&self, part: &mut Part) {
         let (dataset, node) = &self.with_audit;
         let mut ours = Self::ours(Way::Plain, "Countermark", &self.with_audit);
+        ours.warm(1);
         settle(&[node.process.pid(), dataset.redis.process.pid()]);
-        let before = dataset.redis.commands();
-        contest(&mut [&mut ours], bench.rounds, bench.seconds);
-        // The warm-up was a load, too.
-        let verifications = ours.requests() * (bench.rounds + 1) as f64 / bench.rounds as f64;
-        let all = (dataset.redis.commands() - before) / verifications;
-        let what = "hot: Redis commands a verification, audit and activity logs included";
-        let of = |count: f64, of: f64| format!("{} in {} verifications", number(count), number(of));
-        part.figures.push(
-            Figure::new(format!("{what}, those inside of scripts too"), all, "")
-                .of(of(all * verifications, verifications))
-                .at_most(0.01),
-        );
-        // MONITOR slows Redis down, and so has a round of its own.
-        let mut watched = Self::ours(Way::Plain, "Countermark", &self.with_audit);
-        let (clients, _) = dataset.redis.watch(|| contest(&mut [&mut watched], 1, bench.seconds));
-        let verifications = watched.requests() * 2.0;
-        part.figures.push(
-            Figure::new(format!("{what}, sent by clients"), clients / verifications, "").of(of(clients, verifications)),
-        );
+        let (clients, scripts) = dataset.redis.watch(|| ours.measure(LONG));
+        let verifications = ours.requests();
+        let of = |commands: f64, who: &str| {
+            Figure::new(
+                format!("hot: Redis commands a verification, audit and activity logs included, {who}"),
+                commands / verifications,
+                "",
+            )
+            .of(format!("{} in {} verifications", number(commands), number(verifications)))
+        };
+        part.figures.push(of(clients, "sent by clients").at_most(0.01));
+        part.figures.push(of(clients + scripts, "those inside of scripts too"));
     }
 
     /// What is put off in a second must be done in the next one.

@@ -26,11 +26,11 @@ if ARGV[4] ~= '' and used < tonumber(ARGV[5]) then
   changed[#changed + 1] = use
   changed[#changed + 1] = ARGV[5]
 end
--- Now and then what is too old, or too much, goes.
+-- Now and then what is too old, or too much, goes: each time costs more than the rest of this.
 local most, keep, now = tonumber(ARGV[2]), tonumber(ARGV[3]), math.floor(tonumber(string.match(last, '^%d+')) / 1000)
 local pause = math.min(keep / 64, 3600)
 local at, of = string.match(trimmed or '', '^(%d+) (%d+)$')
-if not at or now - tonumber(at) >= pause or events - tonumber(of) > most / 64 then
+if not at or now - tonumber(at) >= pause or events - tonumber(of) > most / 8 then
   local first = nil
   repeat
     local oldest = redis.call('XRANGE', KEYS[1], first and '(' .. first or '-', '+', 'COUNT', '16')
