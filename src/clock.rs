@@ -124,7 +124,7 @@ pub mod rfc3339 {
     }
 
     /// The same, to be read at once. Of a second, the date is worked out once.
-    fn with_text<R>(time: &DateTime<Utc>, take: impl FnOnce(&str) -> R) -> R {
+    pub(crate) fn with_text<R>(time: &DateTime<Utc>, take: impl FnOnce(&str) -> R) -> R {
         thread_local! {
             /// A second, and its text without the fraction and the `Z`.
             static LAST: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };

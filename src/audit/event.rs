@@ -24,6 +24,18 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl std::str::FromStr for Outcome {
     type Err = crate::name::Invalid;
 

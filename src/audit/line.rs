@@ -4,63 +4,45 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 #[cfg(feature = "server")]
 use super::Event;
 use super::Outcome;
+use super::object::Object;
 use crate::account::AccountId;
 use crate::clock::rfc3339;
 use crate::token::TokenId;
 
 /// An [`Event`] on its way: it borrows what it tells of, has no number yet, and is written as JSON without the members that are
 /// missing.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Line<'a> {
     pub(crate) id: Uuid,
-    #[serde(with = "rfc3339")]
     pub(crate) time: DateTime<Utc>,
     pub(crate) kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) account_id: Option<AccountId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) username: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_id: Option<TokenId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_id: Option<&'a str>,
     pub(crate) outcome: Outcome,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) method: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) team: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) permission: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client_address: Option<Address<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) duration_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) actor_id: Option<AccountId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) details: Option<Cow<'a, Map<String, Value>>>,
 }
 
 /// An address that came from the network, or one that was read back.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Address<'a> {
     Known(IpAddr),
     #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "an API reads no events"))]
@@ -107,10 +89,39 @@ impl<'a> Line<'a> {
         }
         TEXT.with_borrow_mut(|text| {
             text.clear();
-            // Every member has a JSON form, and JSON is UTF-8.
-            let _ = serde_json::to_writer(&mut *text, self);
+            self.write(text);
+            // JSON is UTF-8.
             take(std::str::from_utf8(text).unwrap_or_default())
         })
+    }
+
+    fn write(&self, text: &mut Vec<u8>) {
+        let mut object = Object::begin(text);
+        object.plain("id", Some(self.id));
+        rfc3339::with_text(&self.time, |time| object.text("time", Some(time)));
+        object.text("kind", Some(self.kind));
+        object.plain("account_id", self.account_id);
+        object.text("username", self.username);
+        object.plain("token_id", self.token_id);
+        object.number("generation", self.generation);
+        object.text("key_id", self.key_id);
+        object.text("outcome", Some(self.outcome.as_str()));
+        object.text("reason", self.reason);
+        object.text("method", self.method);
+        object.text("path", self.path);
+        object.text("team", self.team);
+        object.text("permission", self.permission.as_deref());
+        match self.client_address {
+            Some(Address::Known(address)) => object.plain("client_address", Some(address)),
+            Some(Address::Text(text)) => object.text("client_address", Some(text)),
+            None => {}
+        }
+        object.text("user_agent", self.user_agent);
+        object.text("request_id", self.request_id);
+        object.number("duration_us", self.duration_us);
+        object.plain("actor_id", self.actor_id);
+        object.json("details", self.details.as_deref());
+        object.end();
     }
 
     /// As an event that has no number yet.

@@ -3,6 +3,8 @@
 mod event;
 #[cfg(feature = "redis")]
 mod line;
+#[cfg(feature = "redis")]
+mod object;
 mod printable;
 
 pub use event::{Event, Outcome, kinds};

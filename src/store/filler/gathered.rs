@@ -1,12 +1,13 @@
 //! Events that were read from the firehose, by the account that they concern.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use redis::Value;
 use redis::streams::StreamId;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
@@ -16,6 +17,8 @@ use crate::token::TokenId;
 const LONGEST: Duration = Duration::from_secs(2);
 /// Each event is worth waiting so long: a few are written at once, many in large groups, which cost no more.
 const EACH: Duration = Duration::from_millis(1);
+/// Lines that are read at once; calls are answered in between.
+const AT_ONCE: usize = 32;
 /// The most bytes that wait.
 const BYTES: usize = 32 * 1024 * 1024;
 
@@ -36,26 +39,52 @@ pub(super) struct Gathered {
 pub(super) struct Concerned {
     /// By the batch that they came in.
     pub(super) parts: Vec<Part>,
-    /// Where the last call with a good token is: in which part, and where in its lines.
-    used: Option<(usize, usize)>,
+    /// The last call with a good token.
+    used: Option<(Arc<Batch>, Range<usize>)>,
 }
 
 /// Those of one batch.
 pub(super) struct Part {
-    /// The batch's id in the shard.
-    pub(super) entry: String,
-    pub(super) count: usize,
-    pub(super) lines: String,
+    batch: Arc<Batch>,
+    /// Where they lie in it.
+    places: Vec<Range<usize>>,
 }
 
-/// What of an event decides where it goes. We have written these texts: nothing in them is escaped.
-#[derive(Deserialize)]
+/// An entry of a shard.
+struct Batch {
+    id: String,
+    lines: String,
+}
+
+/// What of an event decides where it goes.
 struct Concern<'a> {
     kind: &'a str,
-    outcome: Outcome,
-    account_id: Option<&'a str>,
-    actor_id: Option<&'a str>,
-    token_id: Option<IgnoredAny>,
+    outcome: &'a str,
+    account: Option<&'a str>,
+    actor: Option<&'a str>,
+    has_token: bool,
+}
+
+impl<'a> Concern<'a> {
+    /// Of a line that we have written. Each is read on its way into a log, so it is not taken apart: the texts in it that are
+    /// not ours have their quotation marks escaped, so that a member's name can stand nowhere else; and none of these values is
+    /// escaped. What an act adds comes last.
+    fn of(line: &'a str) -> Option<Self> {
+        let line = line.strip_prefix('{')?.strip_suffix('}')?;
+        let details = memmem::find(line.as_bytes(), b",\"details\":").unwrap_or(line.len());
+        let line = line.get(..details)?;
+        let member = |start: &str| {
+            let at = memmem::find(line.as_bytes(), start.as_bytes())?;
+            line.get(at + start.len()..)?.split('"').next()
+        };
+        Some(Self {
+            kind: member("\"kind\":\"")?,
+            outcome: member("\"outcome\":\"")?,
+            account: member("\"account_id\":\""),
+            actor: member("\"actor_id\":\""),
+            has_token: member("\"token_id\":\"").is_some(),
+        })
+    }
 }
 
 impl Gathered {
@@ -66,61 +95,135 @@ impl Gathered {
     }
 
     /// Takes in an entry of a shard. Of it the lines that can't be read are left out.
-    pub(super) fn take(&mut self, shard: u16, entry: &StreamId) {
+    pub(super) async fn take(&mut self, shard: u16, mut entry: StreamId) {
         self.since.get_or_insert_with(Instant::now);
         self.read.entry(shard).or_default().push(entry.id.clone());
-        let lines = match entry.map.get("e") {
-            Some(Value::BulkString(bytes)) => std::str::from_utf8(bytes).unwrap_or("?"),
-            _ => "?",
+        let lines = match entry.map.remove("e") {
+            Some(Value::BulkString(bytes)) => String::from_utf8(bytes).unwrap_or_else(|_| "?".to_owned()),
+            _ => "?".to_owned(),
         };
-        for line in lines.lines() {
-            if self.take_line(shard, &entry.id, line).is_none() {
-                tracing::error!(
-                    shard,
-                    entry = entry.id,
-                    "an unreadable event of the firehose is left out of the activity logs"
-                );
+        let batch = Arc::new(Batch { id: entry.id, lines });
+        let (mut start, mut number) = (0, 0);
+        while start < batch.lines.len() {
+            let rest = batch.lines.as_bytes().get(start..).unwrap_or_default();
+            let place = start..start + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            start = place.end + 1;
+            number += 1;
+            if number % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+            if self.take_line(shard, &batch, place).is_none() {
+                let entry = &batch.id;
+                tracing::error!(shard, entry, "an unreadable event of the firehose is left out of the activity logs");
             }
         }
     }
 
-    fn take_line(&mut self, shard: u16, entry: &str, line: &str) -> Option<()> {
-        let concern: Concern<'_> = serde_json::from_str(line).ok()?;
+    fn take_line(&mut self, shard: u16, batch: &Arc<Batch>, place: Range<usize>) -> Option<()> {
+        let concern = Concern::of(batch.lines.get(place.clone())?)?;
         let read = |id: Option<&str>| id.map(|id| id.parse::<AccountId>().ok());
-        let (account, actor) = (read(concern.account_id), read(concern.actor_id));
-        let is_use = concern.kind == kinds::CALL && concern.outcome == Outcome::Allowed && concern.token_id.is_some();
+        let (account, actor) = (read(concern.account), read(concern.actor));
+        let is_use = concern.kind == kinds::CALL && concern.outcome == Outcome::Allowed.as_str() && concern.has_token;
+        self.events = self.events.saturating_add(1);
+        self.bytes += place.len();
         if let Some(account) = account {
-            self.concerned.entry((shard, account?)).or_default().push(entry, line, is_use);
+            self.concerned.entry((shard, account?)).or_default().push(batch, place.clone(), is_use);
         }
         if let Some(actor) = actor.filter(|actor| Some(actor) != account.as_ref()) {
-            self.concerned.entry((shard, actor?)).or_default().push(entry, line, false);
+            self.concerned.entry((shard, actor?)).or_default().push(batch, place, false);
         }
-        self.events = self.events.saturating_add(1);
-        self.bytes += line.len();
         Some(())
     }
 }
 
 impl Concerned {
-    fn push(&mut self, entry: &str, line: &str, is_use: bool) {
-        if self.parts.last().is_none_or(|last| last.entry != entry) {
-            self.parts.push(Part { entry: entry.to_owned(), count: 0, lines: String::new() });
-        }
-        let index = self.parts.len() - 1;
-        let Some(part) = self.parts.last_mut() else { return };
+    fn push(&mut self, batch: &Arc<Batch>, place: Range<usize>, is_use: bool) {
         if is_use {
-            self.used = Some((index, part.lines.len()));
+            self.used = Some((Arc::clone(batch), place.clone()));
         }
-        part.count += 1;
-        part.lines.push_str(line);
-        part.lines.push('\n');
+        match self.parts.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.batch, batch) => last.places.push(place),
+            _ => self.parts.push(Part { batch: Arc::clone(batch), places: vec![place] }),
+        }
     }
 
     /// The last call with a good token: when, in milliseconds, and with which one.
     pub(super) fn used(&self) -> Option<(i64, TokenId)> {
-        let (part, place) = self.used?;
-        let line = self.parts.get(part)?.lines.get(place..)?.lines().next()?;
-        let event = Event::from_line(line)?;
+        let (batch, place) = self.used.as_ref()?;
+        let event = Event::from_line(batch.lines.get(place.clone())?)?;
         Some((event.time.timestamp_millis(), event.token_id?))
+    }
+}
+
+impl Part {
+    /// The batch's id in the shard.
+    pub(super) fn batch(&self) -> &str {
+        &self.batch.id
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Bytes of its lines, each with its end.
+    pub(super) fn length(&self) -> usize {
+        self.places.iter().map(|place| place.len() + 1).sum()
+    }
+
+    pub(super) fn lines(&self) -> String {
+        let mut lines = String::with_capacity(self.length());
+        for line in self.places.iter().filter_map(|place| self.batch.lines.get(place.clone())) {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(texts: &str) -> Event {
+        let time = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
+        let mut event = Event::new(time, kinds::CALL, Outcome::Refused);
+        event.path = Some(texts.to_owned());
+        event.user_agent = Some(texts.to_owned());
+        event.detail("said", json!({"kind": "call", "outcome": "allowed", "actor_id": texts, "token_id": texts}))
+    }
+
+    #[test]
+    fn a_text_from_outside_is_taken_for_no_member() {
+        let id = AccountId::nobody();
+        for text in [
+            format!(r#"","account_id":"{id}","actor_id":"{id}","token_id":"x","outcome":"allowed","x":""#),
+            format!(r#"","account_id":"{id}","details":{{"#),
+            r#"\"#.to_owned(),
+        ] {
+            let line = event(&text).to_line();
+            let concern = Concern::of(&line).unwrap();
+            assert_eq!((concern.kind, concern.outcome), (kinds::CALL, "refused"), "{line}");
+            assert_eq!((concern.account, concern.actor, concern.has_token), (None, None, false), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_decides_where_an_event_goes_is_read_as_it_was_written() {
+        let mut event = event("/");
+        let (account, actor) = (AccountId::nobody(), "0197f0a0-0000-7000-8000-0000deadbeef".parse().unwrap());
+        event.account_id = Some(account);
+        event.actor_id = Some(actor);
+        event.token_id = Some("00112233445566778899aabbccddeeff".parse().unwrap());
+        let line = event.to_line();
+        let concern = Concern::of(&line).unwrap();
+        assert_eq!(concern.account, Some(account.to_string().as_str()));
+        assert_eq!(concern.actor, Some(actor.to_string().as_str()));
+        assert!(concern.has_token);
+        for unreadable in ["", "{}", "{\"kind\":\"call\"}", "?", line.get(1..).unwrap()] {
+            assert!(Concern::of(unreadable).is_none(), "{unreadable}");
+        }
     }
 }

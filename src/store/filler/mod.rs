@@ -12,22 +12,24 @@ use std::time::{Duration, Instant};
 
 use futures_util::{TryStreamExt as _, stream};
 use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamReadReply};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
-use gathered::{Concerned, Gathered};
+use gathered::{Concerned, Gathered, Part};
 
 pub(super) const GROUP: &str = "activity";
 const LOCK: Duration = Duration::from_secs(10);
 /// How long a read waits for something new.
 pub(super) const BLOCK: Duration = Duration::from_millis(200);
-const ENTRIES: usize = 32;
+const ENTRIES: usize = 8;
 /// Between two reads: what comes meanwhile is read together.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Accounts whose logs are written at once.
+/// Accounts whose logs are written at once, and how many kilobytes: calls are answered in between.
 const AT_ONCE: usize = 32;
+const KILOBYTES: u32 = 512;
 /// The most events of one account that are written at once: Redis answers nobody else meanwhile.
 const TOGETHER: u64 = 512;
 
@@ -125,18 +127,19 @@ impl Filler {
         }
         let reply: Option<StreamReadReply> = self.store.query(&self.store.blocking, command).await?;
         let streams = reply.map(|reply| reply.keys).unwrap_or_default();
-        for stream in &streams {
+        let is_all_there_was = !streams.is_empty() && streams.iter().all(|stream| stream.ids.len() < ENTRIES);
+        for stream in streams {
             let Some(shard) = shards.iter().find(|shard| self.store.schema.shard_log(**shard) == stream.key) else {
                 continue;
             };
-            for entry in &stream.ids {
-                self.gathered.take(*shard, entry);
+            for entry in stream.ids {
+                self.gathered.take(*shard, entry).await;
             }
         }
         if self.gathered.is_due() {
             self.write().await?;
         }
-        if !streams.is_empty() && streams.iter().all(|stream| stream.ids.len() < ENTRIES) {
+        if is_all_there_was {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
@@ -177,8 +180,8 @@ impl Filler {
             let mut command = redis::cmd("XAUTOCLAIM");
             command.arg(&log).arg(GROUP).arg(&self.consumer).arg(0).arg(&from).arg("COUNT").arg(ENTRIES);
             let reply: StreamAutoClaimReply = self.store.query(&self.store.blocking, command).await?;
-            for entry in &reply.claimed {
-                self.gathered.take(shard, entry);
+            for entry in reply.claimed {
+                self.gathered.take(shard, entry).await;
             }
             self.write().await?;
             if reply.next_stream_id == "0-0" {
@@ -214,9 +217,10 @@ impl Filler {
         let store = &self.store;
         // They have waited: they must not be written into another dataset.
         store.still_met().await?;
+        let room = Semaphore::new(KILOBYTES as usize);
         stream::iter(concerned.iter().map(Ok))
             .try_for_each_concurrent(AT_ONCE, |((shard, account), concerned)| {
-                write_one(store, *shard, *account, concerned)
+                write_one(store, *shard, *account, concerned, &room)
             })
             .await?;
         for (shard, entries) in read {
@@ -230,7 +234,13 @@ impl Filler {
     }
 }
 
-async fn write_one(store: &Store, shard: u16, account: AccountId, concerned: &Concerned) -> Result<(), StoreError> {
+async fn write_one(
+    store: &Store,
+    shard: u16,
+    account: AccountId,
+    concerned: &Concerned,
+    room: &Semaphore,
+) -> Result<(), StoreError> {
     let retention = &store.options.retention;
     let together = TOGETHER.min(retention.activity / 16).max(1);
     let used = concerned.used();
@@ -238,11 +248,15 @@ async fn write_one(store: &Store, shard: u16, account: AccountId, concerned: &Co
     while !rest.is_empty() {
         let mut count = 0;
         let some = rest.iter().take_while(|part| {
-            count += part.count as u64;
+            count += part.count() as u64;
             count <= together
         });
         // At least one: it was small enough for the firehose.
         let (now, later) = rest.split_at(some.count().max(1));
+        let bytes: usize = now.iter().map(Part::length).sum();
+        let kilobytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, KILOBYTES);
+        // Never closed.
+        let _room = room.acquire_many(kilobytes).await;
         let mut script = store.scripts.activity.prepare_invoke();
         script
             .key(store.schema.activity(account))
@@ -253,7 +267,7 @@ async fn write_one(store: &Store, shard: u16, account: AccountId, concerned: &Co
             .arg(used.map(|(_, token)| token.to_string()).unwrap_or_default())
             .arg(used.map(|(time, _)| time).unwrap_or_default());
         for part in now {
-            script.arg(&part.entry).arg(part.count).arg(&part.lines);
+            script.arg(part.batch()).arg(part.count()).arg(part.lines());
         }
         store.run::<u64>(&store.blocking, &script).await?;
         rest = later;
