@@ -27,7 +27,7 @@ pub use call::Act;
 pub use error::{AccountRef, Error};
 pub use home::Issuer;
 pub use keys::{KeyView, NextStep};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, VERIFY};
 pub use receipts::Receipt;
 pub use recover::recover;
 pub use roles::Changed;

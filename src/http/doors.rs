@@ -1,21 +1,24 @@
 //! The two ways in: what gateways ask, which is most of all that is asked, goes straight to its handler, and the rest to the
 //! router. Both are observed alike.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Method, Request, header};
 use axum::response::Response;
 use axum::{BoxError, Router};
-use tower::Service;
+use hyper::body::Incoming;
+use tower::Service as _;
 
 use super::edge::Edge;
 use super::observe::observed;
 use super::verify;
+use crate::listen::{Answers, Arrival};
+
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// What the main listeners serve.
 #[derive(Clone)]
@@ -28,6 +31,37 @@ impl Doors {
     pub(super) fn new(edge: Arc<Edge>, router: Router) -> Self {
         Self { edge, router }
     }
+
+    /// Answers a request, whatever its body is.
+    pub fn answer<B>(&self, request: Request<B>, arrival: Arrival) -> Answering
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+        if !verify::is_gateway_path(request.uri().path()) {
+            request.extensions_mut().insert(arrival);
+            // A router has never anything to wait for, and never fails.
+            let answering = self.router.clone().call(request);
+            return Box::pin(async { answering.await.unwrap_or_else(|never| match never {}) });
+        }
+        let edge = Arc::clone(&self.edge);
+        let is_head = request.method() == Method::HEAD;
+        Box::pin(async move {
+            let decided = Arc::clone(&edge);
+            let next = async |request, call: &_| verify::verify(&decided, request, call).await;
+            let answer = observed(&edge, request, Some(arrival), verify::ROUTE, next).await;
+            if is_head { without_body(answer) } else { answer }
+        })
+    }
+}
+
+impl Answers for Doors {
+    type Answer = Answering;
+
+    fn answer(&self, request: Request<Incoming>, arrival: Arrival) -> Answering {
+        self.answer(request, arrival)
+    }
 }
 
 /// As a router answers HEAD: all but the body, whose length is told (RFC 9110, section 9.3.2). Over HTTP/2 nobody else sees to it.
@@ -37,34 +71,4 @@ fn without_body(answer: Response) -> Response {
         head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
     Response::from_parts(head, Body::empty())
-}
-
-impl<B> Service<Request<B>> for Doors
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Neither the handler nor a router ever has anything to wait for.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let request = request.map(Body::new);
-        if !verify::is_gateway_path(request.uri().path()) {
-            return Box::pin(self.router.call(request));
-        }
-        let edge = Arc::clone(&self.edge);
-        let is_head = request.method() == Method::HEAD;
-        Box::pin(async move {
-            let decided = Arc::clone(&edge);
-            let next = async |request, call: &_| verify::verify(&decided, request, call).await;
-            let answer = observed(&edge, request, verify::ROUTE, next).await;
-            Ok(if is_head { without_body(answer) } else { answer })
-        })
-    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use super::problem::Problem;
@@ -18,6 +18,8 @@ use crate::listen::{Peer, Transport};
 use crate::name::TeamName;
 use crate::permission::Permission;
 use crate::web::{client_address, forwarded};
+
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A demand that the configuration names, called as `/verify/~NAME`.
 #[derive(Debug, Clone, Default)]
@@ -136,7 +138,7 @@ impl Edge {
     /// HTTPS on its other side. A proxy that says that it was not is believed, however it speaks to us.
     pub fn is_private(&self, peer: &Peer, headers: &HeaderMap) -> bool {
         let trusted = peer.address.is_none_or(|address| self.trusts(address));
-        let mut protocols = headers.get_all("x-forwarded-proto").iter();
+        let mut protocols = headers.get_all(&X_FORWARDED_PROTO).iter();
         let said = match (protocols.next(), protocols.next()) {
             (None, _) => None,
             (Some(protocol), None) => Some(protocol.as_bytes().eq_ignore_ascii_case(b"https")),

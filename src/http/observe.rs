@@ -16,7 +16,7 @@ use super::edge::Edge;
 use super::leftover::Leftover;
 use super::problem::Problem;
 use crate::clock::uuid_v7;
-use crate::listen::{HeadTooLarge, Peer, Standing, Work};
+use crate::listen::Arrival;
 use crate::node::{Call, Ending};
 use crate::verify::{Demand, Presenter, Reason};
 use crate::web::credential::{Credential, id_and_token};
@@ -42,7 +42,8 @@ macro_rules! log {
 
 /// See the module. What may change something is gone through with also when its client has left meanwhile: a change that was
 /// sent gets its answer, and every call that was decided its event.
-pub async fn observe(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+pub async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    let arrival = request.extensions_mut().remove::<Arrival>();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or(Cow::Borrowed("none"), |path| Cow::Owned(path.as_str().to_owned()));
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -51,45 +52,44 @@ pub async fn observe(State(edge): State<Arc<Edge>>, request: Request, next: Next
         next.run(request).await
     };
     if reads {
-        return observed(&edge, request, route, next).await;
+        return observed(&edge, request, arrival, route, next).await;
     }
-    let going_through = tokio::spawn(async move { observed(&edge, request, route, next).await }).await;
+    let going_through = tokio::spawn(async move { observed(&edge, request, arrival, route, next).await }).await;
     going_through.unwrap_or_else(|_| Problem::internal("a request's task ended").answer("", false))
 }
 
 /// What is done around every request; `next` answers it.
 pub(super) async fn observed(
     edge: &Edge,
-    mut request: Request,
+    request: Request,
+    arrival: Option<Arrival>,
     route: impl Into<Cow<'static, str>>,
     next: impl AsyncFnOnce(Request, &Call) -> Response,
 ) -> Response {
     let route = route.into();
-    let _work = request.extensions_mut().remove::<Work>();
+    let peer = arrival.as_ref().map(Arrival::peer);
     // A request that its caller named keeps the name.
     let request_id =
         given_id(request.headers()).map_or_else(|| uuid_v7(edge.clock.now()).to_string(), ToOwned::to_owned);
-    let peer = request.extensions().get::<Peer>().cloned();
-    let client_address = peer.as_ref().and_then(|peer| edge.client_address(peer, request.headers()));
-    let path = request.uri().path().to_owned();
+    let client_address = peer.and_then(|peer| edge.client_address(peer, request.headers()));
     let method = request.method().clone();
-    let agent =
-        request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let call = Call::begin(request_id, method.as_str(), &path, client_address, agent.as_deref(), edge.clock.as_ref());
+    let call = {
+        let path = request.uri().path();
+        let agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        Call::begin(request_id, method.as_str(), path, client_address, agent.as_deref(), edge.clock.as_ref())
+    };
 
-    let standing = request.extensions().get::<Standing>().cloned();
-    let too_large = request.extensions().get::<HeadTooLarge>().copied();
+    let form = Form::of(request.uri().path());
+    let too_large = arrival.as_ref().and_then(Arrival::too_large);
     let (leftover, request) = Leftover::of(request);
-    let private = peer.as_ref().is_some_and(|peer| edge.is_private(peer, request.headers()));
+    let private = peer.is_some_and(|peer| edge.is_private(peer, request.headers()));
     let answer = if !private {
-        let answer = Box::pin(exposed(edge, &call, request.headers(), &path)).await.into_response();
+        let answer = Box::pin(exposed(edge, &call, request.headers(), form)).await.into_response();
         drop(request);
         answer
     } else if let Some(most) = too_large {
-        let problem = Problem::head_too_large(most);
-        let problem = if super::verify::is_gateway_path(&path) { problem.for_gateway() } else { problem };
         drop(request);
-        problem.into_response()
+        form.of_refusal(Problem::head_too_large(most)).into_response()
     } else {
         // Boxed, so that it is not copied with each of what goes around it.
         let answering = Box::pin(next(request, &call));
@@ -102,11 +102,11 @@ pub(super) async fn observed(
             }
         }
     };
-    if let Some(standing) = standing.filter(|_| call.shows_a_live_token()) {
-        standing.prove();
+    if let Some(arrival) = arrival.as_ref().filter(|_| call.shows_a_live_token()) {
+        arrival.prove();
     }
     leftover.discard().await;
-    let response = finish(edge, &call, &method, &path, answer);
+    let response = finish(edge, &call, &method, form, answer);
     let status = response.status().as_u16();
     let elapsed_us = call.elapsed_us(edge.clock.as_ref());
     #[allow(clippy::cast_precision_loss)] // microseconds of one request
@@ -120,12 +120,36 @@ pub(super) async fn observed(
     response
 }
 
+/// The form that errors have, which depends on who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Gateway,
+    OAuth,
+    Ours,
+}
+
+impl Form {
+    fn of(path: &str) -> Self {
+        if super::verify::is_gateway_path(path) {
+            Self::Gateway
+        } else if path.starts_with("/oauth2/") {
+            Self::OAuth
+        } else {
+            Self::Ours
+        }
+    }
+
+    fn of_refusal(self, problem: Problem) -> Problem {
+        if self == Self::Gateway { problem.for_gateway() } else { problem }
+    }
+}
+
 /// A token came in plain text from elsewhere: a clear refusal, never a redirect, and an event.
-async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, path: &str) -> Problem {
+async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, form: Form) -> Problem {
     let problem = Problem::invalid_request(
         "this came in plain text: use https. A token that was sent so must be taken for known to others; generate a new one",
     );
-    let problem = if super::verify::is_gateway_path(path) { problem.for_gateway() } else { problem };
+    let problem = form.of_refusal(problem);
     let token = match Credential::of(headers, None) {
         Ok(Credential::Bearer(token)) => Some(Zeroizing::new(token.to_owned())),
         Ok(Credential::Basic(basic)) => id_and_token(basic).ok().map(|(_, token)| token),
@@ -146,12 +170,12 @@ async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, path: &str) -> P
     }
 }
 
-fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Response) -> Response {
+fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: Response) -> Response {
     let problem = answer.extensions().get::<Problem>().cloned().or_else(|| foreign(method, &answer));
     if let Some(cause) = problem.as_ref().and_then(Problem::cause) {
         tracing::error!(request_id = call.request_id(), cause, "a request failed");
     }
-    let oauth = path.starts_with("/oauth2/");
+    let oauth = form == Form::OAuth;
     let mut response = match &problem {
         Some(problem) => {
             let mut response = problem.answer(call.request_id(), oauth);
@@ -179,7 +203,9 @@ fn finish(edge: &Edge, call: &Call, method: &Method, path: &str, answer: Respons
         response = problem.answer(call.request_id(), oauth);
         response.extensions_mut().insert(problem);
     }
-    if let Ok(value) = HeaderValue::from_str(call.request_id()) {
+    if let Ok(mut value) = HeaderValue::from_str(call.request_id()) {
+        // Never the same again: HTTP/2 is to remember what is (RFC 7541, section 6.2.3).
+        value.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     for (name, value) in [

@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
 use serde::Deserialize;
 
 use super::edge::{Edge, NamedDemand};
@@ -22,7 +23,7 @@ use crate::verify::{Demand, Presenter, Verified};
 use crate::web::credential::Credential;
 
 /// What the metrics call it.
-pub const ROUTE: &str = "/verify";
+pub use crate::authority::VERIFY as ROUTE;
 
 /// Whether a path is this door's.
 pub fn is_gateway_path(path: &str) -> bool {
@@ -112,10 +113,15 @@ fn means_a_policy(below: &str) -> bool {
     first.starts_with('~') || first.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%7e"))
 }
 
+static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+static X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
+static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+static X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+
 /// The request that the gateway asks about: nginx' headers, Traefik's and Caddy's, or the path below (Envoy).
 pub(super) fn original(parts: &Parts) -> Option<Original> {
     let header =
-        |name: &str| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        |name: &HeaderName| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let below = || {
         let below = parts.uri.path().strip_prefix("/verify").unwrap_or_default();
         let below = match below.strip_prefix("/~") {
@@ -124,13 +130,13 @@ pub(super) fn original(parts: &Parts) -> Option<Original> {
         };
         (!below.is_empty()).then_some(below)
     };
-    let nginx = header("x-original-uri");
-    let others = header("x-forwarded-uri");
+    let nginx = header(&X_ORIGINAL_URI);
+    let others = header(&X_FORWARDED_URI);
     // One of the two may be the client's own, passed on by a gateway that writes the other.
     let disagree = nginx.is_some() && others.is_some() && nginx != others;
     let uri = nginx.or(others).or_else(below)?;
-    let method = header("x-original-method")
-        .or_else(|| header("x-forwarded-method"))
+    let method = header(&X_ORIGINAL_METHOD)
+        .or_else(|| header(&X_FORWARDED_METHOD))
         .unwrap_or_else(|| parts.method.as_str().to_owned());
     Some(Original { method: printable(&method, 32), path: printable(path_of(&uri), 512), disagree })
 }
@@ -157,26 +163,22 @@ fn identity(verified: &Verified) -> Response {
     let headers = response.headers_mut();
     // With room for what every answer gets.
     headers.reserve(16);
-    let mut text = String::with_capacity(40);
-    let mut insert = |name: &HeaderName, value: fmt::Arguments<'_>| {
-        let text = value.as_str().unwrap_or_else(|| {
-            text.clear();
-            // Writing to a string does not fail.
-            let _ = text.write_fmt(value);
-            &text
-        });
-        // All of these are ASCII by construction.
-        if let Ok(value) = HeaderValue::from_str(text) {
+    // All values lie in one piece of memory, which is as long as most need.
+    let mut text = BytesMut::with_capacity(256);
+    let mut insert = |name: &HeaderName, value: &dyn Display| {
+        // Writing to memory does not fail, and all of these are ASCII by construction.
+        let _ = write!(text, "{value}");
+        if let Ok(value) = HeaderValue::from_maybe_shared(text.split().freeze()) {
             headers.insert(name, value);
         }
     };
-    insert(&ACCOUNT, format_args!("{}", verified.account()));
-    insert(&USERNAME, format_args!("{}", verified.username()));
-    insert(&ROLE, format_args!("{}", verified.role()));
-    insert(&TEAMS, format_args!("{}", Teams(verified)));
-    insert(&GENERATION, format_args!("{}", verified.generation()));
-    insert(&TOKEN_ID, format_args!("{}", verified.token_id()));
-    insert(&EXPIRES, format_args!("{}", verified.expires_at()));
+    insert(&ACCOUNT, &verified.account());
+    insert(&USERNAME, &verified.username());
+    insert(&ROLE, &verified.role());
+    insert(&TEAMS, &Teams(verified));
+    insert(&GENERATION, &verified.generation());
+    insert(&TOKEN_ID, &verified.token_id());
+    insert(&EXPIRES, &verified.expires_at());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -1,16 +1,14 @@
 //! One connection: the handshake, the version of HTTP, the requests.
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
 use hyper::server::conn::{http1, http2};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -18,40 +16,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
-use tower::{Service, ServiceExt};
 
+use super::arrival::{Answers, Arrival, HeadTooLarge, Origin, Peer, Transport, Work};
 use super::certificates::{ALPN_HTTP2, TlsContext};
-use super::places::{Place, UnderWay};
-use super::progress::{CountedBody, Progress, RequestGuard, Watched};
+use super::places::Place;
+use super::progress::{CountedBody, Progress, Watched};
 use super::socket::Accepted;
 use super::streams::{Streams, Together};
 use crate::config::Limits;
-
-/// Where a request came from: an extension of every request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// The other end of the connection (an IPv4 address in IPv6 form is that IPv4 address); `None` on a Unix socket.
-    /// Not the client's where a trusted proxy is in between.
-    pub address: Option<IpAddr>,
-    /// How it came.
-    pub transport: Transport,
-    /// The address of the listener, as `serve.json` shows it.
-    pub listener: Arc<str>,
-    /// The name that the client asked for in the TLS handshake (SNI).
-    pub server_name: Option<Arc<str>>,
-}
-
-/// What protects a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// TLS.
-    Tls,
-    /// Nothing: plain TCP.
-    Plain,
-    /// The file permissions of a Unix socket.
-    Unix,
-}
 
 /// What all connections of a listener share.
 pub(super) struct Shared<S> {
@@ -67,24 +39,9 @@ pub(super) struct Shared<S> {
     pub(super) works: TaskTracker,
 }
 
-/// The head of this request is larger than allowed: an extension of such requests, which are to be refused.
-#[derive(Debug, Clone, Copy)]
-pub struct HeadTooLarge {
-    /// How many bytes it may have.
-    pub bytes: usize,
-    /// How many fields.
-    pub fields: usize,
-}
-
-/// A request counts until nothing is done for it any more: an extension, to be held by whoever goes on when its client has
-/// left, so that requests which are given up at once are no way around the limits.
-#[derive(Clone)]
-pub struct Work(#[expect(dead_code, reason = "held, not read")] Arc<(RequestGuard, UnderWay, TaskTrackerToken)>);
-
 pub(super) async fn run<S>(shared: Arc<Shared<S>>, accepted: Accepted, place: Place)
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     let listener = Arc::clone(&shared.listener);
     let work = async {
@@ -147,10 +104,9 @@ async fn handshake(
     }
 }
 
-async fn http<S, IO>(shared: &Shared<S>, place: &Place, io: IO, peer: Peer, http2: bool)
+async fn http<S, IO>(shared: &Arc<Shared<S>>, place: &Place, io: IO, peer: Peer, http2: bool)
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Answers,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = &shared.limits;
@@ -158,23 +114,23 @@ where
     place.watch(&progress);
     let io = TokioIo::new(Watched::new(io, &progress));
     let service = {
-        let (service, progress, standing) = (shared.service.clone(), Arc::clone(&progress), place.standing());
-        let works = shared.works.clone();
+        let (shared, progress) = (Arc::clone(shared), Arc::clone(&progress));
+        let standing = place.standing();
+        let origin = Arc::new(Origin { peer, standing: Some(standing.clone()) });
         let most = HeadTooLarge { bytes: limits.head_bytes, fields: limits.head_fields };
-        hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        hyper::service::service_fn(move |request: Request<Incoming>| {
             let guard = progress.request();
-            let work = Work(Arc::new((guard, standing.request(progress.requests()), works.token())));
-            let too_large = head_length(&request) > most.bytes || request.headers().len() > most.fields;
-            let extensions = request.extensions_mut();
-            extensions.insert(peer.clone());
-            extensions.insert(standing.clone());
-            extensions.insert(work.clone());
-            if too_large {
-                extensions.insert(most);
-            }
-            let answer = service.clone().oneshot(request);
+            let under_way = standing.request(progress.requests());
+            let work = Work(Arc::new((guard, under_way, shared.works.token())));
+            let is_too_large = head_length(&request) > most.bytes || request.headers().len() > most.fields;
+            let arrival = Arrival {
+                origin: Arc::clone(&origin),
+                _work: Some(work.clone()),
+                too_large: is_too_large.then_some(most),
+            };
+            let answer = shared.service.answer(request, arrival);
             async move {
-                let mut answer = answer.await?;
+                let mut answer = answer.await;
                 if answer.status() == StatusCode::NOT_MODIFIED {
                     // The framework says how long the missing body is. A cache takes it for the length of what it has:
                     // only that may stand here (RFC 9110, section 8.6).
@@ -205,9 +161,9 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // hyper's clock runs between requests too, so it has to leave an idle connection its time. The stricter limit for
-        // a head that has begun is kept by `Progress`.
-        .header_read_timeout(limits.head_timeout.max(limits.idle_timeout))
+        // A head that takes too long, as an idle connection, is `Progress`' affair: a timer of hyper's own would be set anew for
+        // each request.
+        .header_read_timeout(None)
         .max_headers(limits.head_fields * 2)
         .max_buf_size(limits.head_bytes + HEAD_SURPLUS);
     builder

@@ -74,9 +74,9 @@ pub(super) struct Place {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What a request does for its connection: an extension of every request.
+/// What a request does for its connection.
 #[derive(Clone)]
-pub struct Standing {
+pub(super) struct Standing {
     connections: Arc<Connections>,
     seat: Arc<Seat>,
 }
@@ -311,7 +311,7 @@ impl Standing {
     }
 
     /// A live token was shown on this connection: it is no stranger's any more.
-    pub fn prove(&self) {
+    pub(super) fn prove(&self) {
         let seat = &self.seat;
         if seat.known.swap(true, Ordering::Relaxed) {
             return;

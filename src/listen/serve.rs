@@ -1,16 +1,12 @@
 //! The accept loop of one listener.
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
 
+use super::arrival::Answers;
 use super::certificates::TlsContext;
 use super::connection::{self, Shared};
 use super::places::Connections;
@@ -36,8 +32,7 @@ pub async fn serve<S>(
     shutdown: CancellationToken,
 ) -> Result<(), ListenError>
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
+    S: Answers,
 {
     let tls = match listener.address() {
         Address::Tls(_) if tls.is_none() => {

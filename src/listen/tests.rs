@@ -55,9 +55,9 @@ async fn start(address: &str, limits: Limits) -> Server {
     };
     let goes_on = {
         let (go, reached) = (Arc::clone(&go), Arc::clone(&reached));
-        get(move |Extension(work): Extension<Work>| async move {
+        get(move |Extension(arrival): Extension<Arrival>| async move {
             tokio::spawn(async move {
-                let _work = work;
+                let _arrival = arrival;
                 reached.notify_one();
                 go.notified().await;
             })
@@ -66,12 +66,12 @@ async fn start(address: &str, limits: Limits) -> Server {
         })
     };
     let service = Router::new()
-        .route("/", get(|Extension(peer): Extension<Peer>| async move { format!("{peer:?}") }))
-        .route("/prove", get(|Extension(standing): Extension<Standing>| async move { standing.prove() }))
+        .route("/", get(|Extension(arrival): Extension<Arrival>| async move { format!("{:?}", arrival.peer()) }))
+        .route("/prove", get(|Extension(arrival): Extension<Arrival>| async move { arrival.prove() }))
         .route(
             "/head",
-            get(|too_large: Option<Extension<HeadTooLarge>>| async move {
-                if too_large.is_some() { "too large" } else { "fits" }
+            get(|Extension(arrival): Extension<Arrival>| async move {
+                if arrival.too_large().is_some() { "too large" } else { "fits" }
             }),
         )
         .route("/wait", wait)

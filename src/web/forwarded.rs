@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whether the address is in one of these networks.
 pub fn is_one_of(networks: &[IpNet], address: IpAddr) -> bool {
@@ -19,7 +21,7 @@ pub fn client_address(trusted_proxies: &[IpNet], peer: Option<IpAddr>, headers: 
         return Some(address);
     }
     let forwarded: Vec<&str> = headers
-        .get_all("x-forwarded-for")
+        .get_all(&X_FORWARDED_FOR)
         .iter()
         .flat_map(|value| value.to_str().unwrap_or("?").split(','))
         .map(str::trim)

@@ -17,7 +17,7 @@ use countermark::clock::{Clock, ManualClock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::http::{Edge, NamedDemand};
 use countermark::keyring::MasterKey;
-use countermark::listen::{Peer, Transport};
+use countermark::listen::{Arrival, Peer, Transport};
 use countermark::node::{Follower, Writer};
 use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target, Twins};
 use countermark::token::Algorithm;
@@ -26,7 +26,6 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::redis_server::RedisServer;
 
@@ -416,10 +415,9 @@ impl Client {
 
     pub async fn answer(&self, mut request: Request<Body>) -> Answer {
         let what = format!("{} {}", request.method(), request.uri());
-        if request.extensions().get::<Peer>().is_none() {
-            request.extensions_mut().insert(self.peer.clone());
-        }
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let arrival = request.extensions_mut().remove::<Arrival>();
+        let arrival = arrival.unwrap_or_else(|| Arrival::from(self.peer.clone()));
+        let response = self.router.answer(request, arrival).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         let text = String::from_utf8_lossy(&body).into_owned();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use countermark::http::NamedDemand;
-use countermark::listen::Transport;
+use countermark::listen::{Arrival, Transport};
 use serde_json::json;
 
 use crate::app::{App, DAY, Setup, a_peer};
@@ -95,7 +95,7 @@ async fn garbage_in_plain_text_is_sampled_and_limited_like_any_other() {
     let mut seen = Vec::new();
     for _ in 0..8 {
         let mut request = app.bearer("garbage").request("GET", "/api/v1/self").body(axum::body::Body::empty()).unwrap();
-        request.extensions_mut().insert(a_peer(Transport::Plain, Some("192.0.2.1")));
+        request.extensions_mut().insert(Arrival::from(a_peer(Transport::Plain, Some("192.0.2.1"))));
         seen.push(app.client.answer(request).await.status.as_u16());
     }
     assert_eq!(seen, [400, 400, 400, 400, 400, 429, 429, 429]);

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countermark::listen::Transport;
+use countermark::listen::{Arrival, Transport};
 use countermark::token::Algorithm;
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ impl Bench {
     /// The answer to a request that everybody makes from an address of his own: of each, garbage is sampled once.
     pub async fn ask(&self, number: usize, id: &str, transport: Transport, mut request: Request<Body>) -> Answer {
         let address = std::net::Ipv4Addr::from(0x0a00_0000 + u32::try_from(number).unwrap()).to_string();
-        request.extensions_mut().insert(a_peer(transport, Some(&address)));
+        request.extensions_mut().insert(Arrival::from(a_peer(transport, Some(&address))));
         request.headers_mut().insert("x-request-id", id.parse().unwrap());
         self.app.client.answer(request).await
     }
