@@ -48,6 +48,12 @@ impl AccountId {
         Self(crate::clock::uuid_v7(now))
     }
 
+    /// As it is shown, without a formatter: it stands in every event and every answer to a gateway.
+    #[cfg(feature = "redis")]
+    pub(crate) fn encode<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+
     /// The id in 22 characters of base64url, as it is spelt in the key of the account's state record.
     pub fn packed(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0.as_bytes())

@@ -1,6 +1,6 @@
 //! Forward auth: `/verify`, for gateways that ask before they let a request through.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Write as _};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -165,32 +165,28 @@ fn identity(verified: &Verified) -> Response {
     headers.reserve(16);
     // All values lie in one piece of memory, which is as long as most need.
     let mut text = BytesMut::with_capacity(256);
-    let mut insert = |name: &HeaderName, value: &dyn Display| {
+    let mut insert = |name: &HeaderName, write: &dyn Fn(&mut BytesMut) -> fmt::Result| {
         // Writing to memory does not fail, and all of these are ASCII by construction.
-        let _ = write!(text, "{value}");
+        let _ = write(&mut text);
         if let Ok(value) = HeaderValue::from_maybe_shared(text.split().freeze()) {
             headers.insert(name, value);
         }
     };
-    insert(&ACCOUNT, &verified.account());
-    insert(&USERNAME, &verified.username());
-    insert(&ROLE, &verified.role());
-    insert(&TEAMS, &Teams(verified));
-    insert(&GENERATION, &verified.generation());
-    insert(&TOKEN_ID, &verified.token_id());
-    insert(&EXPIRES, &verified.expires_at());
+    insert(&ACCOUNT, &|text| text.write_str(verified.account().encode(&mut [0; 36])));
+    insert(&USERNAME, &|text| text.write_str(verified.username().as_str()));
+    insert(&ROLE, &|text| text.write_str(verified.role().as_str()));
+    insert(&TEAMS, &|text| write_teams(text, verified));
+    insert(&GENERATION, &|text| write!(text, "{}", verified.generation()));
+    insert(&TOKEN_ID, &|text| text.write_str(verified.token_id().encode(&mut [0; 32])));
+    insert(&EXPIRES, &|text| write!(text, "{}", verified.expires_at()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// `TEAM=ROLE`, with commas between them.
-struct Teams<'a>(&'a Verified);
-
-impl Display for Teams<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (team, role)) in self.0.teams().iter().enumerate() {
-            write!(f, "{}{team}={role}", if index == 0 { "" } else { "," })?;
-        }
-        Ok(())
+fn write_teams(text: &mut BytesMut, verified: &Verified) -> fmt::Result {
+    for (index, (team, role)) in verified.teams().iter().enumerate() {
+        write!(text, "{}{team}={role}", if index == 0 { "" } else { "," })?;
     }
+    Ok(())
 }
