@@ -55,3 +55,16 @@ pub fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
+
+/// Calls of these commands in Redis' `INFO commandstats`, and of all others.
+pub fn commands(info: &str, these: &[&str]) -> (f64, f64) {
+    let of_line = |line: &str| -> Option<(bool, f64)> {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        // A command of two words is told by both.
+        let name = name.split('|').next()?;
+        Some((these.contains(&name), rest.split(',').next()?.parse().ok()?))
+    };
+    info.lines().filter_map(of_line).fold((0.0, 0.0), |(these, others), (is_one, calls)| {
+        if is_one { (these + calls, others) } else { (these, others + calls) }
+    })
+}

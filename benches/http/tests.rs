@@ -6,7 +6,7 @@ mod reading;
 mod report;
 
 use figures::{Figure, Load, Part, median, number, ratio};
-use reading::{field, of_h2load, of_wrk, ticks};
+use reading::{commands, field, of_h2load, of_wrk, ticks};
 use report::{BEGIN, END, document, page_with, part, tables};
 use serde_json::json;
 
@@ -49,6 +49,14 @@ fn fields_are_found_by_their_whole_name() {
     assert_eq!(field("VmRSSx:\t1 kB\nVmRSS:\t  12345 kB\n", "VmRSS"), Some(12_345));
     assert_eq!(field("used_memory:77\r\nused_memory_rss:99\r\n", "used_memory"), Some(77));
     assert_eq!(field("", "VmRSS"), None);
+}
+
+#[test]
+fn commands_are_told_apart_by_their_first_word() {
+    let info = "# Commandstats\r\ncmdstat_xadd:calls=3,usec=12,usec_per_call=4.00,rejected_calls=0\r\n\
+        cmdstat_xgroup|create:calls=2,usec=1\r\ncmdstat_evalsha:calls=5,usec=1\r\n";
+    assert_eq!(commands(info, &["evalsha", "xgroup"]), (7.0, 3.0));
+    assert_eq!(commands("", &["evalsha"]), (0.0, 0.0));
 }
 
 #[test]

@@ -98,15 +98,15 @@ impl<'a> Line<'a> {
     fn write(&self, text: &mut Vec<u8>) {
         let mut object = Object::begin(text);
         let (mut long, mut short) = ([0; 36], [0; 32]);
-        object.text("id", Some(self.id.hyphenated().encode_lower(&mut long)));
-        rfc3339::with_text(&self.time, |time| object.text("time", Some(time)));
-        object.text("kind", Some(self.kind));
-        object.text("account_id", self.account_id.as_ref().map(|id| id.encode(&mut long)));
+        object.own("id", Some(self.id.hyphenated().encode_lower(&mut long)));
+        rfc3339::with_text(&self.time, |time| object.own("time", Some(time)));
+        object.own("kind", Some(self.kind));
+        object.own("account_id", self.account_id.as_ref().map(|id| id.encode(&mut long)));
         object.text("username", self.username);
-        object.text("token_id", self.token_id.as_ref().map(|id| id.encode(&mut short)));
+        object.own("token_id", self.token_id.as_ref().map(|id| id.encode(&mut short)));
         object.number("generation", self.generation);
         object.text("key_id", self.key_id);
-        object.text("outcome", Some(self.outcome.as_str()));
+        object.own("outcome", Some(self.outcome.as_str()));
         object.text("reason", self.reason);
         object.text("method", self.method);
         object.text("path", self.path);
@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
         object.text("user_agent", self.user_agent);
         object.text("request_id", self.request_id);
         object.number("duration_us", self.duration_us);
-        object.text("actor_id", self.actor_id.as_ref().map(|id| id.encode(&mut long)));
+        object.own("actor_id", self.actor_id.as_ref().map(|id| id.encode(&mut long)));
         object.json("details", self.details.as_deref());
         object.end();
     }

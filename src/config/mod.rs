@@ -230,7 +230,7 @@ pub struct Guessing {
 pub struct Audit {
     /// How long entries are kept (400 d).
     pub retention: Duration,
-    /// Entries in one account's activity log (10,000).
+    /// Events in one account's activity log (10,000), at times an eighth and a group more.
     pub activity_max_entries: u64,
     /// Entries in the log of everything (1,000,000).
     pub firehose_max_entries: u64,

@@ -162,7 +162,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         // A head that takes too long, as an idle connection, is `Progress`' affair: a timer of hyper's own would be set anew for
-        // each request.
+        // each request. Half a head that came with the request before has the time of an idle connection.
         .header_read_timeout(None)
         .max_headers(limits.head_fields * 2)
         .max_buf_size(limits.head_bytes + HEAD_SURPLUS);

@@ -30,7 +30,7 @@ end
 local most, keep, now = tonumber(ARGV[2]), tonumber(ARGV[3]), math.floor(tonumber(string.match(last, '^%d+')) / 1000)
 local pause = math.min(keep / 64, 3600)
 local at, of = string.match(trimmed or '', '^(%d+) (%d+)$')
-if not at or now - tonumber(at) >= pause or events - tonumber(of) > most / 8 then
+if not at or now - tonumber(at) >= pause or events - tonumber(of) > math.min(most / 8, 2048) then
   local first = nil
   repeat
     local oldest = redis.call('XRANGE', KEYS[1], first and '(' .. first or '-', '+', 'COUNT', '16')
