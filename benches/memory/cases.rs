@@ -17,9 +17,10 @@ use super::signers::{Signer, Signers, Token};
 const FEW: usize = 1000;
 /// For the signatures of so many, several times over.
 const SIGNATURE_BYTES: u64 = 1 << 20;
-/// Tokens that come one after the other until the first comes again.
+/// Tokens that come one after the other until the first comes again, to a memory with room for the signatures of 1,000, which
+/// holds on to those that it met first: then, none is known still.
 const MANY: usize = 5000;
-/// For the signatures of a quarter of them: none is known still when it comes again.
+const BEFORE: usize = 2000;
 const TOO_FEW_BYTES: u64 = 256 << 10;
 const HASH: &str = "SHA-256 of the token";
 
@@ -35,7 +36,9 @@ pub fn measured(node: &Node, signers: &Signers, large: &Large, rounds: usize) ->
     few.iter().for_each(|set| cases.extend(set.cases(node)));
     let allocations = allocations(node, hot);
     let times = Times::of(cases, rounds);
-    few.iter().for_each(|set| assert_eq!(set.forgetful.signature_counts().hits, 0, "not all was cold"));
+    for counts in few.iter().map(|set| set.forgetful.signature_counts()) {
+        assert!(counts.hits * 100 <= counts.misses, "not all was cold: {counts:?}");
+    }
 
     let mut figures = of_hot(&times, large.tokens.len());
     figures.push(Figure::new("allocations of a hot verification", allocations, "").at_most(0.0));
@@ -91,7 +94,7 @@ impl<'a> Set<'a> {
     fn new(node: &Node, signer: &'a Signer) -> Self {
         let set = Self {
             signer,
-            tokens: signer.tokens(MANY),
+            tokens: signer.tokens(BEFORE + MANY),
             expired: expired(signer),
             naive: Naive::new(signer),
             decider: node.decider(SIGNATURE_BYTES),
@@ -101,6 +104,7 @@ impl<'a> Set<'a> {
             node.learn(token, 2_000_000 + number);
         }
         set.hot().iter().for_each(|token| drop(node.decide(&set.decider, &token.text).unwrap()));
+        set.tokens.iter().take(BEFORE).for_each(|token| drop(node.decide(&set.forgetful, &token.text).unwrap()));
         set
     }
 
@@ -116,7 +120,7 @@ impl<'a> Set<'a> {
         let signed: Vec<_> = self.hot().iter().map(Token::signed).collect();
         let message = signed[0].0;
         let any = Any::of(FEW);
-        let mut in_turn = self.tokens.iter().cycle();
+        let mut in_turn = self.tokens[BEFORE..].iter().cycle();
         let mut cases = vec![
             Case::new(self.named("raw check"), move || {
                 let (signed, signature) = &signed[any.next()];
