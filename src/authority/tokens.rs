@@ -110,8 +110,10 @@ impl Authority {
         valid_for_months: u32,
         overlap_seconds: u64,
     ) -> Result<Issued, Error> {
-        let before = self.account_to_change(act, kinds::TOKEN_REGENERATE, wanted).await?;
-        let roles = self.store.roles().await?;
+        // Asked for together: the answer waits for enough turns of the store as it is.
+        let (before, roles) = tokio::try_join!(self.account_to_change(act, kinds::TOKEN_REGENERATE, wanted), async {
+            Ok(self.store.roles().await?)
+        })?;
         may_grant(&act.actor.powers(), &powers_of(&before.state, &roles))?;
         self.next_generation(By::Somebody(act), kinds::TOKEN_REGENERATE, before, valid_for_months, overlap_seconds)
             .await
