@@ -25,6 +25,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Allowed, Self::Refused, Self::Done, Self::Failed];
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,13 +43,8 @@ impl std::str::FromStr for Outcome {
     type Err = crate::name::Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "allowed" => Ok(Self::Allowed),
-            "refused" => Ok(Self::Refused),
-            "done" => Ok(Self::Done),
-            "failed" => Ok(Self::Failed),
-            _ => Err(crate::name::Invalid::new("an outcome is one of allowed, refused, done, failed")),
-        }
+        let found = Self::ALL.into_iter().find(|outcome| outcome.as_str() == text);
+        found.ok_or_else(|| crate::name::Invalid::new("an outcome is one of allowed, refused, done, failed"))
     }
 }
 
@@ -202,6 +200,14 @@ impl Event {
 mod tests {
     use super::super::printable;
     use super::*;
+
+    #[test]
+    fn an_outcome_has_one_spelling() {
+        for outcome in Outcome::ALL {
+            assert_eq!(outcome.as_str().parse(), Ok(outcome));
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
+        }
+    }
 
     #[test]
     fn a_line_reads_back() {

@@ -1,8 +1,6 @@
 //! The two ways in: what gateways ask, which is most of all that is asked, goes straight to its handler, and the rest to the
 //! router. Both are observed alike.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -10,15 +8,11 @@ use axum::http::{Method, Request, header};
 use axum::response::Response;
 use axum::{BoxError, Router};
 use hyper::body::Incoming;
-use tower::Service as _;
 
 use super::edge::Edge;
 use super::observe::observed;
 use super::verify;
-use crate::listen::{Answers, Arrival};
-
-/// An answer on its way.
-pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+use crate::listen::{Answering, Answers, Arrival, answer_by};
 
 /// What the main listeners serve.
 #[derive(Clone)]
@@ -38,12 +32,9 @@ impl Doors {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+        let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
         if !verify::is_gateway_path(request.uri().path()) {
-            request.extensions_mut().insert(arrival);
-            // A router has never anything to wait for, and never fails.
-            let answering = self.router.clone().call(request);
-            return Box::pin(async { answering.await.unwrap_or_else(|never| match never {}) });
+            return answer_by(&self.router, request, arrival);
         }
         let edge = Arc::clone(&self.edge);
         let is_head = request.method() == Method::HEAD;

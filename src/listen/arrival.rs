@@ -14,6 +14,9 @@ use tower::Service as _;
 use super::places::{Standing, UnderWay};
 use super::progress::RequestGuard;
 
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+
 /// Who answers requests.
 pub trait Answers: Send + Sync + 'static {
     /// An answer on its way.
@@ -25,14 +28,19 @@ pub trait Answers: Send + Sync + 'static {
 
 /// To which a request comes with its [`Arrival`] as an extension.
 impl Answers for Router {
-    type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+    type Answer = Answering;
 
-    fn answer(&self, mut request: Request<Incoming>, arrival: Arrival) -> Self::Answer {
-        request.extensions_mut().insert(arrival);
-        // A router has never anything to wait for, and never fails.
-        let answering = self.clone().call(request.map(Body::new));
-        Box::pin(async { answering.await.unwrap_or_else(|never| match never {}) })
+    fn answer(&self, request: Request<Incoming>, arrival: Arrival) -> Answering {
+        answer_by(self, request.map(Body::new), arrival)
     }
+}
+
+/// A router's answer.
+pub(crate) fn answer_by(router: &Router, mut request: Request<Body>, arrival: Arrival) -> Answering {
+    request.extensions_mut().insert(arrival);
+    // A router has never anything to wait for, and never fails.
+    let answering = router.clone().call(request);
+    Box::pin(async { answering.await.unwrap_or_else(|never| match never {}) })
 }
 
 /// How a request came.

@@ -1,7 +1,8 @@
 //! From a socket to a request: listeners, TLS, HTTP/1.1 and HTTP/2, and what a connection may cost.
 //!
 //! [`Listener::bind`] opens an address, [`serve`] runs its accept loop until it is told to stop. With a request comes its
-//! [`Arrival`]; one whose head is too large is for the service to refuse. hyper is driven directly, because the time-outs and the process-wide limit of connections need it.
+//! [`Arrival`]; one whose head is too large is for the service to refuse. hyper is driven directly, because the time-outs and
+//! the process-wide limit of connections need it.
 mod arrival;
 mod certificates;
 mod connection;
@@ -15,7 +16,8 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use arrival::{Answers, Arrival, HeadTooLarge, Peer, Transport};
+pub(crate) use arrival::answer_by;
+pub use arrival::{Answering, Answers, Arrival, HeadTooLarge, Peer, Transport};
 pub(crate) use certificates::check;
 pub use certificates::{CertificateError, TlsContext};
 pub(crate) use inspect::{chain_accepts, ends_at, is_for, shown_by};

@@ -65,9 +65,7 @@ impl TokenId {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.map(Self).ok_or_else(|| Invalid::new("a packed token id is 22 characters of base64url"))
     }
-}
 
-impl TokenId {
     /// As it is shown, without a formatter: it stands in every event and every answer to a gateway.
     pub(crate) fn encode<'a>(&self, buffer: &'a mut [u8; 32]) -> &'a str {
         // As a UUID without hyphens is spelt: quicker than digit by digit.
