@@ -71,9 +71,11 @@ where
         }
     };
     tokio::select! {
-        () = work => {}
-        () = shared.abort.cancelled() => {}
+        // Whoever has to leave does nothing else first.
+        biased;
         () = place.displaced() => tracing::debug!("a connection makes room for another"),
+        () = shared.abort.cancelled() => {}
+        () = work => {}
     }
 }
 
@@ -141,7 +143,7 @@ where
         })
     };
     if http2 {
-        let streams = Streams::default();
+        let streams = Streams::of(place.standing());
         let connection = http2_builder(limits, &streams).serve_connection(io, service);
         let together = Together::new(connection, streams);
         let finish = together.by(http2::Connection::graceful_shutdown);

@@ -310,6 +310,11 @@ impl Standing {
         UnderWay(Some(Arc::clone(connections)))
     }
 
+    /// Whether the connection was told to make room.
+    pub(super) fn leaves(&self) -> bool {
+        self.seat.leave.is_cancelled()
+    }
+
     /// A live token was shown on this connection: it is no stranger's any more.
     pub(super) fn prove(&self) {
         let seat = &self.seat;

@@ -10,32 +10,47 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
 
+use super::places::Standing;
+
 type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Those that were accepted and not begun.
-#[derive(Clone, Default)]
-pub(super) struct Streams(Arc<Mutex<Vec<Stream>>>);
+#[derive(Clone)]
+pub(super) struct Streams {
+    accepted: Arc<Mutex<Vec<Stream>>>,
+    standing: Standing,
+}
 
 impl<F> Executor<F> for Streams
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(stream));
     }
 }
 
 impl Streams {
+    /// None yet, of a connection with this standing.
+    pub(super) fn of(standing: Standing) -> Self {
+        Self { accepted: Arc::default(), standing }
+    }
+
     /// Begins what was accepted since. Whatever is not ready at once goes on in a task of its own, which can be woken.
+    ///
+    /// Nothing begins on a connection that has to leave: a hundred streams in one packet are often what was too many, and before
+    /// its task is asked again, dozens of others may have come with as many.
     fn begin(&self) -> bool {
-        let accepted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let any = !accepted.is_empty();
+        let accepted = std::mem::take(&mut *self.accepted.lock().unwrap_or_else(PoisonError::into_inner));
+        if accepted.is_empty() || self.standing.leaves() {
+            return false;
+        }
         for mut stream in accepted {
             if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
                 tokio::spawn(stream);
             }
         }
-        any
+        true
     }
 }
 

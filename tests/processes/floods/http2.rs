@@ -73,7 +73,7 @@ fn streams_that_are_opened_and_left() {
     let scene = Scene::start(&format!("[limits]\nrequests = {requests}\n"));
     let open: Vec<u8> = (0..100).flat_map(|number| begun(number, "/oauth2/revoke")).collect();
     // Many times as many streams as there may be requests.
-    scene.endures(holders(), rounds(40, 80) as u64, move |attacker: Arc<Attacker>| {
+    scene.endures(holders(), rounds(28, 50) as u64, move |attacker: Arc<Attacker>| {
         let open = open.clone();
         async move {
             let mut connection = attacker.http2(&[]).await?;
