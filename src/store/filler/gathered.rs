@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use memchr::memmem;
 use redis::Value;
 use redis::streams::StreamId;
 
 use crate::account::AccountId;
-use crate::audit::{Event, Outcome, kinds};
+use crate::audit::{Outcome, kinds};
 use crate::token::TokenId;
 
 /// The longest that events wait to be written together.
@@ -71,21 +72,29 @@ impl<'a> Concern<'a> {
     /// not ours have their quotation marks escaped, so that a member's name can stand nowhere else; and none of these values is
     /// escaped. What an act adds comes last.
     fn of(line: &'a str) -> Option<Self> {
-        let line = line.strip_prefix('{')?.strip_suffix('}')?;
-        let details = memmem::find(line.as_bytes(), b",\"details\":").unwrap_or(line.len());
-        let line = line.get(..details)?;
-        let member = |start: &str| {
-            let at = memmem::find(line.as_bytes(), start.as_bytes())?;
-            line.get(at + start.len()..)?.split('"').next()
-        };
+        let line = ours(line)?;
         Some(Self {
-            kind: member("\"kind\":\"")?,
-            outcome: member("\"outcome\":\"")?,
-            account: member("\"account_id\":\""),
-            actor: member("\"actor_id\":\""),
-            has_token: member("\"token_id\":\"").is_some(),
+            kind: member(line, "\"kind\":\"")?,
+            outcome: member(line, "\"outcome\":\"")?,
+            account: member(line, "\"account_id\":\""),
+            actor: member(line, "\"actor_id\":\""),
+            has_token: member(line, TOKEN).is_some(),
         })
     }
+}
+
+const TOKEN: &str = "\"token_id\":\"";
+
+/// The members of a line in which everything is of one form.
+fn ours(line: &str) -> Option<&str> {
+    let line = line.strip_prefix('{')?.strip_suffix('}')?;
+    line.get(..memmem::find(line.as_bytes(), b",\"details\":").unwrap_or(line.len()))
+}
+
+/// The value of the member that begins so, in one of [`ours`].
+fn member<'a>(line: &'a str, start: &str) -> Option<&'a str> {
+    let at = memmem::find(line.as_bytes(), start.as_bytes())?;
+    line.get(at + start.len()..)?.split('"').next()
 }
 
 impl Gathered {
@@ -151,9 +160,15 @@ impl Concerned {
     /// The last call with a good token: when, in milliseconds, and with which one.
     pub(super) fn used(&self) -> Option<(i64, TokenId)> {
         let (batch, place) = self.used.as_ref()?;
-        let event = Event::from_line(batch.lines.get(place.clone())?)?;
-        Some((event.time.timestamp_millis(), event.token_id?))
+        use_of(batch.lines.get(place.clone())?)
     }
+}
+
+/// When a call was, in milliseconds, and with which token.
+fn use_of(line: &str) -> Option<(i64, TokenId)> {
+    let line = ours(line)?;
+    let time = DateTime::parse_from_rfc3339(member(line, "\"time\":\"")?).ok()?;
+    Some((time.timestamp_millis(), member(line, TOKEN)?.parse().ok()?))
 }
 
 impl Part {
@@ -183,10 +198,10 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
     use serde_json::json;
 
     use super::*;
+    use crate::audit::Event;
 
     fn event(texts: &str) -> Event {
         let time = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
@@ -223,6 +238,7 @@ mod tests {
         assert_eq!(concern.account, Some(account.to_string().as_str()));
         assert_eq!(concern.actor, Some(actor.to_string().as_str()));
         assert!(concern.has_token);
+        assert_eq!(use_of(&line), Some((event.time.timestamp_millis(), event.token_id.unwrap())));
         for unreadable in ["", "{}", "{\"kind\":\"call\"}", "?", line.get(1..).unwrap()] {
             assert!(Concern::of(unreadable).is_none(), "{unreadable}");
         }
