@@ -21,28 +21,67 @@ use super::wire::{Bounded, Intake, Route, Share};
 use super::{Refused, StoreError};
 
 tokio::task_local! {
-    /// How long the store has taken so far for one request.
-    static TAKEN: Cell<Duration>;
+    static TAKEN: Cell<Taken>;
+}
+
+/// How long the store has taken for one request, which may ask several things at once.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    before: Duration,
+    under_way: u32,
+    /// When the first of those was asked.
+    since: Option<Instant>,
 }
 
 /// Works for one request. Of a store that has already taken as long as a command may take, nothing more is asked for it: slow
 /// answers, each of them just in time, would add up. So two time-outs bound the whole.
 pub async fn for_one_request<F: Future>(work: F) -> F::Output {
-    TAKEN.scope(Cell::new(Duration::ZERO), work).await
+    TAKEN.scope(Cell::default(), work).await
 }
 
 /// How long the store has taken so far for this request.
 pub(super) fn taken() -> Duration {
-    TAKEN.try_with(Cell::get).unwrap_or_default()
+    let taken = TAKEN.try_with(Cell::get).unwrap_or_default();
+    taken.before + taken.since.map(|since| since.elapsed()).unwrap_or_default()
 }
 
 /// Counts how long an answer takes.
 pub(super) async fn counted<F: Future>(question: F) -> F::Output {
-    let began = Instant::now();
-    let answer = question.await;
+    let _asked = Asked::now();
+    question.await
+}
+
+/// A question under way, until it is answered or given up.
+struct Asked;
+
+impl Asked {
+    fn now() -> Self {
+        change_taken(|taken| {
+            taken.since.get_or_insert_with(Instant::now);
+            taken.under_way += 1;
+        });
+        Self
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        change_taken(|taken| {
+            taken.under_way = taken.under_way.saturating_sub(1);
+            if taken.under_way == 0 {
+                taken.before += taken.since.take().map(|since| since.elapsed()).unwrap_or_default();
+            }
+        });
+    }
+}
+
+fn change_taken(change: impl FnOnce(&mut Taken)) {
     // Work that is nobody's request is not counted.
-    let _ = TAKEN.try_with(|taken| taken.set(taken.get() + began.elapsed()));
-    answer
+    let _ = TAKEN.try_with(|cell| {
+        let mut taken = cell.get();
+        change(&mut taken);
+        cell.set(taken);
+    });
 }
 
 /// Where the store is and how to get in.
@@ -430,4 +469,26 @@ pub(super) fn is_broken(error: &redis::RedisError) -> bool {
 
 fn may_not_write(error: &redis::RedisError) -> bool {
     matches!(error.code(), Some("READONLY" | "MASTERDOWN" | "LOADING" | "NOREPLICAS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn questions_that_are_asked_at_once_take_as_long_as_the_longest() {
+        let [short, long] = [20, 50].map(Duration::from_millis);
+        let asked = |how_long| counted(tokio::time::sleep(how_long));
+        let began = Instant::now();
+        for_one_request(async {
+            tokio::join!(asked(long), asked(short), asked(long));
+            assert!((long..=began.elapsed()).contains(&taken()), "{:?}", taken());
+            asked(short).await;
+            assert!((long + short..=began.elapsed()).contains(&taken()), "one after the other: {:?}", taken());
+            assert!(tokio::time::timeout(short, asked(long)).await.is_err());
+            assert!((long + short * 2..=began.elapsed()).contains(&taken()), "given up: {:?}", taken());
+        })
+        .await;
+        assert_eq!(taken(), Duration::ZERO, "of nobody's request");
+    }
 }

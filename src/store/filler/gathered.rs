@@ -68,9 +68,7 @@ struct Concern<'a> {
 }
 
 impl<'a> Concern<'a> {
-    /// Of a line that we have written. Each is read on its way into a log, so it is not taken apart: the texts in it that are
-    /// not ours have their quotation marks escaped, so that a member's name can stand nowhere else; and none of these values is
-    /// escaped. What an act adds comes last.
+    /// Of a line that we have written. Each is read on its way into a log, so it is not taken apart.
     fn of(line: &'a str) -> Option<Self> {
         let line = ours(line)?;
         Some(Self {
@@ -85,13 +83,14 @@ impl<'a> Concern<'a> {
 
 const TOKEN: &str = "\"token_id\":\"";
 
-/// The members of a line in which everything is of one form.
+/// The members that every event may have, of a line that we have written; what an act adds comes last.
 fn ours(line: &str) -> Option<&str> {
     let line = line.strip_prefix('{')?.strip_suffix('}')?;
     line.get(..memmem::find(line.as_bytes(), b",\"details\":").unwrap_or(line.len()))
 }
 
-/// The value of the member that begins so, in one of [`ours`].
+/// The value of the member that begins so, in one of [`ours`]. The texts that are not ours have their quotation marks escaped there, so that a
+/// member's name can stand nowhere else; only values in which nothing is escaped are asked for.
 fn member<'a>(line: &'a str, start: &str) -> Option<&'a str> {
     let at = memmem::find(line.as_bytes(), start.as_bytes())?;
     line.get(at + start.len()..)?.split('"').next()
@@ -223,6 +222,7 @@ mod tests {
             let concern = Concern::of(&line).unwrap();
             assert_eq!((concern.kind, concern.outcome), (kinds::CALL, "refused"), "{line}");
             assert_eq!((concern.account, concern.actor, concern.has_token), (None, None, false), "{line}");
+            assert_eq!(use_of(&line), None, "{line}");
         }
     }
 
