@@ -89,7 +89,8 @@ impl Problem {
     /// The detail stays as the server wrote it: it may say that a change may or may not have been made.
     fn sentence(&self) -> String {
         let mut sentence = self.detail.clone();
-        for error in &self.errors {
+        // Of a single field the detail says it already.
+        for error in self.errors.iter().filter(|error| self.detail != **error) {
             sentence.push_str("; ");
             sentence.push_str(error);
         }
@@ -192,4 +193,29 @@ fn innermost(error: &reqwest::Error) -> String {
         innermost = source;
     }
     clean(&innermost.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn sentence(detail: &str, errors: &Value) -> String {
+        let body = json!({ "reason": "invalid_field", "detail": detail, "errors": errors }).to_string().into_bytes();
+        Problem::read(&RawReply { status: StatusCode::UNPROCESSABLE_ENTITY, headers: HeaderMap::new(), body })
+            .sentence()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_field_is_said_once() {
+        let role = json!({ "field": "role", "message": "there is none" });
+        let months = json!({ "field": "months", "message": "6, 12 or 24" });
+        assert_eq!(sentence("role: there is none", &json!([role])), "role: there is none (422, invalid_field)");
+        assert_eq!(
+            sentence("several", &json!([role, months])),
+            "several; role: there is none; months: 6, 12 or 24 (422, invalid_field)"
+        );
+    }
 }
