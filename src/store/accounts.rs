@@ -381,17 +381,17 @@ impl Store {
             return Ok(Vec::new());
         }
         // State and profile change together, so they are read together.
-        let mut records = redis::pipe();
-        records
-            .cmd("MGET")
-            .arg(ids.iter().flat_map(|id| [self.schema.state(*id), self.schema.profile(*id)]).collect::<Vec<_>>());
+        let mut records = redis::cmd("MGET");
+        for id in ids {
+            records.arg(self.schema.state(*id)).arg(self.schema.profile(*id));
+        }
         let mut uses = redis::pipe();
         for id in ids {
             uses.cmd("HGETALL").arg(self.schema.usage(*id));
         }
         // At once: a store that waits for its disk answers both in one of its turns.
-        let ((texts,), uses) = tokio::try_join!(
-            self.pipeline::<(Vec<Option<String>>,)>(link, &records),
+        let (texts, uses) = tokio::try_join!(
+            self.query::<Vec<Option<String>>>(link, records),
             self.pipeline::<Vec<HashMap<String, String>>>(link, &uses)
         )?;
         let accounts = ids

@@ -21,8 +21,8 @@ use crate::verify::freshness::{Definition, Place};
 /// Accounts in one call: Redis answers nobody else meanwhile.
 const TOGETHER: usize = 64;
 
-/// Calls under way at once: one is carried out while another travels. With fewer, a look-up is sent at once. One at a time would
-/// cost a fifth less where the store is near, and take up to twice as long where it is far.
+/// Calls under way at once: one is carried out while another travels. With fewer, a look-up is sent at once. One at a time
+/// answers a fifth more from a store on the same machine; but from one that is far each would wait for the one before.
 const CALLS: usize = 2;
 
 /// Look-ups that may wait to be sent.

@@ -214,7 +214,9 @@ mod tests {
     fn a_text_from_outside_is_taken_for_no_member() {
         let id = AccountId::nobody();
         for text in [
-            format!(r#"","account_id":"{id}","actor_id":"{id}","token_id":"x","outcome":"allowed","x":""#),
+            format!(
+                r#"","account_id":"{id}","actor_id":"{id}","token_id":"00112233445566778899aabbccddeeff","outcome":"allowed","x":""#
+            ),
             format!(r#"","account_id":"{id}","details":{{"#),
             r#"\"#.to_owned(),
         ] {
