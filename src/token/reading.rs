@@ -1,4 +1,4 @@
-//! Reads a payload without writing it down first: strings are borrowed from it, and nothing is kept that is not consulted. As
+//! Reads a header and a payload without writing them down first: strings are borrowed from it, and nothing is kept that is not consulted. As
 //! strict as [`crate::strict_json`]: no member may appear twice, at any depth, known or not.
 
 use std::borrow::Cow;
@@ -19,6 +19,45 @@ pub(super) fn payload(bytes: &[u8]) -> Option<Claimed<'_>> {
     let claimed = deserializer.deserialize_map(Payload).ok()?;
     deserializer.end().ok()?;
     Some(claimed)
+}
+
+/// The members of a header: `alg`, `typ`, `kid`.
+pub(super) type HeaderMembers<'a> = [Cow<'a, str>; 3];
+
+/// Reads a whole header. `None`: it is not JSON, or has not exactly these members, each once.
+pub(super) fn header(bytes: &[u8]) -> Option<HeaderMembers<'_>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = deserializer.deserialize_map(Header).ok()?;
+    deserializer.end().ok()?;
+    Some(members)
+}
+
+/// Written by hand: what `serde` writes spells out in its errors what it had expected, which costs as much as the reading.
+struct Header;
+
+impl<'de> Visitor<'de> for Header {
+    type Value = HeaderMembers<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<HeaderMembers<'de>, A::Error> {
+        let (mut algorithm, mut kind, mut key_id) = (None, None, None);
+        while let Some(name) = members.next_key_seed(Text)? {
+            match &*name {
+                "alg" => once(&mut algorithm, members.next_value_seed(Text)?)?,
+                "typ" => once(&mut kind, members.next_value_seed(Text)?)?,
+                "kid" => once(&mut key_id, members.next_value_seed(Text)?)?,
+                _ => return Err(A::Error::custom("a further member")),
+            }
+        }
+        match (algorithm, kind, key_id) {
+            (Some(algorithm), Some(kind), Some(key_id)) => Ok([algorithm, kind, key_id]),
+            _ => Err(A::Error::custom("a member is missing")),
+        }
+    }
 }
 
 const TWICE: &str = "a member twice";
