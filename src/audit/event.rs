@@ -78,6 +78,14 @@ pub mod kinds {
     pub const TEAM_SET: &str = "team.set";
     /// A team was deleted.
     pub const TEAM_DELETE: &str = "team.delete";
+    /// A signing key was made, or taken in, and is published.
+    pub const KEY_PREPARE: &str = "key.prepare";
+    /// A signing key signs from now on.
+    pub const KEY_ACTIVATE: &str = "key.activate";
+    /// A signing key is published no longer.
+    pub const KEY_RETIRE: &str = "key.retire";
+    /// Nothing that a signing key signed is accepted any more.
+    pub const KEY_REVOKE: &str = "key.revoke";
     /// An admin got a new token on the machine itself.
     pub const RECOVER: &str = "admin.recover";
     /// The store was set up.

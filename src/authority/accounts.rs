@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::call::By;
 use super::checks::{may_grant, powers_of};
 use super::receipts::{NotHeld, TRIES, changes_servers};
+use super::tokens::SIGNINGS;
 use super::{AccountRef, Act, Authority, Error, Issued, Receipt};
 use crate::account::{Account, AccountId, AccountState, Audience, Kind, Status};
 use crate::audit::{Event, Outcome, kinds};
@@ -101,6 +102,18 @@ impl Authority {
         act.call.record().kind = Some(kinds::ACCOUNT_CREATE);
         self.check_shape(&new.teams, &new.audiences, &new.allowed_networks)?;
         self.check_lifetime(new.valid_for_months)?;
+        let mut tries = 0;
+        loop {
+            let version = self.keys.set().version();
+            tries += 1;
+            match self.try_to_create(act, new.clone()).await {
+                Err(Error::KeysChanged) if tries < SIGNINGS => self.newer_keys(version).await?,
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_to_create(&self, act: &Act, new: NewAccount) -> Result<Issued, Error> {
         let now = self.clock.now();
         let mut state = AccountState {
             username: new.username,

@@ -15,7 +15,6 @@ use crate::name::Username;
 use crate::node::{Node, Parts, Recorder, Writer};
 use crate::permission::ADMIN;
 use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
-use crate::token::Algorithm;
 use crate::verify::{Demand, Presenter, Reason};
 
 /// Why an authority does not come to be.
@@ -41,8 +40,6 @@ pub struct Startup {
     pub issuer: Option<String>,
     /// The issuer URL of a dataset that has none yet.
     pub default_issuer: String,
-    /// The algorithm of the first key.
-    pub algorithm: Algorithm,
     /// The node's name.
     pub node: String,
     /// How many events may wait.
@@ -174,7 +171,9 @@ impl Startup {
         if let Some(keys) = open().await.map_err(wrong)? {
             return Ok(keys);
         }
-        Keys::create(&self.store, master, &dataset.id, self.algorithm, self.clock.now()).await.map_err(wrong)?;
+        Keys::create(&self.store, master, &dataset.id, self.settings.signing.algorithm, self.clock.now())
+            .await
+            .map_err(wrong)?;
         open()
             .await
             .map_err(wrong)?

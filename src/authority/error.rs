@@ -1,6 +1,6 @@
 use crate::account::AccountId;
 use crate::audit::kinds;
-use crate::keyring::KeyringError;
+use crate::keyring::{KeyringError, StepError};
 use crate::store::{Full, StoreError};
 use crate::verify::Refusal;
 use crate::web::FieldError;
@@ -30,6 +30,9 @@ pub enum Error {
     /// The caller's own account, or a role, changed while he was acting.
     #[error("your own account or a role changed while this was under way, so it was not done; repeat it")]
     AuthorChanged,
+    /// Another key signs by now.
+    #[error("the signing keys changed while this was under way, so it was not done; repeat it")]
+    KeysChanged,
     /// Only the newest token renews itself.
     #[error("a newer token of this account exists, and only that one can be renewed")]
     NotCurrent,
@@ -39,6 +42,18 @@ pub enum Error {
     /// Nobody could administer any more.
     #[error("this would leave no active admin; make another account admin first")]
     LastAdmin,
+    /// Every admin's token would die with the key.
+    #[error(
+        "every admin's token was signed by this key: activate another key, renew an admin's token (POST /api/v1/self/token, or \
+         countermark token regenerate), and revoke this one then"
+    )]
+    LastAdminOfKey,
+    /// A signing key does not take that step.
+    #[error(transparent)]
+    Key(#[from] StepError),
+    /// What confirms it is not the id of the key.
+    #[error("confirm must be the id of the key that is to be revoked; leave it out to see what would die with it")]
+    NotConfirmed,
     /// Accounts still have it.
     #[error("{0} accounts still have this role; give them another one first")]
     RoleInUse(u64),
@@ -68,6 +83,11 @@ pub enum Error {
         /// What is none of the caller's business.
         cause: String,
     },
+    /// What lies in the store can't be opened. Nothing was done.
+    #[error(
+        "the signing keys in the store can't be read, so nothing was changed; what was read before goes on. The log says why"
+    )]
+    KeysUnreadable(String),
     /// Something that must not happen.
     #[error("an internal error; the log has the cause under this request's id")]
     Internal(String),
@@ -126,7 +146,8 @@ impl From<StoreError> for Error {
             StoreError::Uncertain(cause) => Self::uncertain(cause),
             StoreError::Unconfirmed { .. } => Self::uncertain(error.to_string()),
             StoreError::Full(what) => Self::Full(what),
-            StoreError::Conflict | StoreError::KeysChanged => Self::Conflict,
+            StoreError::Conflict => Self::Conflict,
+            StoreError::KeysChanged => Self::KeysChanged,
             StoreError::AuthorChanged => Self::AuthorChanged,
             StoreError::NotFound => Self::NotFound("such thing"),
             StoreError::UsernameTaken => Self::UsernameTaken,
@@ -143,6 +164,8 @@ impl From<KeyringError> for Error {
     fn from(error: KeyringError) -> Self {
         match error {
             KeyringError::Store(error) => error.into(),
+            // The keys in memory go on meanwhile.
+            KeyringError::Sealed | KeyringError::RolledBack => Self::KeysUnreadable(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }

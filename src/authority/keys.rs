@@ -1,6 +1,6 @@
 //! What is told of the signing keys.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Authority, Error};
@@ -8,8 +8,8 @@ use crate::clock::rfc3339;
 use crate::token::Algorithm;
 use crate::verify::KeyState;
 
-/// How long a key is published before it signs (K1), so that every cache of the key set has it.
-const PUBLISH_AHEAD: TimeDelta = TimeDelta::hours(24);
+/// How long caches may keep the key set, in seconds.
+const MAX_AGE: i64 = 300;
 
 /// A key as the outside sees it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -35,7 +35,14 @@ pub struct KeyView {
     #[serde(with = "rfc3339::option")]
     #[schema(required = true)]
     pub retired_at: Option<DateTime<Utc>>,
-    /// Living tokens that it signed.
+    /// Since when it is revoked.
+    #[serde(with = "rfc3339::option")]
+    #[schema(required = true)]
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// Living tokens that died when it was revoked.
+    #[schema(required = true)]
+    pub tokens_revoked: Option<u64>,
+    /// Living tokens that it signed; of a revoked key, those of them in whose place there is no new one yet.
     pub live_tokens: u64,
     /// When the last of them expires.
     #[serde(with = "rfc3339::option")]
@@ -69,13 +76,14 @@ impl Authority {
     /// All keys, in the order in which they were made.
     pub async fn key_views(&self) -> Result<Vec<KeyView>, Error> {
         let now = self.clock.now();
+        let publish_ahead = self.settings.signing.publish_ahead;
         let mut views = Vec::new();
         for facts in &self.keys.now().facts {
             let (live_tokens, last_expiry) = self.store.live_tokens_of(&facts.id, now).await?;
             let next_step = match facts.state {
                 KeyState::Pending => facts
                     .published_at
-                    .map(|published| NextStep { action: "activate", possible_at: published + PUBLISH_AHEAD }),
+                    .map(|published| NextStep { action: "activate", possible_at: published + publish_ahead }),
                 KeyState::Retiring => Some(NextStep { action: "retire", possible_at: last_expiry.unwrap_or(now) }),
                 KeyState::Active | KeyState::Retired | KeyState::Revoked => None,
             };
@@ -87,12 +95,19 @@ impl Authority {
                 published_at: facts.published_at,
                 activated_at: facts.activated_at,
                 retired_at: facts.retired_at,
+                revoked_at: facts.revoked.map(|revoked| revoked.at),
+                tokens_revoked: facts.revoked.map(|revoked| revoked.tokens),
                 live_tokens,
                 last_expiry,
                 next_step,
             });
         }
         Ok(views)
+    }
+
+    /// How long a cache may keep the published set, in seconds: never longer than a key is published before it signs.
+    pub fn published_max_age(&self) -> i64 {
+        self.settings.signing.publish_ahead.num_seconds().clamp(0, MAX_AGE)
     }
 
     /// The published set (RFC 7517).

@@ -7,11 +7,14 @@ mod call;
 mod checks;
 mod error;
 mod home;
+mod key_acts;
+mod key_uses;
 mod keys;
 mod metrics;
 mod receipts;
 mod recover;
 mod roles;
+mod rotation;
 mod tokens;
 mod upkeep;
 mod usage;
@@ -20,13 +23,17 @@ mod verification;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 pub use accounts::{AccountFilter, AccountPage, AccountPatch, NewAccount};
 pub use activity::EventPage;
 pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::Act;
 pub use error::{AccountRef, Error};
 pub use home::Issuer;
-pub use keys::{KeyView, NextStep};
+pub use key_acts::{ChangedKey, KeyToPrepare};
+pub use key_uses::{BlastRadius, CallsOfKey, KeyDetail, KeyUser};
+pub use keys::{KeyView, NextStep, PublishedKeys};
 pub use metrics::{Metrics, VERIFY};
 pub use receipts::Receipt;
 pub use recover::recover;
@@ -42,6 +49,7 @@ use crate::clock::Clock;
 use crate::keyring::Keys;
 use crate::node::{Call, Ending, Full, Node, Recorder, Refused};
 use crate::store::{Dataset, Store};
+use crate::token::Algorithm;
 use receipts::Tables;
 
 /// What is configured.
@@ -61,6 +69,19 @@ pub struct Settings {
     pub signature_cache_bytes: u64,
     /// Whether calls are recorded, and not only what administers, exposes or guesses.
     pub records_calls: bool,
+    /// How signing keys come and go.
+    pub signing: SigningSettings,
+}
+
+/// How signing keys come and go.
+#[derive(Debug, Clone)]
+pub struct SigningSettings {
+    /// Of new keys.
+    pub algorithm: Algorithm,
+    /// How long a key is published before it signs, so that every cache of the key set has it (K1).
+    pub publish_ahead: TimeDelta,
+    /// How long a key signs before the next one does; `None`: until somebody activates another.
+    pub rotate_every: Option<TimeDelta>,
 }
 
 /// The one that decides.

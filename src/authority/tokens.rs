@@ -80,6 +80,9 @@ pub enum RevokeError {
     Failed(#[from] Error),
 }
 
+/// How often a token is signed anew because another key signs by now.
+pub(super) const SIGNINGS: usize = 4;
+
 fn ended(account: &StoredAccount) -> AccountState {
     AccountState { token_id: None, previous: None, ..account.state.clone() }
 }
@@ -137,6 +140,31 @@ impl Authority {
         valid_for_months: u32,
         overlap_seconds: u64,
     ) -> Result<Issued, Error> {
+        let mut tries = 0;
+        loop {
+            let version = self.keys.set().version();
+            tries += 1;
+            match self.try_next_generation(by, kind, &before, valid_for_months, overlap_seconds).await {
+                Err(Error::KeysChanged) if tries < SIGNINGS => self.newer_keys(version).await?,
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for the keys after that version: what was signed under it was not accepted.
+    pub(super) async fn newer_keys(&self, version: u64) -> Result<(), Error> {
+        let newer = self.keys.at_least(version + 1).await;
+        newer.map(|_| ()).map_err(|_| Error::Unavailable("the keys could not be read".into()))
+    }
+
+    async fn try_next_generation(
+        &self,
+        by: By<'_>,
+        kind: &'static str,
+        before: &StoredAccount,
+        valid_for_months: u32,
+        overlap_seconds: u64,
+    ) -> Result<Issued, Error> {
         self.check_lifetime(valid_for_months)?;
         if overlap_seconds > MAX_OVERLAP {
             return Err(Error::field(
@@ -160,7 +188,7 @@ impl Authority {
         }
         let change = AccountChange {
             id: before.id,
-            before: Some(&before),
+            before: Some(before),
             after: Some((&state, &profile)),
             admin: self.admin(&state, &profile),
             author: by.author(),

@@ -15,6 +15,9 @@ use crate::store::AccountChange;
 /// How often ended overlaps are looked for.
 const OVERLAPS: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a signing key is to come or to go.
+const KEYS: Duration = Duration::from_secs(2);
+
 /// How often nodes that stand still are looked for.
 const STANDING: Duration = Duration::from_secs(1);
 /// After so long without a renewal a node is taken out of the table: it has no lease, or none for long.
@@ -37,11 +40,13 @@ impl Upkeep {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut overlaps = tokio::time::interval(OVERLAPS);
         let mut standing = tokio::time::interval(STANDING);
+        let mut keys = tokio::time::interval(KEYS);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = overlaps.tick() => self.end_overlaps().await,
                 _ = standing.tick() => self.remove_standing().await,
+                _ = keys.tick() => self.authority.rotate_keys().await,
             }
         }
     }

@@ -208,7 +208,7 @@ fn read(jwk: &Value) -> Option<VerificationKey> {
     (member("kid") == Some(key.key_id())).then_some(key)
 }
 
-fn key_id(text: &str) -> Result<String, &'static str> {
+pub(super) fn key_id(text: &str) -> Result<String, &'static str> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if plain && text.len() == ID_LENGTH {
         Ok(text.to_owned())

@@ -1,45 +1,208 @@
 //! `key …`: the keys that sign tokens.
 
 use clap::Subcommand;
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
-use super::Output;
+use super::accounts::changed;
 use super::answer::{Answer, Failure};
-use super::client::Session;
+use super::client::{Call, Reply, Session};
 use super::connect::ConnectionArgs;
 use super::export::{self, ExportArgs};
+use super::json::indent;
 use super::pages::{self, Wanted};
-use super::table::{day, or_dash, table, text};
+use super::table::{day, details, or_dash, table, text};
+use super::{Output, confirm};
 
 /// `key …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum KeyCommand {
     /// List keys, how many tokens rest on each, and what comes next for it
     List,
+    /// Show a key and who needs it; of a revoked one, who has no new token yet
+    Show {
+        /// The key
+        #[arg(value_name = "KID", value_parser = export::key_id, allow_hyphen_values = true)]
+        key: String,
+    },
+    /// Make a new key and publish it; it can sign once every cache has it
+    Prepare {
+        /// ES256, EdDSA, RS256 or PS256 (default: signing.algorithm of the server)
+        #[arg(long, value_name = "ALG")]
+        algorithm: Option<String>,
+    },
+    /// Let a pending key sign from now on; the one that did verifies only
+    Activate {
+        /// The key
+        #[arg(value_name = "KID", value_parser = export::key_id, allow_hyphen_values = true)]
+        key: String,
+        /// Even before every cache has it
+        #[arg(long)]
+        force: bool,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Publish a key no longer that no living token needs (this happens by itself, too)
+    Retire {
+        /// The key
+        #[arg(value_name = "KID", value_parser = export::key_id, allow_hyphen_values = true)]
+        key: String,
+    },
+    /// Accept nothing any more that a key signed; shows what dies with it, and asks
+    Revoke {
+        /// The key
+        #[arg(value_name = "KID", value_parser = export::key_id, allow_hyphen_values = true)]
+        key: String,
+        /// Only show what would die
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Write public keys down, for verifiers that read them from files (needs no token)
     Export(ExportArgs),
 }
 
 /// Does what the command says.
 pub async fn run(command: KeyCommand, connection: &ConnectionArgs, output: Output) -> Result<Answer, Failure> {
+    if let KeyCommand::Export(args) = command {
+        return export::run(args, connection, output).await;
+    }
+    let session = &Session::open(connection, output)?;
     match command {
-        KeyCommand::Export(args) => export::run(args, connection, output).await,
-        KeyCommand::List => {
-            let session = &Session::open(connection, output)?;
-            pages::read(&session.client, &["keys"], &[], Wanted::Everything).await?.answer(session, |items| {
-                let rows = items.iter().map(|key| {
-                    let next = key.get("next_step").unwrap_or(&Value::Null);
-                    let next = format!("{} {}", text(next, "action"), day(&text(next, "possible_at")));
-                    vec![
-                        text(key, "id"),
-                        text(key, "algorithm"),
-                        text(key, "state"),
-                        text(key, "live_tokens"),
-                        or_dash(next.trim().to_owned()),
-                    ]
-                });
-                table(&["KEY", "ALG", "STATE", "TOKENS", "NEXT STEP"], rows.collect())
-            })
+        KeyCommand::Export(_) | KeyCommand::List => list(session).await,
+        KeyCommand::Show { key } => show(&key, session).await,
+        KeyCommand::Prepare { algorithm } => {
+            let body = json!({ "algorithm": algorithm });
+            let body = if algorithm.is_some() { body } else { json!({}) };
+            let reply = session.client.call(Call::new(Method::POST, &["keys"]).body(body)).await?;
+            prepared(&reply, session)
+        }
+        KeyCommand::Activate { key, force, yes } => {
+            if force {
+                let question =
+                    "Verifiers that read the key set rarely refuse new tokens until they read it again. Go on?";
+                confirm::yes_or_no(question, session.interactive, yes)?;
+            }
+            let reply = step(session, &key, "activate", Some(json!({ "force": force }))).await?;
+            changed(&reply, session.output, &format!("{key} signs from now on."))
+        }
+        KeyCommand::Retire { key } => {
+            let reply = step(session, &key, "retire", None).await?;
+            changed(&reply, session.output, &format!("{key} is retired."))
+        }
+        KeyCommand::Revoke { key, dry_run, yes } => revoke(&key, dry_run, yes, session).await,
+    }
+}
+
+async fn step(session: &Session, key: &str, step: &str, body: Option<Value>) -> Result<Reply, Failure> {
+    let path = ["keys", key, step];
+    let call = Call::new(Method::POST, &path);
+    session.client.call(if let Some(body) = body { call.body(body) } else { call }).await
+}
+
+async fn list(session: &Session) -> Result<Answer, Failure> {
+    pages::read(&session.client, &["keys"], &[], Wanted::Everything).await?.answer(session, |items| {
+        let rows = items.iter().map(|key| {
+            vec![
+                text(key, "id"),
+                text(key, "algorithm"),
+                text(key, "state"),
+                text(key, "live_tokens"),
+                or_dash(day(&text(key, "last_expiry"))),
+                or_dash(next_step(key)),
+            ]
+        });
+        table(&["KEY", "ALG", "STATE", "TOKENS", "LAST EXPIRY", "NEXT STEP"], rows.collect())
+    })
+}
+
+fn next_step(key: &Value) -> String {
+    let next = key.get("next_step").unwrap_or(&Value::Null);
+    format!("{} {}", text(next, "action"), text(next, "possible_at")).trim().to_owned()
+}
+
+async fn show(key: &str, session: &Session) -> Result<Answer, Failure> {
+    let reply = session.client.call(Call::new(Method::GET, &["keys", key])).await?;
+    if session.output == Output::Json {
+        return indent(&reply.text).map(Answer::yes);
+    }
+    let body = &reply.body;
+    let calls = body.get("calls_24h").unwrap_or(&Value::Null);
+    let mut lines = vec![
+        ("key", text(body, "id")),
+        ("algorithm", text(body, "algorithm")),
+        ("state", text(body, "state")),
+        ("created", text(body, "created_at")),
+        ("published since", text(body, "published_at")),
+        ("signs since", text(body, "activated_at")),
+        ("retired", text(body, "retired_at")),
+        ("revoked", text(body, "revoked_at")),
+        ("tokens revoked", text(body, "tokens_revoked")),
+        ("living tokens", text(body, "live_tokens")),
+        ("last expiry", text(body, "last_expiry")),
+        ("calls in 24 h", format!("{} allowed, {} refused", text(calls, "allowed"), text(calls, "refused"))),
+        ("next step", next_step(body)),
+    ];
+    lines.retain(|(_, value)| !value.is_empty());
+    let none = Vec::new();
+    let accounts = body.get("accounts").and_then(Value::as_array).unwrap_or(&none);
+    let mut shown = details(&lines);
+    if !accounts.is_empty() {
+        let rows = accounts.iter().map(|account| {
+            vec![text(account, "username"), text(account, "status"), or_dash(text(account, "last_refused_at"))]
+        });
+        shown = format!("{shown}\n\n{}", table(&["ACCOUNT", "STATUS", "LAST REFUSED"], rows.collect()));
+        if body.get("complete") != Some(&Value::Bool(true)) {
+            shown.push_str("\n… and more");
         }
     }
+    Ok(Answer::yes(shown))
+}
+
+pub(super) fn prepared(reply: &Reply, session: &Session) -> Result<Answer, Failure> {
+    let key = reply.body.get("key").unwrap_or(&Value::Null);
+    let next = text(key.get("next_step").unwrap_or(&Value::Null), "possible_at");
+    let done = format!("{} is published. It can be activated from {next} on.", text(key, "id"));
+    changed(reply, session.output, &done)
+}
+
+async fn revoke(key: &str, dry_run: bool, yes: bool, session: &Session) -> Result<Answer, Failure> {
+    let dry = step(session, key, "revoke", Some(json!({}))).await?;
+    let radius = dry.body.get("blast_radius").unwrap_or(&Value::Null);
+    if dry_run {
+        return match session.output {
+            Output::Json => indent(&dry.text).map(Answer::yes),
+            Output::Table => Ok(Answer::yes(told(radius))),
+        };
+    }
+    confirm::by_name(
+        &format!("{}\nNothing that this key signed will be accepted.", told(radius)),
+        key,
+        session.interactive,
+        yes,
+    )?;
+    let reply = step(session, key, "revoke", Some(json!({ "confirm": key }))).await?;
+    changed(
+        &reply,
+        session.output,
+        &format!("{key} is revoked. countermark key show {key} tells who has no new token yet."),
+    )
+}
+
+/// What dies with a key.
+fn told(radius: &Value) -> String {
+    let calls = radius.get("calls_24h").unwrap_or(&Value::Null);
+    let more = if radius.get("complete") == Some(&Value::Bool(true)) { "" } else { " and more" };
+    let own = if radius.get("own_token") == Some(&Value::Bool(true)) { "yes" } else { "no" };
+    details(&[
+        ("living tokens", text(radius, "live_tokens")),
+        ("last expiry", or_dash(text(radius, "last_expiry"))),
+        ("accounts", format!("{}{more}", text(radius, "accounts"))),
+        ("of teams", or_dash(text(radius, "teams"))),
+        ("calls in 24 h", format!("{} allowed, {} refused", text(calls, "allowed"), text(calls, "refused"))),
+        ("your own token", own.to_owned()),
+    ])
 }

@@ -76,6 +76,8 @@ pub(super) fn read(reader: &mut Reader) -> Config {
         limits: limits(reader),
         signing: Signing {
             algorithm: reader.choice("signing.algorithm", &SigningAlgorithm::ALL, SigningAlgorithm::Es256),
+            publish_ahead: reader.duration("signing.publish_ahead", &defaults::PUBLISH_AHEAD),
+            rotate_every: reader.duration("signing.rotate_every", &defaults::ROTATE_EVERY),
         },
         tokens: tokens(reader),
         guessing: Guessing {

@@ -28,6 +28,10 @@ const fn bounded<T>(default: T, least: T, most: T) -> Bounded<T> {
 
 pub(super) const MAX_STALENESS: Bounded<Duration> = bounded(Duration::from_millis(500), Duration::ZERO, seconds(5));
 
+pub(super) const PUBLISH_AHEAD: Bounded<Duration> = bounded(days(1), Duration::ZERO, days(30));
+/// 0: never.
+pub(super) const ROTATE_EVERY: Bounded<Duration> = bounded(days(90), Duration::ZERO, days(3_650));
+
 pub(super) const STORE_PREFIX: &str = "cm";
 pub(super) const REPLICAS_REQUIRED: Bounded<u32> = bounded(0, 0, 16);
 pub(super) const REPLICA_TIMEOUT: Bounded<Duration> = bounded(seconds(2), Duration::from_millis(10), seconds(60));

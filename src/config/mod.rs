@@ -179,6 +179,11 @@ pub struct Limits {
 pub struct Signing {
     /// `signing.algorithm`, default ES256.
     pub algorithm: SigningAlgorithm,
+    /// How long a key is published before it signs (`signing.publish_ahead`, 0 to 30 days, default 24 h).
+    pub publish_ahead: Duration,
+    /// How long a key signs before the next one does (`signing.rotate_every`, up to 10 years, default 90 days; 0 = until
+    /// somebody activates another).
+    pub rotate_every: Duration,
 }
 
 /// The algorithm of new signing keys.

@@ -295,6 +295,17 @@ impl<T: FromStr<Err = crate::name::Invalid>> FromRequestParts<Arc<Edge>> for Nam
     }
 }
 
+/// The id of a signing key in a path: whatever stands there is one, or none that is known.
+pub struct KeyId(pub String);
+
+impl FromRequestParts<Arc<Edge>> for KeyId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Arc<Edge>) -> Result<Self, Problem> {
+        path(parts, edge).await.map(Self)
+    }
+}
+
 async fn path(parts: &mut Parts, edge: &Arc<Edge>) -> Result<String, Problem> {
     Path::<String>::from_request_parts(parts, edge).await.map(|Path(text)| text).map_err(|_| Problem::no_such_path())
 }

@@ -57,7 +57,11 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(roles::show, roles::set, roles::delete))
         .routes(routes!(teams::list))
         .routes(routes!(teams::show, teams::set, teams::delete))
-        .routes(routes!(keys::list))
+        .routes(routes!(keys::list, keys::prepare))
+        .routes(routes!(keys::show))
+        .routes(routes!(keys::activate))
+        .routes(routes!(keys::retire))
+        .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(nodes::list));
     let (administration, openapi) =

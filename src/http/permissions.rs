@@ -50,6 +50,8 @@ permissions! {
     RolesWrite = "roles:write",
     /// Read what is told of the signing keys.
     KeysRead = "keys:read",
+    /// Let signing keys come and go.
+    KeysRotate = "keys:rotate",
     /// Read the audit.
     AuditRead = "audit:read",
     /// Read the table of nodes.

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::authority::{Error, RevokeError};
+use crate::keyring::StepError;
 use crate::listen::HeadTooLarge;
 use crate::verify::Reason;
 use crate::web::problem::{Challenge, of_reason};
@@ -134,9 +135,21 @@ impl From<Error> for Problem {
             }
             Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             Error::PreconditionFailed => Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail),
-            Error::Conflict | Error::AuthorChanged | Error::NotCurrent => conflict("conflict"),
+            Error::Conflict | Error::AuthorChanged | Error::KeysChanged | Error::NotCurrent => conflict("conflict"),
             Error::UsernameTaken => conflict("username_taken"),
-            Error::LastAdmin => conflict("last_admin"),
+            Error::LastAdmin | Error::LastAdminOfKey => conflict("last_admin"),
+            Error::Key(StepError::NoSuchKey) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            Error::Key(StepError::TooEarly(_)) => conflict("too_early"),
+            Error::Key(StepError::Needed { .. }) => conflict("key_in_use"),
+            Error::Key(StepError::TooMany) => conflict("too_many_keys"),
+            Error::Key(_) => conflict("key_state"),
+            Error::NotConfirmed => conflict("not_confirmed"),
+            Error::KeysUnreadable(cause) => {
+                let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "keys_unreadable", detail);
+                problem.0.retry_after = Some(Duration::from_secs(10));
+                problem.0.cause = Some(cause);
+                problem
+            }
             Error::RoleInUse(_) => conflict("role_in_use"),
             Error::TeamInUse(_) => conflict("team_in_use"),
             Error::BuiltIn => conflict("built_in"),

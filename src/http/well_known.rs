@@ -25,7 +25,10 @@ pub async fn jwks(Ready(authority): Ready, headers: HeaderMap) -> Result<Respons
         ([(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"))], body).into_response()
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300, must-revalidate"));
+    let cache = format!("public, max-age={}, must-revalidate", authority.published_max_age());
+    if let Ok(cache) = HeaderValue::from_str(&cache) {
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }

@@ -1,3 +1,5 @@
+//! The document of keys, as it is sealed.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
@@ -37,8 +39,21 @@ pub struct KeyEntry {
     /// Since when it is retired.
     #[serde(with = "rfc3339::option")]
     pub retired_at: Option<DateTime<Utc>>,
+    /// What is remembered of its revocation.
+    pub revoked: Option<Revoked>,
     public: Jwk,
+    /// PKCS#8 in base64. Gone as soon as the key signs nothing any more.
     private: Option<Zeroizing<String>>,
+}
+
+/// That a key was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// When.
+    #[serde(with = "rfc3339")]
+    pub at: DateTime<Utc>,
+    /// Living tokens that died of it.
+    pub tokens: u64,
 }
 
 impl std::fmt::Debug for KeyEntry {
@@ -48,19 +63,36 @@ impl std::fmt::Debug for KeyEntry {
 }
 
 impl KeyEntry {
-    /// The entry of a key that signs from now on.
-    pub fn active(key: &SigningKey, now: DateTime<Utc>) -> Self {
+    /// The entry of a key that is published from now on.
+    pub fn pending(key: &SigningKey, now: DateTime<Utc>) -> Self {
         Self {
             id: key.public().key_id().to_owned(),
             algorithm: key.public().algorithm(),
-            state: KeyState::Active,
+            state: KeyState::Pending,
             created_at: now,
             published_at: Some(now),
-            activated_at: Some(now),
+            activated_at: None,
             retired_at: None,
+            revoked: None,
             public: key.public().jwk().clone(),
             private: Some(Zeroizing::new(STANDARD.encode(key.expose_pkcs8()))),
         }
+    }
+
+    /// The entry of a key that signs from now on.
+    pub fn active(key: &SigningKey, now: DateTime<Utc>) -> Self {
+        Self { state: KeyState::Active, activated_at: Some(now), ..Self::pending(key, now) }
+    }
+
+    /// It signs nothing any more, so that nobody need have its private half.
+    pub(super) fn signs_no_more(&mut self) {
+        self.private = None;
+    }
+
+    /// Whether its private half is here.
+    #[cfg(test)]
+    pub(super) fn can_sign(&self) -> bool {
+        self.private.is_some()
     }
 
     fn verification_key(&self) -> Result<VerificationKey, KeyError> {

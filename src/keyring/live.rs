@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{KeyEntry, KeyringDocument, MasterKey};
+use super::{KeyEntry, KeyringDocument, MasterKey, Revoked};
 use crate::clock::Clock;
 use crate::node::{self, KeyCache, KeyOrigin, NotRead};
-use crate::store::{Store, StoreError};
+use crate::store::{KeyringChange, Store, StoreError};
 use crate::token::{Algorithm, SigningKey};
 use crate::verify::{KeySet, KeyState, Unavailable};
 
@@ -49,6 +49,8 @@ pub struct KeyFacts {
     pub activated_at: Option<DateTime<Utc>>,
     /// Since when it is retired.
     pub retired_at: Option<DateTime<Utc>>,
+    /// What is remembered of its revocation.
+    pub revoked: Option<Revoked>,
 }
 
 /// The document of one version, opened.
@@ -121,16 +123,19 @@ impl Keys {
         now: DateTime<Utc>,
     ) -> Result<(), KeyringError> {
         let document = KeyringDocument { keys: vec![KeyEntry::active(&SigningKey::generate(algorithm)?, now)] };
-        match replace(store, master, dataset, 0, &document).await {
-            Ok(()) | Err(KeyringError::Store(StoreError::Conflict)) => Ok(()),
-            Err(error) => Err(error),
+        let sealed = seal(master, dataset, 0, &document)?;
+        let first =
+            KeyringChange { read: 0, document: &sealed, unneeded: None, remains: None, author: None, event: None };
+        match store.replace_keyring(&first, false).await {
+            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Replaces the document of the version that was read by its successor.
-    pub async fn replace(&self, read: u64, document: &KeyringDocument) -> Result<(), KeyringError> {
-        let Sealed { store, master, dataset } = self.0.origin();
-        replace(store, master, dataset, read, document).await
+    /// The successor of the document that was read, sealed.
+    pub fn seal(&self, read: u64, document: &KeyringDocument) -> Result<String, KeyringError> {
+        let Sealed { master, dataset, .. } = self.0.origin();
+        seal(master, dataset, read, document)
     }
 
     /// The document of the store, opened, with its version; for changing it.
@@ -185,22 +190,15 @@ async fn read(store: &Store, master: &MasterKey, dataset: &str) -> Result<Option
             published_at: entry.published_at,
             activated_at: entry.activated_at,
             retired_at: entry.retired_at,
+            revoked: entry.revoked,
         })
         .collect();
     Ok(Some(Loaded { set: Arc::new(document.key_set(version)?), signer: document.signer()?, facts }))
 }
 
-async fn replace(
-    store: &Store,
-    master: &MasterKey,
-    dataset: &str,
-    read: u64,
-    document: &KeyringDocument,
-) -> Result<(), KeyringError> {
+fn seal(master: &MasterKey, dataset: &str, read: u64, document: &KeyringDocument) -> Result<String, KeyringError> {
     let text = zeroize::Zeroizing::new(
         serde_json::to_vec(document).map_err(|_| KeyringError::Unreadable("no JSON form".into()))?,
     );
-    let sealed = master.seal(dataset, read + 1, &text).map_err(|_| KeyringError::Sealed)?;
-    store.replace_keyring(read, &sealed).await?;
-    Ok(())
+    master.seal(dataset, read + 1, &text).map_err(|_| KeyringError::Sealed)
 }

@@ -3,7 +3,9 @@
 mod document;
 mod live;
 mod seal;
+mod transitions;
 
-pub use document::{KeyEntry, KeyringDocument};
+pub use document::{KeyEntry, KeyringDocument, Revoked};
 pub use live::{KeyFacts, KeyringError, Keys, Loaded};
 pub use seal::{MasterKey, MasterKeyError, SealError};
+pub use transitions::{MOST_PUBLISHED, StepError};

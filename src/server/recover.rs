@@ -83,7 +83,6 @@ async fn issue(
         master_key: config.master_key.clone(),
         issuer: config.issuer.clone(),
         default_issuer: String::new(),
-        algorithm: setup::algorithm(config),
         // Its events are numbered apart from the server's, which may be running.
         node: format!("recover-{}", node_name::of(config, &config.data_dir)?).chars().take(64).collect(),
         audit_queue: 1,

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use zeroize::Zeroizing;
 
 use super::{Running, ServeError};
-use crate::authority::{Settings, Startup};
+use crate::authority::{Settings, SigningSettings, Startup};
 use crate::config::{Address, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
@@ -99,10 +101,19 @@ pub(super) fn settings(config: &Config) -> Settings {
         signature_cache_bytes: config.cache.signature_bytes,
         account_cache_bytes: config.cache.account_bytes,
         records_calls: config.audit.calls,
+        signing: SigningSettings {
+            algorithm: algorithm(config),
+            publish_ahead: time_delta(config.signing.publish_ahead),
+            rotate_every: Some(config.signing.rotate_every).filter(|every| !every.is_zero()).map(time_delta),
+        },
     }
 }
 
-pub(super) fn algorithm(config: &Config) -> Algorithm {
+fn time_delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+fn algorithm(config: &Config) -> Algorithm {
     match config.signing.algorithm {
         SigningAlgorithm::Es256 => Algorithm::ES256,
         SigningAlgorithm::EdDsa => Algorithm::EdDSA,
@@ -119,7 +130,6 @@ pub(super) fn startup(running: &Running) -> Startup {
         master_key: config.master_key.clone(),
         issuer: config.issuer.clone(),
         default_issuer: running.default_issuer.clone(),
-        algorithm: algorithm(config),
         node: running.node_name.clone(),
         audit_queue: config.audit.queue_events,
         guessing: (config.guessing.per_minute, config.guessing.burst),

@@ -479,21 +479,6 @@ impl Store {
         let ids: Vec<String> = self.query(&self.shared, command).await?;
         Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
     }
-
-    /// How many living tokens a key signed, and when the last of them expires.
-    pub async fn live_tokens_of(
-        &self,
-        key_id: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(u64, Option<DateTime<Utc>>), StoreError> {
-        let mut pipeline = redis::pipe();
-        let key = self.schema.live(key_id);
-        pipeline.cmd("ZCOUNT").arg(&key).arg(format!("({}", now.timestamp())).arg("+inf");
-        pipeline.cmd("ZRANGE").arg(&key).arg(0).arg(0).arg("REV").arg("WITHSCORES");
-        let (count, last): (u64, Vec<(String, i64)>) = self.pipeline(&self.shared, &pipeline).await?;
-        let last = last.first().and_then(|(_, until)| DateTime::from_timestamp(*until, 0));
-        Ok((count, last.filter(|_| count > 0)))
-    }
 }
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {

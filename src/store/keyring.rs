@@ -1,6 +1,29 @@
 //! The sealed document of keys.
 
-use super::{Committed, Store, StoreError, refused};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{Author, Committed, Store, StoreError, refused};
+use crate::account::AccountId;
+use crate::audit::Event;
+use crate::epoch::Epoch;
+
+/// One change of the document.
+#[derive(Debug)]
+pub struct KeyringChange<'a> {
+    /// The version that was read; 0: there is none yet.
+    pub read: u64,
+    /// The next one, sealed.
+    pub document: &'a str,
+    /// A key of which no token may expire after that time.
+    pub unneeded: Option<(&'a str, DateTime<Utc>)>,
+    /// An admin who must be as he was read.
+    pub remains: Option<(AccountId, Epoch)>,
+    /// Who does it. `None`: Countermark itself.
+    pub author: Option<Author>,
+    /// The act. `None`: the first document of all.
+    pub event: Option<&'a Event>,
+}
 
 impl Store {
     /// Its version and the document, as it was sealed. `None`: there is none yet.
@@ -27,18 +50,39 @@ impl Store {
         }
     }
 
-    /// Replaces the document, if it is still of the version that was read (0: there is none).
-    pub async fn replace_keyring(&self, read: u64, document: &str) -> Result<Committed, StoreError> {
-        let dataset = self.dataset_id().await?;
+    /// Replaces the document, together with its event (A1), if it is still of the version that was read.
+    ///
+    /// `again`: it may have been replaced by this one before; then it is not done twice.
+    pub async fn replace_keyring(&self, change: &KeyringChange<'_>, again: bool) -> Result<Committed, StoreError> {
+        let schema = &self.schema;
+        let plan = json!({
+            "dataset": self.dataset_id().await?,
+            "read": change.read.to_string(),
+            "author": change.author.as_ref().map_or(Value::Bool(false), Author::plan),
+            "unneeded": change.unneeded.map_or(Value::Bool(false), |(_, since)| since.timestamp().into()),
+            "remains": change.remains.map_or(Value::Bool(false), |(_, version)| version.to_string().into()),
+            "node": change.event.map(|event| event.node.as_str()),
+            "sequence": change.event.map(|event| event.sequence),
+        });
+        let author = change.author.as_ref().map(|author| author.id);
         let mut script = self.scripts.keyring.prepare_invoke();
         script
-            .key(self.schema.meta())
-            .key(self.schema.feed())
-            .key(self.schema.keyring())
-            .key(self.schema.leases())
-            .arg(dataset)
-            .arg(read)
-            .arg(document);
-        self.change(script, false).await?.map_err(|reply| refused(&reply))
+            .key(schema.meta())
+            .key(schema.feed())
+            .key(schema.keyring())
+            .key(schema.leases())
+            .key(schema.acts())
+            .key(schema.act_heads())
+            .key(author.map_or_else(|| schema.acts(), |author| schema.acts_of(author)))
+            .key(schema.state(author.unwrap_or_else(AccountId::nobody)))
+            .key(schema.roles())
+            .key(schema.live(change.unneeded.map_or("", |(key_id, _)| key_id)))
+            .key(schema.state(change.remains.map_or_else(AccountId::nobody, |(admin, _)| admin)))
+            .arg(plan.to_string())
+            .arg(change.document)
+            .arg(change.event.map(Event::to_line).unwrap_or_default())
+            .arg(self.options.retention.firehose)
+            .arg(self.options.retention.activity);
+        self.change(script, again).await?.map_err(|reply| refused(&reply))
     }
 }

@@ -20,6 +20,8 @@ mod filler;
 #[cfg(feature = "server")]
 mod issuer;
 #[cfg(feature = "server")]
+mod key_uses;
+#[cfg(feature = "server")]
 mod keyring;
 mod lease;
 mod link;
@@ -56,6 +58,10 @@ pub use feed::Followed;
 pub use filler::Filler;
 #[cfg(feature = "server")]
 pub use issuer::{Committed, MeetError, Options, Retention, Store};
+#[cfg(feature = "server")]
+pub use key_uses::KeyCalls;
+#[cfg(feature = "server")]
+pub use keyring::KeyringChange;
 pub use lease::{Introduction, Renewal, Renewed};
 pub use link::{Address, Place, Target, for_one_request};
 pub use node_store::{NodeOptions, NodeStore, NotRecognised, Recognised};

@@ -25,6 +25,7 @@
 //! | `{P:aN}:log` | stream | firehose shard N, one entry a batch: `n` node, `f` first, `c` count, `e` lines | `audit.firehose_max_entries` |
 //! | `{P:aN}:heads` | hash | node → its last sequence in the shard; `NODE#batch` → process and number of its last batch | for ever |
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
+//! | `{P:kKID}:calls` | hash | `allowed:HOUR`, `refused:HOUR` → calls with tokens that the key signed; `mark:N` → last batch of shard N | a day, and `audit.retention` after the last call |
 //! | `{P:ACCOUNT}:activity` | stream | calls of one account, some in each entry: `n` number of its last, `e` lines | `audit.activity_max_entries` (of them), `audit.retention` |
 //! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N; `events` → number of the last one; `trimmed` → when, in seconds, and at which number the log was trimmed last | `audit.retention` |
 
@@ -159,6 +160,10 @@ impl Schema {
     pub fn live(&self, key_id: &str) -> String {
         self.together(format_args!("live:{key_id}"))
     }
+    /// Calls with tokens that a signing key signed.
+    pub fn key_calls(&self, key_id: &str) -> String {
+        format!("{{{}:k{key_id}}}:calls", self.prefix)
+    }
     pub(super) fn acts(&self) -> String {
         self.together("acts")
     }
@@ -218,10 +223,15 @@ impl Schema {
             Some(shard) if shard.strip_prefix('a').is_some_and(|number| number.parse::<u16>().is_ok()) => {
                 known(matches!(name, "log" | "heads" | "lock"))
             }
+            Some(key) if key.len() == KEY_TAG && key.starts_with('k') => known(name == "calls"),
             Some(account) => known(account.parse::<AccountId>().is_ok() && matches!(name, "activity" | "use")),
         }
     }
 }
+
+/// `k` and a key's thumbprint.
+#[cfg(feature = "server")]
+const KEY_TAG: usize = 44;
 
 /// Who keeps a key in the store.
 #[cfg(feature = "server")]
@@ -260,7 +270,8 @@ mod tests {
         {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
-        for key in [schema.shard_log(3), schema.shard_lock(0), schema.activity(account)] {
+        let calls = schema.key_calls(&"k".repeat(43));
+        for key in [schema.shard_log(3), schema.shard_lock(0), schema.activity(account), calls] {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
         assert_eq!(schema.owner_of(&schema.profile(account)), Owner::Key(schema.state(account)));

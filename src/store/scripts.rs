@@ -23,6 +23,7 @@ pub(super) struct Scripts {
     pub(super) named: Script,
     pub(super) keyring: Script,
     pub(super) activity: Script,
+    pub(super) calls: Script,
     pub(super) lock: Script,
 }
 
@@ -69,16 +70,17 @@ impl Scripts {
             account: after(&act, ACCOUNT),
             account_less: after(&act, &ACCOUNT.replacen("#!lua", "#!lua flags=allow-oom", 1)),
             named: after(&act, include_str!("scripts/named.lua")),
-            keyring: after(&[IDENTITY, COMMIT], include_str!("scripts/keyring.lua")),
+            keyring: after(&[IDENTITY, COMMIT, AUTHOR], include_str!("scripts/keyring.lua")),
             activity: after(&[ORDER], include_str!("scripts/activity.lua")),
+            calls: after(&[ORDER], include_str!("scripts/calls.lua")),
             lock: Script::new(include_str!("scripts/lock.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 10] {
-        let Self { start, table, keys, holds, account, account_less, named, keyring, activity, lock } = self;
-        [start, table, keys, holds, account, account_less, named, keyring, activity, lock]
+    pub(super) fn all(&self) -> [&Script; 11] {
+        let Self { start, table, keys, holds, account, account_less, named, keyring, activity, calls, lock } = self;
+        [start, table, keys, holds, account, account_less, named, keyring, activity, calls, lock]
     }
 }
 

@@ -22,9 +22,26 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// As it is written in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+            Self::Retired => "retired",
+            Self::Revoked => "revoked",
+        }
+    }
+
     /// Whether the key stands in the published set.
     pub fn is_published(self) -> bool {
         matches!(self, Self::Pending | Self::Active | Self::Retiring)
+    }
+}
+
+impl std::fmt::Display for KeyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -12,7 +12,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countermark::authority::{Authority, BootstrapError, Metrics, Settings, Startup};
+use chrono::TimeDelta;
+use countermark::authority::{Authority, BootstrapError, Metrics, Settings, SigningSettings, Startup};
 use countermark::clock::{Clock, ManualClock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::http::{Edge, NamedDemand};
@@ -38,6 +39,8 @@ pub struct Setup {
     pub prefix: String,
     pub master_key: String,
     pub algorithm: Algorithm,
+    pub publish_ahead: TimeDelta,
+    pub rotate_every: Option<TimeDelta>,
     pub guessing: (u32, u32),
     pub trusted_proxies: Vec<IpNet>,
     pub policies: BTreeMap<String, NamedDemand>,
@@ -64,6 +67,8 @@ impl Default for Setup {
             prefix: format!("t{}", uuid::Uuid::now_v7().simple()),
             master_key: a_master_key(),
             algorithm: Algorithm::ES256,
+            publish_ahead: TimeDelta::hours(24),
+            rotate_every: None,
             guessing: (1_000_000, 1_000_000),
             trusted_proxies: Vec::new(),
             policies: BTreeMap::new(),
@@ -126,7 +131,6 @@ impl Setup {
             master_key: SecretSource::Value(Secret::new(self.master_key.clone())),
             issuer: None,
             default_issuer: ISSUER.to_owned(),
-            algorithm: self.algorithm,
             node: node.to_owned(),
             audit_queue: 65_536,
             guessing: self.guessing,
@@ -138,6 +142,11 @@ impl Setup {
                 name_retention: self.name_retention,
                 signature_cache_bytes: 1 << 20,
                 records_calls: self.records_calls,
+                signing: SigningSettings {
+                    algorithm: self.algorithm,
+                    publish_ahead: self.publish_ahead,
+                    rotate_every: self.rotate_every,
+                },
             },
             metrics,
         };
@@ -511,8 +520,13 @@ impl Actor {
 
     /// Gives an account a new token and returns it.
     pub async fn regenerate(&self, account: &str) -> String {
+        self.regenerate_whole(account).await.text_of("token")
+    }
+
+    /// The same, with all that the answer says.
+    pub async fn regenerate_whole(&self, account: &str) -> Answer {
         let path = format!("/accounts/{account}/token");
-        self.post(&path, json!({ "valid_for_months": 12 }), 201).await.text_of("token")
+        self.post(&path, json!({ "valid_for_months": 12 }), 201).await
     }
 
     /// Whether the gateway lets his token through: `"allowed"`, or why not.

@@ -437,7 +437,7 @@ async fn a_key_that_was_revoked_ends_all_that_it_signed() {
     let admin = app.admin();
     let (version, mut document) = app.authority.keys().document().await.unwrap();
     document.keys[0].state = countermark::verify::KeyState::Revoked;
-    app.authority.keys().replace(version, &document).await.unwrap();
+    crate::keys::replace(&app.authority, version, &document).await;
     assert_eq!(admin.verdict().await, "revoked_key");
     assert_eq!(admin.get("/self", 401).await.reason(), "revoked_key");
     let keys = app.nobody().door("GET", "/.well-known/jwks.json", 200).await;

@@ -16,6 +16,7 @@ mod doors;
 mod freshness;
 mod guessing;
 mod histories;
+mod key_rotation;
 mod keys;
 mod oauth;
 mod paging;

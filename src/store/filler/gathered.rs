@@ -29,6 +29,8 @@ const BYTES: usize = 32 * 1024 * 1024;
 pub(super) struct Gathered {
     /// By shard and account.
     pub(super) concerned: HashMap<(u16, AccountId), Concerned>,
+    /// By shard and signing key.
+    pub(super) calls: Vec<CallsOfKey>,
     /// Entries of each shard, to be acknowledged once all that is written.
     pub(super) read: BTreeMap<u16, Vec<String>>,
     since: Option<Instant>,
@@ -52,6 +54,21 @@ pub(super) struct Part {
     places: Vec<Range<usize>>,
 }
 
+/// Calls from one shard with tokens that one key signed. There are few of these.
+pub(super) struct CallsOfKey {
+    pub(super) shard: u16,
+    pub(super) key_id: String,
+    /// By the batch that they came in, in order: how many were let through, and refused.
+    batches: Vec<(Arc<Batch>, u64, u64)>,
+}
+
+impl CallsOfKey {
+    /// Each batch's id in the shard, with how many were let through, and refused.
+    pub(super) fn batches(&self) -> impl ExactSizeIterator<Item = (&str, u64, u64)> {
+        self.batches.iter().map(|(batch, allowed, refused)| (batch.id.as_str(), *allowed, *refused))
+    }
+}
+
 /// An entry of a shard.
 struct Batch {
     id: String,
@@ -65,6 +82,7 @@ struct Concern<'a> {
     account: Option<&'a str>,
     actor: Option<&'a str>,
     has_token: bool,
+    key_id: Option<&'a str>,
 }
 
 impl<'a> Concern<'a> {
@@ -77,6 +95,7 @@ impl<'a> Concern<'a> {
             account: member(line, "\"account_id\":\""),
             actor: member(line, "\"actor_id\":\""),
             has_token: member(line, TOKEN).is_some(),
+            key_id: member(line, "\"key_id\":\""),
         })
     }
 }
@@ -132,6 +151,9 @@ impl Gathered {
         let concern = Concern::of(batch.lines.get(place.clone())?)?;
         let read = |id: Option<&str>| id.map(|id| id.parse::<AccountId>().ok());
         let (account, actor) = (read(concern.account), read(concern.actor));
+        if let Some(key_id) = concern.key_id.filter(|_| concern.kind == kinds::CALL) {
+            self.count_call(shard, key_id, batch, concern.outcome == Outcome::Allowed.as_str());
+        }
         let is_use = concern.kind == kinds::CALL && concern.outcome == Outcome::Allowed.as_str() && concern.has_token;
         self.events = self.events.saturating_add(1);
         self.bytes += place.len();
@@ -142,6 +164,23 @@ impl Gathered {
             self.concerned.entry((shard, actor?)).or_default().push(batch, place, false);
         }
         Some(())
+    }
+}
+
+impl Gathered {
+    fn count_call(&mut self, shard: u16, key_id: &str, batch: &Arc<Batch>, is_allowed: bool) {
+        let known = self.calls.iter().position(|calls| calls.shard == shard && calls.key_id == key_id);
+        let at = known.unwrap_or_else(|| {
+            self.calls.push(CallsOfKey { shard, key_id: key_id.to_owned(), batches: Vec::new() });
+            self.calls.len() - 1
+        });
+        let Some(CallsOfKey { batches, .. }) = self.calls.get_mut(at) else { return };
+        if batches.last().is_none_or(|(last, ..)| !Arc::ptr_eq(last, batch)) {
+            batches.push((Arc::clone(batch), 0, 0));
+        }
+        if let Some((_, allowed, refused)) = batches.last_mut() {
+            *(if is_allowed { allowed } else { refused }) += 1;
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::account::AccountId;
-use gathered::{Concerned, Gathered, Part};
+use gathered::{CallsOfKey, Concerned, Gathered, Part};
 
 pub(super) const GROUP: &str = "activity";
 const LOCK: Duration = Duration::from_secs(10);
@@ -32,6 +32,8 @@ const AT_ONCE: usize = 32;
 const KILOBYTES: u32 = 512;
 /// The most events of one account that are written at once: Redis answers nobody else meanwhile.
 const TOGETHER: u64 = 512;
+/// Batches whose calls are counted at once.
+const BATCHES: usize = 64;
 
 /// One process' part in it.
 pub struct Filler {
@@ -210,7 +212,7 @@ impl Filler {
 
     /// Writes what was gathered, and then acknowledges it.
     async fn write(&mut self) -> Result<(), StoreError> {
-        let Gathered { concerned, read, .. } = std::mem::take(&mut self.gathered);
+        let Gathered { concerned, calls, read, .. } = std::mem::take(&mut self.gathered);
         if read.is_empty() {
             return Ok(());
         }
@@ -223,6 +225,9 @@ impl Filler {
                 write_one(store, *shard, *account, concerned, &room)
             })
             .await?;
+        for calls in &calls {
+            count_calls(store, calls).await?;
+        }
         for (shard, entries) in read {
             for some in entries.chunks(TOGETHER as usize) {
                 let mut command = redis::cmd("XACK");
@@ -232,6 +237,20 @@ impl Filler {
         }
         Ok(())
     }
+}
+
+async fn count_calls(store: &Store, calls: &CallsOfKey) -> Result<(), StoreError> {
+    let mut batches = calls.batches().peekable();
+    while batches.peek().is_some() {
+        let mut script = store.scripts.calls.prepare_invoke();
+        script.key(store.schema.key_calls(&calls.key_id)).arg(calls.shard);
+        script.arg(store.options.retention.age.as_secs());
+        for (batch, allowed, refused) in batches.by_ref().take(BATCHES) {
+            script.arg(batch).arg(allowed).arg(refused);
+        }
+        store.run::<u64>(&store.blocking, &script).await?;
+    }
+    Ok(())
 }
 
 async fn write_one(

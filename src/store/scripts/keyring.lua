@@ -1,10 +1,15 @@
 #!lua
 -- The sealed document of keys is replaced, if it is still the one that was read (K5).
--- KEYS  1 meta  2 feed  3 keyring  4 leases
--- ARGV  1 dataset  2 version that was read  3 the sealed document  4 again, where the answer to the first try was lost
--- reply {'ok', epoch, identity, node id, lease …} or {what is wrong}
+-- KEYS  1 meta  2 feed  3 keyring  4 leases  5 acts  6 act heads  7 acts of the author (or 5 again)  8 state of the author  9 roles
+--       10 living tokens of the key that is to be retired  11 state of the admin who must remain
+-- ARGV  1 plan  2 the sealed document  3 event, or empty: the first document of all  4 length of the acts  5 length of one account's acts
+--       6 again, where the answer to the first try was lost
+-- plan {dataset, read = version that was read, author = {record, roles = {name: epoch}} as he was let in, or false,
+--       unneeded = a time after which no token of the key may expire, or false, remains = epoch of the remaining admin, or false, node, sequence}
+-- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
+local plan = cjson.decode(ARGV[1])
 local dataset, here, latest = where(KEYS[1])
-if dataset ~= ARGV[1] then
+if dataset ~= plan.dataset then
   return { 'dataset' }
 end
 -- F6: an epoch of this server would be one of the term before.
@@ -12,14 +17,39 @@ if latest == '' then
   return { 'unmet' }
 end
 -- No two sealed documents are alike: each has a nonce of its own.
-if ARGV[4] and redis.call('HGET', KEYS[3], 'document') == ARGV[3] then
+if ARGV[6] and redis.call('HGET', KEYS[3], 'document') == ARGV[2] then
   return committed(latest, here, KEYS[4])
 end
-if (redis.call('HGET', KEYS[3], 'version') or '0') ~= ARGV[2] then
+if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9]) then
+  return { 'author' }
+end
+if (redis.call('HGET', KEYS[3], 'version') or '0') ~= plan.read then
   return { 'conflict' }
 end
-local version = tonumber(ARGV[2]) + 1
+-- K2. Nobody signs with it any more, so that they only become fewer.
+if plan.unneeded then
+  local needed = redis.call('ZCOUNT', KEYS[10], '(' .. plan.unneeded, '+inf')
+  if needed > 0 then
+    return { 'in_use', tostring(needed) }
+  end
+end
+if plan.remains then
+  local state = redis.call('GET', KEYS[11]) or ''
+  if string.match(state, '^%S+') ~= plan.remains then
+    return { 'conflict' }
+  end
+end
+local version = string.format('%d', tonumber(plan.read) + 1)
 local epoch = redis.call('HGET', KEYS[1], 'term') .. '-' .. redis.call('HINCRBY', KEYS[1], 'counter', 1)
-redis.call('HSET', KEYS[3], 'version', version, 'document', ARGV[3])
+redis.call('HSET', KEYS[3], 'version', version, 'document', ARGV[2])
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, epoch, 't', 'keys', 'k', 'keyring', 'b', version)
+-- A1: the act and its entry.
+if ARGV[3] ~= '' then
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3])
+  if KEYS[7] ~= KEYS[5] then
+    redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[3])
+  end
+  local head = tonumber(redis.call('HGET', KEYS[6], plan.node) or '0')
+  redis.call('HSET', KEYS[6], plan.node, string.format('%d', math.max(head, plan.sequence)))
+end
 return committed(epoch, here, KEYS[4])

@@ -20,7 +20,7 @@ async fn forges(bench: &Bench, states: &[KeyState]) -> Vec<Forge> {
         entry.state = *state;
         document.keys.push(entry);
     }
-    keys.replace(version, &document).await.unwrap();
+    crate::keys::replace(&bench.app.authority, version, &document).await;
     keys.at_least(version + 1).await.unwrap();
     let mut forges = Vec::new();
     for number in known..document.keys.len() {

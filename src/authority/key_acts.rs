@@ -1,0 +1,275 @@
+//! Signing keys come and go (protocols, section 5).
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::call::By;
+use super::receipts::{NotHeld, TRIES, changes_servers};
+use super::{Act, Authority, Error, KeyView, Receipt};
+use crate::account::AccountId;
+use crate::audit::{Event, Outcome, kinds};
+use crate::epoch::Epoch;
+use crate::keyring::{KeyEntry, KeyringDocument, StepError};
+use crate::store::{KeyringChange, StoreError, StoredAccount};
+use crate::token::{Algorithm, SigningKey};
+use crate::verify::{KeyState, LEEWAY};
+
+/// How often a step is tried anew because another one came first.
+const STEPS: usize = 8;
+/// Admins that are looked at, to find one whose token does not die with the key.
+const ADMINS: usize = 1_000;
+
+/// A signing key to prepare: a new one of this algorithm, or one that is brought along.
+pub enum KeyToPrepare {
+    /// A new one; by default as `signing.algorithm` says.
+    New(Option<Algorithm>),
+    /// One that exists.
+    Existing(Box<SigningKey>),
+}
+
+/// A key after a step.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ChangedKey {
+    /// As it is now.
+    pub key: KeyView,
+    /// Since when every node knows.
+    pub receipt: Receipt,
+}
+
+/// What is to be done with a key.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Prepare { key: &'a SigningKey, from: Origin },
+    Activate { key_id: &'a str, force: bool },
+    Retire { key_id: &'a str },
+    Revoke { key_id: &'a str, is_confirmed: bool },
+}
+
+/// Where a key that is prepared comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It was made now.
+    Here,
+    /// It was made now because its time has come: it is of no use where another one waits already.
+    Rotation,
+    /// Somebody brought it along.
+    Elsewhere,
+}
+
+impl Wanted<'_> {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Prepare { .. } => kinds::KEY_PREPARE,
+            Self::Activate { .. } => kinds::KEY_ACTIVATE,
+            Self::Retire { .. } => kinds::KEY_RETIRE,
+            Self::Revoke { .. } => kinds::KEY_REVOKE,
+        }
+    }
+}
+
+/// A step that was taken on a copy of the document.
+struct Step {
+    key_id: String,
+    details: Map<String, Value>,
+    /// No living token may need this key.
+    is_unneeded: bool,
+    /// This admin's token must not die of it.
+    remains: Option<(AccountId, Epoch)>,
+}
+
+impl Step {
+    fn of(key_id: &str) -> Self {
+        Self { key_id: key_id.to_owned(), details: Map::new(), is_unneeded: false, remains: None }
+    }
+
+    fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+impl Authority {
+    /// Publishes a key, so that it can sign later.
+    pub async fn prepare_key(&self, act: &Act, wanted: KeyToPrepare) -> Result<ChangedKey, Error> {
+        act.call.record().kind = Some(kinds::KEY_PREPARE);
+        let (key, from) = match wanted {
+            KeyToPrepare::New(algorithm) => {
+                (new_key(algorithm.unwrap_or(self.settings.signing.algorithm)).await?, Origin::Here)
+            }
+            KeyToPrepare::Existing(key) => (*key, Origin::Elsewhere),
+        };
+        self.change_keys(By::Somebody(act), Wanted::Prepare { key: &key, from }).await
+    }
+
+    pub(super) async fn prepare_new(&self) -> Result<ChangedKey, Error> {
+        let key = new_key(self.settings.signing.algorithm).await?;
+        self.change_keys(By::Machine, Wanted::Prepare { key: &key, from: Origin::Rotation }).await
+    }
+
+    /// Lets a pending key sign from now on.
+    pub async fn activate_key(&self, act: &Act, key_id: &str, force: bool) -> Result<ChangedKey, Error> {
+        act.call.record().kind = Some(kinds::KEY_ACTIVATE);
+        self.change_keys(By::Somebody(act), Wanted::Activate { key_id, force }).await
+    }
+
+    pub(super) async fn activate_next(&self, key_id: &str) -> Result<ChangedKey, Error> {
+        self.change_keys(By::Machine, Wanted::Activate { key_id, force: false }).await
+    }
+
+    /// Publishes a key no longer that no living token needs.
+    pub async fn retire_key(&self, act: &Act, key_id: &str) -> Result<ChangedKey, Error> {
+        act.call.record().kind = Some(kinds::KEY_RETIRE);
+        self.change_keys(By::Somebody(act), Wanted::Retire { key_id }).await
+    }
+
+    pub(super) async fn retire_unneeded(&self, key_id: &str) -> Result<ChangedKey, Error> {
+        self.change_keys(By::Machine, Wanted::Retire { key_id }).await
+    }
+
+    /// Ends everything that a key signed. `confirm` is its id once more.
+    pub async fn revoke_key(&self, act: &Act, key_id: &str, confirm: &str) -> Result<ChangedKey, Error> {
+        act.call.record().kind = Some(kinds::KEY_REVOKE);
+        let is_confirmed = confirm == key_id;
+        self.change_keys(By::Somebody(act), Wanted::Revoke { key_id, is_confirmed }).await
+    }
+
+    async fn take(
+        &self,
+        wanted: Wanted<'_>,
+        document: &mut KeyringDocument,
+        now: DateTime<Utc>,
+    ) -> Result<Step, Error> {
+        match wanted {
+            Wanted::Prepare { from: Origin::Rotation, .. } if document.next_to_sign().is_some() => Err(Error::Conflict),
+            Wanted::Prepare { key, from } => {
+                document.prepare(KeyEntry::pending(key, now))?;
+                Ok(Step::of(key.public().key_id()).detail("imported", from == Origin::Elsewhere))
+            }
+            Wanted::Activate { key_id, force } => {
+                let before = document.active().map(|key| key.id.clone());
+                let forced = document.activate(key_id, now, self.settings.signing.publish_ahead, force)?;
+                Ok(Step::of(key_id).detail("forced", forced).detail("instead_of", before))
+            }
+            Wanted::Retire { key_id } => {
+                let (tokens, last_expiry) = self.store.live_tokens_of(key_id, until_accepted(now)).await?;
+                document.retire(key_id, now, tokens, last_expiry)?;
+                Ok(Step { is_unneeded: true, ..Step::of(key_id) })
+            }
+            Wanted::Revoke { key_id, is_confirmed } => {
+                let before = document.keys.iter().find(|key| key.id == key_id).ok_or(StepError::NoSuchKey)?;
+                if !is_confirmed {
+                    return Err(Error::NotConfirmed);
+                }
+                let (was, algorithm) = (before.state, before.algorithm);
+                let successor = if was == KeyState::Active && document.next_to_sign().is_none() {
+                    Some(KeyEntry::pending(&new_key(algorithm).await?, now))
+                } else {
+                    None
+                };
+                let (tokens, _) = self.store.live_tokens_of(key_id, now).await?;
+                let remains = match was {
+                    KeyState::Revoked => None,
+                    _ => Some(self.admin_without(key_id, now).await?),
+                };
+                document.revoke(key_id, now, tokens, successor)?;
+                let step = Step::of(key_id).detail("was", was.as_str()).detail("live_tokens", tokens);
+                let signs = document.active().filter(|_| was == KeyState::Active).map(|key| key.id.clone());
+                Ok(Step { remains, ..step.detail("signs_instead", signs) })
+            }
+        }
+    }
+
+    /// An admin with a living token that another key signed: one must remain.
+    async fn admin_without(&self, key_id: &str, now: DateTime<Utc>) -> Result<(AccountId, Epoch), Error> {
+        let admins = self.store.able_admins(now, ADMINS).await?;
+        let accounts = self.store.accounts(&admins).await?;
+        let is_other = |account: &StoredAccount| {
+            account.profile.token.as_ref().is_some_and(|token| token.key_id != key_id && token.expires_at > now)
+        };
+        let remaining = accounts.into_iter().flatten().find(is_other).ok_or(Error::LastAdminOfKey)?;
+        Ok((remaining.id, remaining.version))
+    }
+
+    /// Takes a step on the newest document, and once more on a newer one where another step came first.
+    async fn change_keys(&self, by: By<'_>, wanted: Wanted<'_>) -> Result<ChangedKey, Error> {
+        // What is done by itself is looked at anew: another issuer may have done just that.
+        let steps = if matches!(by, By::Machine) { 1 } else { STEPS };
+        for _ in 0..steps {
+            let now = self.clock.now();
+            let (read, mut document) = self.keys.document().await?;
+            let step = self.take(wanted, &mut document, now).await?;
+            let sealed = self.keys.seal(read, &document)?;
+            let event = self.key_event(by, wanted.kind(), &step, &document);
+            let change = KeyringChange {
+                read,
+                document: &sealed,
+                unneeded: step.is_unneeded.then(|| (step.key_id.as_str(), until_accepted(now))),
+                remains: step.remains,
+                author: by.author(),
+                event: Some(&event),
+            };
+            let receipt = match self.commit_keys(by, &change).await {
+                Err(Error::Conflict) => continue,
+                committed => committed?,
+            };
+            self.keys.at_least(read + 1).await.map_err(|_| Error::from(StoreError::Uncertain("the keys".into())))?;
+            let views = self.key_views().await?;
+            let key = views.into_iter().find(|view| view.id == step.key_id).ok_or(StepError::NoSuchKey)?;
+            return Ok(ChangedKey { key, receipt });
+        }
+        Err(Error::Conflict)
+    }
+
+    async fn commit_keys(&self, by: By<'_>, change: &KeyringChange<'_>) -> Result<Receipt, Error> {
+        let kind = change.event.map(|event| event.kind.clone()).unwrap_or_default();
+        for tries in 0..TRIES {
+            let committed = match (self.store.replace_keyring(change, tries > 0).await, change.event) {
+                (Ok(committed), _) => committed,
+                (Err(StoreError::InUse(tokens)), Some(event)) => {
+                    let needed = StepError::Needed { tokens, last_expiry: None };
+                    return Err(self.not_committed(event, needed.into()));
+                }
+                (Err(error), Some(event)) => return Err(self.not_committed(event, error.into())),
+                (Err(error), None) => return Err(error.into()),
+            };
+            // Asked for again, it is still one act.
+            if tries == 0 {
+                self.is_committed(by);
+            }
+            match self.held_everywhere(&committed, None).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(NotHeld::OtherServer) => {}
+                Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&kind)),
+            }
+        }
+        Err(Error::from(changes_servers()).after(&kind))
+    }
+
+    fn key_event(&self, by: By<'_>, kind: &'static str, step: &Step, document: &KeyringDocument) -> Event {
+        let mut event = match by.call() {
+            Some(call) => call.event(kind, Outcome::Done, self.clock.as_ref()),
+            None => Event::new(self.clock.now(), kind, Outcome::Done),
+        };
+        event.actor_id = by.author().map(|author| author.id);
+        event = event.detail("key", step.key_id.as_str());
+        if let Some(key) = document.keys.iter().find(|key| key.id == step.key_id) {
+            event = event.detail("algorithm", key.algorithm.as_str()).detail("state", key.state.as_str());
+        }
+        for (name, value) in step.details.iter().filter(|(_, value)| !value.is_null()) {
+            event = event.detail(name, value.clone());
+        }
+        self.recorder().number(event)
+    }
+}
+
+/// To find the primes of an RSA key takes a while.
+async fn new_key(algorithm: Algorithm) -> Result<SigningKey, Error> {
+    let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
+    Ok(made.map_err(|error| Error::Internal(error.to_string()))??)
+}
+
+/// Tokens that expire after this are still accepted now.
+fn until_accepted(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::seconds(LEEWAY)
+}

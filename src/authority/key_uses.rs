@@ -1,0 +1,165 @@
+//! Who needs a signing key: what dies with it, and who has not got a new token since it was revoked (K3).
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{Act, Authority, Error, KeyView};
+use crate::account::{AccountId, Status};
+use crate::audit::{Outcome, kinds};
+use crate::clock::rfc3339;
+use crate::keyring::StepError;
+use crate::name::{TeamName, Username};
+use crate::store::{AuditFilter, StoredAccount, Trail};
+use crate::verify::Reason;
+
+/// How far back calls are counted.
+const WINDOW: TimeDelta = TimeDelta::hours(24);
+/// Accounts that are looked at for the blast radius, at the most.
+const LOOK_AT: usize = 50_000;
+/// Accounts that are read at once.
+const CHUNK: usize = 500;
+/// Accounts that are named.
+const NAMED: usize = 100;
+
+/// What dies with a key.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct BlastRadius {
+    /// Its thumbprint.
+    pub key_id: String,
+    /// Living tokens that it signed.
+    pub live_tokens: u64,
+    /// When the last of them expires.
+    #[serde(with = "rfc3339::option")]
+    #[schema(required = true)]
+    pub last_expiry: Option<DateTime<Utc>>,
+    /// Accounts with such a token.
+    pub accounts: u64,
+    /// How many of them are members of which team.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub teams: BTreeMap<TeamName, u64>,
+    /// Whether all such accounts were counted; else there are more.
+    pub complete: bool,
+    /// Calls with such tokens.
+    pub calls_24h: CallsOfKey,
+    /// Whether the caller's own token is one of them.
+    pub own_token: bool,
+}
+
+/// Calls with tokens that a key signed, within a day, by whole hours.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CallsOfKey {
+    /// Let through.
+    pub allowed: u64,
+    /// Refused.
+    pub refused: u64,
+}
+
+/// A key, and who has a living token that it signed; of a revoked one, who has no new token yet.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct KeyDetail {
+    /// The key.
+    #[serde(flatten)]
+    pub key: KeyView,
+    /// Calls with tokens that it signed.
+    pub calls_24h: CallsOfKey,
+    /// Accounts that need it, or wait for a new token, a hundred at the most.
+    pub accounts: Vec<KeyUser>,
+    /// Whether these are all.
+    pub complete: bool,
+}
+
+/// An account with a token that a key signed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct KeyUser {
+    /// Its id.
+    pub id: AccountId,
+    /// Its name.
+    pub username: Username,
+    /// Its status.
+    pub status: Status,
+    /// When a dead token of a revoked key was last used in its name.
+    #[serde(with = "rfc3339::option")]
+    #[schema(required = true)]
+    pub last_refused_at: Option<DateTime<Utc>>,
+}
+
+impl Authority {
+    /// What would die with a key. Nothing is changed.
+    pub async fn blast_radius(&self, act: &Act, key_id: &str) -> Result<BlastRadius, Error> {
+        let view = self.key_view(key_id).await?;
+        let now = self.clock.now();
+        let (ids, more) = self.store.accounts_of_key(key_id, now, LOOK_AT).await?;
+        let mut teams = BTreeMap::<TeamName, u64>::new();
+        let mut accounts = 0;
+        for chunk in ids.chunks(CHUNK) {
+            for account in self.store.accounts(chunk).await?.into_iter().flatten() {
+                accounts += 1;
+                for team in account.state.teams.into_keys() {
+                    *teams.entry(team).or_default() += 1;
+                }
+            }
+        }
+        Ok(BlastRadius {
+            key_id: view.id,
+            live_tokens: view.live_tokens,
+            last_expiry: view.last_expiry,
+            accounts,
+            teams,
+            complete: !more,
+            calls_24h: self.calls_of_key(key_id, now).await?,
+            own_token: act.actor.key_id() == key_id,
+        })
+    }
+
+    /// A key, and who needs it.
+    pub async fn key_detail(&self, key_id: &str) -> Result<KeyDetail, Error> {
+        let key = self.key_view(key_id).await?;
+        let now = self.clock.now();
+        let (ids, more) = self.store.accounts_of_key(key_id, now, NAMED).await?;
+        let found = self.store.accounts(&ids).await?.into_iter().flatten();
+        let mut accounts = Vec::new();
+        for account in found {
+            let last_refused_at = match key.revoked_at {
+                Some(since) => self.last_refused(&account, since).await?,
+                None => None,
+            };
+            accounts.push(KeyUser {
+                id: account.id,
+                username: account.state.username,
+                status: account.state.status,
+                last_refused_at,
+            });
+        }
+        let calls_24h = self.calls_of_key(key_id, now).await?;
+        Ok(KeyDetail { key, calls_24h, accounts, complete: !more })
+    }
+
+    async fn key_view(&self, key_id: &str) -> Result<KeyView, Error> {
+        let views = self.key_views().await?;
+        Ok(views.into_iter().find(|view| view.id == key_id).ok_or(StepError::NoSuchKey)?)
+    }
+
+    async fn calls_of_key(&self, key_id: &str, now: DateTime<Utc>) -> Result<CallsOfKey, Error> {
+        let calls = self.store.calls_of_key(key_id, now - WINDOW).await?;
+        Ok(CallsOfKey { allowed: calls.allowed, refused: calls.refused })
+    }
+
+    /// When a call was refused since then because the key of its token is revoked.
+    async fn last_refused(
+        &self,
+        account: &StoredAccount,
+        since: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, Error> {
+        let filter = AuditFilter {
+            kind: Some(kinds::CALL.into()),
+            outcome: Some(Outcome::Refused),
+            reason: Some(Reason::RevokedKey.as_str().to_owned()),
+            from: Some(since),
+            ..AuditFilter::default()
+        };
+        let (events, _) = self.store.events(Trail::Account(account.id), &filter, None, 1).await?;
+        Ok(events.first().map(|event| event.time))
+    }
+}

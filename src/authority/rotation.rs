@@ -1,0 +1,70 @@
+//! Keys come and go by themselves: the next one is prepared ahead, signs when its time has come, and goes when no token needs it.
+//!
+//! Every issuer looks; compare-and-set lets one of them act, and the others find it done.
+
+use chrono::{DateTime, Utc};
+
+use super::{Authority, Error};
+use crate::keyring::{KeyFacts, StepError};
+use crate::verify::KeyState;
+
+/// What is to be done now.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Prepare,
+    Activate(String),
+}
+
+impl Authority {
+    /// Takes the steps that are due.
+    pub(super) async fn rotate_keys(&self) {
+        let facts = &self.keys.now().facts;
+        let now = self.clock.now();
+        match self.due(facts, now) {
+            Some(Due::Prepare) => done("prepared", self.prepare_new().await.map(|changed| changed.key.id)),
+            Some(Due::Activate(id)) => {
+                done("activated", self.activate_next(&id).await.map(|changed| changed.key.id));
+            }
+            None => {}
+        }
+        for key in facts.iter().filter(|key| key.state != KeyState::Pending) {
+            // What has expired is nobody's business, and a revoked key's tokens are listed until they are replaced, or expire.
+            if let Err(error) = self.store.forget_expired(&key.id, now).await {
+                return tracing::debug!(%error, "the counts of living tokens wait");
+            }
+        }
+        for key in facts.iter().filter(|key| key.state == KeyState::Retiring) {
+            match self.retire_unneeded(&key.id).await {
+                Err(Error::Key(StepError::Needed { .. })) => {}
+                retired => done("retired", retired.map(|changed| changed.key.id)),
+            }
+        }
+    }
+
+    fn due(&self, facts: &[KeyFacts], now: DateTime<Utc>) -> Option<Due> {
+        let signing = &self.settings.signing;
+        let every = signing.rotate_every?;
+        let active = facts.iter().find(|key| key.state == KeyState::Active)?;
+        let rotates_at = active.activated_at? + every;
+        let pending = facts.iter().filter(|key| key.state == KeyState::Pending).filter_map(|key| {
+            // Whoever is published for longest is next.
+            Some((key.published_at?, &key.id))
+        });
+        match pending.min() {
+            None => (now >= rotates_at - signing.publish_ahead).then_some(Due::Prepare),
+            Some((published_at, id)) => {
+                let is_due = now >= rotates_at && now >= published_at + signing.publish_ahead;
+                is_due.then(|| Due::Activate(id.clone()))
+            }
+        }
+    }
+}
+
+fn done(what: &str, outcome: Result<String, Error>) {
+    match outcome {
+        Ok(key) => tracing::info!(%key, "a signing key was {what}"),
+        // Another issuer was faster.
+        Err(Error::Conflict | Error::Key(_)) => {}
+        Err(error) => tracing::warn!(%error, "a signing key could not be {what}"),
+    }
+}
