@@ -147,7 +147,7 @@ impl Dataset {
             .query(&mut self.redis.connection())
             .unwrap();
         let document = MasterKey::parse(&text).unwrap().open(dataset, keyring.0, &keyring.1).unwrap();
-        let document: KeyringDocument = serde_json::from_slice(&document).unwrap();
+        let document: KeyringDocument = serde_json::from_slice(&document.text).unwrap();
         document.signer().unwrap().unwrap()
     }
 

@@ -86,6 +86,8 @@ pub mod kinds {
     pub const KEY_RETIRE: &str = "key.retire";
     /// Nothing that a signing key signed is accepted any more.
     pub const KEY_REVOKE: &str = "key.revoke";
+    /// The master key that seals the signing keys is being changed, or was.
+    pub const MASTER_KEY: &str = "key.master";
     /// An admin got a new token on the machine itself.
     pub const RECOVER: &str = "admin.recover";
     /// The store was set up.

@@ -1,6 +1,6 @@
 //! The first start, and every later one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::call::By;
@@ -10,7 +10,7 @@ use crate::account::{AccountId, AccountState, Kind, Status};
 use crate::audit::kinds;
 use crate::clock::{Clock, uuid_v7};
 use crate::config::{SecretFileError, SecretSource, read_private};
-use crate::keyring::{KeyringError, Keys, MasterKey};
+use crate::keyring::{KeyringError, Keys, KeysAt, MasterKey};
 use crate::name::Username;
 use crate::node::{Node, Parts, Recorder, Writer};
 use crate::permission::ADMIN;
@@ -36,6 +36,8 @@ pub struct Startup {
     pub clock: Arc<dyn Clock>,
     /// Where the master key is.
     pub master_key: SecretSource,
+    /// Where it is written down which version of the signing keys was seen. `None`: nowhere.
+    pub keys_mark: Option<PathBuf>,
     /// The issuer URL, if one is configured.
     pub issuer: Option<String>,
     /// The issuer URL of a dataset that has none yet.
@@ -167,14 +169,18 @@ impl Startup {
             KeyringError::Store(error) => BootstrapError::Store(error),
             other => BootstrapError::Refused(other.to_string()),
         };
-        let open = || Keys::open(Arc::clone(&self.store), master.clone(), &dataset.id, Arc::clone(&self.clock));
-        if let Some(keys) = open().await.map_err(wrong)? {
+        let at = || KeysAt {
+            store: Arc::clone(&self.store),
+            master: master.clone(),
+            source: self.master_key.clone(),
+            dataset: dataset.id.clone(),
+            mark: self.keys_mark.clone(),
+        };
+        if let Some(keys) = Keys::open(at(), Arc::clone(&self.clock)).await.map_err(wrong)? {
             return Ok(keys);
         }
-        Keys::create(&self.store, master, &dataset.id, self.settings.signing.algorithm, self.clock.now())
-            .await
-            .map_err(wrong)?;
-        open()
+        Keys::create(&at(), self.settings.signing.algorithm, self.clock.now()).await.map_err(wrong)?;
+        Keys::open(at(), Arc::clone(&self.clock))
             .await
             .map_err(wrong)?
             .ok_or_else(|| BootstrapError::Refused("the signing keys vanished from the store".into()))

@@ -54,6 +54,16 @@ pub enum Error {
     /// What confirms it is not the id of the key.
     #[error("confirm must be the id of the key that is to be revoked; leave it out to see what would die with it")]
     NotConfirmed,
+    /// Two master keys open the signing keys already.
+    #[error(
+        "the master key is being changed already, to another one than this; finish that first (countermark key rotate-master --finish)"
+    )]
+    MasterKeyUnderWay,
+    /// It would shut out the key that everybody is about to have.
+    #[error(
+        "the configured master key is not the new one; put the new one in its place on every issuer first, then finish. Nothing was changed"
+    )]
+    NotTheNewMasterKey,
     /// Accounts still have it.
     #[error("{0} accounts still have this role; give them another one first")]
     RoleInUse(u64),
@@ -165,7 +175,9 @@ impl From<KeyringError> for Error {
         match error {
             KeyringError::Store(error) => error.into(),
             // The keys in memory go on meanwhile.
-            KeyringError::Sealed | KeyringError::RolledBack => Self::KeysUnreadable(error.to_string()),
+            KeyringError::Sealed | KeyringError::RolledBack { .. } | KeyringError::Unreadable(_) => {
+                Self::KeysUnreadable(error.to_string())
+            }
             other => Self::Internal(other.to_string()),
         }
     }

@@ -197,12 +197,12 @@ impl Authority {
         let steps = if matches!(by, By::Machine) { 1 } else { STEPS };
         for _ in 0..steps {
             let now = self.clock.now();
-            let (read, mut document) = self.keys.document().await?;
-            let step = self.take(wanted, &mut document, now).await?;
-            let sealed = self.keys.seal(read, &document)?;
-            let event = self.key_event(by, wanted.kind(), &step, &document);
+            let mut read = self.keys.document().await?;
+            let step = self.take(wanted, &mut read.document, now).await?;
+            let sealed = self.keys.seal(&read)?;
+            let event = self.key_event(by, wanted.kind(), &step, &read.document);
             let change = KeyringChange {
-                read,
+                read: read.version,
                 document: &sealed,
                 unneeded: step.is_unneeded.then(|| (step.key_id.as_str(), until_accepted(now))),
                 remains: step.remains,
@@ -213,7 +213,10 @@ impl Authority {
                 Err(Error::Conflict) => continue,
                 committed => committed?,
             };
-            self.keys.at_least(read + 1).await.map_err(|_| Error::from(StoreError::Uncertain("the keys".into())))?;
+            self.keys
+                .at_least(read.version + 1)
+                .await
+                .map_err(|_| Error::from(StoreError::Uncertain("the keys".into())))?;
             let views = self.key_views().await?;
             let key = views.into_iter().find(|view| view.id == step.key_id).ok_or(StepError::NoSuchKey)?;
             return Ok(ChangedKey { key, receipt });
@@ -221,7 +224,7 @@ impl Authority {
         Err(Error::Conflict)
     }
 
-    async fn commit_keys(&self, by: By<'_>, change: &KeyringChange<'_>) -> Result<Receipt, Error> {
+    pub(super) async fn commit_keys(&self, by: By<'_>, change: &KeyringChange<'_>) -> Result<Receipt, Error> {
         let kind = change.event.map(|event| event.kind.clone()).unwrap_or_default();
         for tries in 0..TRIES {
             let committed = match (self.store.replace_keyring(change, tries > 0).await, change.event) {

@@ -44,6 +44,8 @@ pub struct Metrics {
     duration: Histogram,
     /// Acts committed.
     pub acts: Counter,
+    /// Looks at signing keys in the store that were not what they had been: changed by hand, or older.
+    pub keys_refused: Counter,
     audit_waiting: Gauge,
     audit_written: Counter<u64, AtomicU64>,
     audit_failures: Counter<u64, AtomicU64>,
@@ -88,6 +90,7 @@ impl Metrics {
             requests,
             duration: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             acts: Counter::default(),
+            keys_refused: Counter::default(),
             audit_waiting: Gauge::default(),
             audit_written: Counter::default(),
             audit_failures: Counter::default(),
@@ -117,6 +120,11 @@ impl Metrics {
         registry.register("requests", "HTTP requests", metrics.requests.clone());
         registry.register("request_duration_seconds", "Time to answer", metrics.duration.clone());
         registry.register("acts", "Administrative acts committed", metrics.acts.clone());
+        registry.register(
+            "keys_refused",
+            "Looks at signing keys in the store that were older than before, or did not open",
+            metrics.keys_refused.clone(),
+        );
         registry.register("audit_waiting_events", "Events not yet written to the store", metrics.audit_waiting.clone());
         registry.register("audit_written_events", "Events written to the store", metrics.audit_written.clone());
         registry.register(

@@ -18,6 +18,9 @@ const OVERLAPS: Duration = Duration::from_secs(1);
 /// How often it is looked whether a signing key is to come or to go.
 const KEYS: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether the signing keys in the store are still what they were.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// How often nodes that stand still are looked for.
 const STANDING: Duration = Duration::from_secs(1);
 /// After so long without a renewal a node is taken out of the table: it has no lease, or none for long.
@@ -41,12 +44,14 @@ impl Upkeep {
         let mut overlaps = tokio::time::interval(OVERLAPS);
         let mut standing = tokio::time::interval(STANDING);
         let mut keys = tokio::time::interval(KEYS);
+        let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = overlaps.tick() => self.end_overlaps().await,
                 _ = standing.tick() => self.remove_standing().await,
                 _ = keys.tick() => self.authority.rotate_keys().await,
+                _ = look.tick() => self.look_at_keys().await,
             }
         }
     }
@@ -74,6 +79,14 @@ impl Upkeep {
             {
                 tracing::debug!(%error, "a node that stands still was not taken out of the table");
             }
+        }
+    }
+
+    /// Whoever writes to the store by hand is noticed, and not only by the next one to start.
+    async fn look_at_keys(&self) {
+        if let Err(error) = self.authority.keys.look().await {
+            tracing::error!(%error, "the signing keys in the store are not what they were; those in memory go on");
+            self.authority.metrics.keys_refused.inc();
         }
     }
 

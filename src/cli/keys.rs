@@ -11,8 +11,9 @@ use super::connect::ConnectionArgs;
 use super::export::{self, ExportArgs};
 use super::json::indent;
 use super::pages::{self, Wanted};
+use super::serve::RotateMasterArgs;
 use super::table::{day, details, or_dash, table, text};
-use super::{Output, confirm};
+use super::{Output, confirm, machine};
 
 /// `key …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -63,16 +64,23 @@ pub enum KeyCommand {
     },
     /// Write public keys down, for verifiers that read them from files (needs no token)
     Export(ExportArgs),
+    /// Change the master key while servers run, in two steps (needs the master key and the store)
+    RotateMaster(RotateMasterArgs),
 }
 
 /// Does what the command says.
 pub async fn run(command: KeyCommand, connection: &ConnectionArgs, output: Output) -> Result<Answer, Failure> {
-    if let KeyCommand::Export(args) = command {
-        return export::run(args, connection, output).await;
-    }
-    let session = &Session::open(connection, output)?;
+    let session = || Session::open(connection, output);
     match command {
-        KeyCommand::Export(_) | KeyCommand::List => list(session).await,
+        KeyCommand::Export(args) => export::run(args, connection, output).await,
+        KeyCommand::RotateMaster(args) => machine::rotate_master(args).await,
+        other => at_the_server(other, &session()?).await,
+    }
+}
+
+async fn at_the_server(command: KeyCommand, session: &Session) -> Result<Answer, Failure> {
+    match command {
+        KeyCommand::Export(_) | KeyCommand::RotateMaster(_) | KeyCommand::List => list(session).await,
         KeyCommand::Show { key } => show(&key, session).await,
         KeyCommand::Prepare { algorithm } => {
             let body = json!({ "algorithm": algorithm });

@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::serve::{AclCommand, RecoverArgs, ServiceArgs};
+use super::answer::{Answer, Failure};
+use super::serve::{AclCommand, RecoverArgs, RotateMasterArgs, ServiceArgs};
+use crate::authority::MasterKeyChange;
 use crate::config::Overrides;
+use crate::server::MasterKeyStep;
 use crate::store::schema::Schema;
 
 impl From<ServiceArgs> for Overrides {
@@ -43,6 +46,34 @@ pub async fn recover(arguments: RecoverArgs) -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// `countermark key rotate-master`
+pub async fn rotate_master(arguments: RotateMasterArgs) -> Result<Answer, Failure> {
+    let overrides = Overrides {
+        config: arguments.config,
+        data_dir: arguments.data_dir,
+        store: arguments.store,
+        master_key_file: arguments.master_key_file,
+        ..Overrides::default()
+    };
+    let new = arguments.new_master_key_file;
+    let step = new.clone().map_or(MasterKeyStep::Finish, MasterKeyStep::Begin);
+    let changed = crate::server::rotate_master(&overrides, &step).await;
+    let file = new.map(|file| file.display().to_string()).unwrap_or_default();
+    let next = format!(
+        "Either master key opens the signing keys now. Put {file} in the place of the master key of every server (no server needs a \
+         restart), back it up, and then run: countermark key rotate-master --finish"
+    );
+    match changed {
+        Ok(MasterKeyChange::Begun) => Ok(Answer::yes(next)),
+        Ok(MasterKeyChange::BegunBefore) => Ok(Answer::yes(format!("This was done before. {next}"))),
+        Ok(MasterKeyChange::Finished) => Ok(Answer::yes("Only the new master key opens the signing keys from now on.")),
+        Ok(MasterKeyChange::FinishedBefore) => {
+            Ok(Answer::yes("This master key alone opens the signing keys already; nothing was changed."))
+        }
+        Err(error) => Err(Failure::new(error.to_string())),
     }
 }
 

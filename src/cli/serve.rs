@@ -97,6 +97,29 @@ pub struct RecoverArgs {
     pub out: Option<PathBuf>,
 }
 
+/// `key rotate-master`: change the master key while servers run.
+#[derive(Clone, Debug, Args)]
+pub struct RotateMasterArgs {
+    /// Where the service keeps its data (default: ./data)
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Configuration file of the service (default: ./countermark.toml, if there is one)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The store, when it isn't the private one
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// File with the master key, as the servers have it
+    #[arg(long, value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
+    /// First step: the new master key, which from then on opens the signing keys as well; made if there is no such file
+    #[arg(long, value_name = "FILE", required_unless_present = "finish")]
+    pub new_master_key_file: Option<PathBuf>,
+    /// Second step, when every server has the new master key in the place of the old one: only the new one opens them
+    #[arg(long, conflicts_with = "new_master_key_file")]
+    pub finish: bool,
+}
+
 /// `acl`: access rules for the store.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AclCommand {

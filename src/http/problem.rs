@@ -144,6 +144,8 @@ impl From<Error> for Problem {
             Error::Key(StepError::TooMany) => conflict("too_many_keys"),
             Error::Key(_) => conflict("key_state"),
             Error::NotConfirmed => conflict("not_confirmed"),
+            // Of the machine itself: no door leads there.
+            Error::MasterKeyUnderWay | Error::NotTheNewMasterKey => conflict("conflict"),
             Error::KeysUnreadable(cause) => {
                 let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "keys_unreadable", detail);
                 problem.0.retry_after = Some(Duration::from_secs(10));

@@ -1,10 +1,16 @@
-use std::sync::Arc;
+//! The copy of the keys that a process works with.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::high_water::HighWater;
+use super::seal::{Envelope, Opened};
 use super::{KeyEntry, KeyringDocument, MasterKey, Revoked};
 use crate::clock::Clock;
+use crate::config::SecretSource;
 use crate::node::{self, KeyCache, KeyOrigin, NotRead};
 use crate::store::{KeyringChange, Store, StoreError};
 use crate::token::{Algorithm, SigningKey};
@@ -18,18 +24,42 @@ pub enum KeyringError {
     Store(#[from] StoreError),
     /// They don't open.
     #[error(
-        "the signing keys in the store don't open under this master key; give the master key that they were sealed under (--master-key-file). Nothing was changed"
+        "the signing keys in the store don't open under this master key; give the master key that they were sealed under (--master-key-file). \
+         If it is that one, somebody has written to the store by hand: restore the store. Nothing was changed"
     )]
     Sealed,
     /// They open, and are not what this version of Countermark writes.
     #[error("the signing keys in the store are not readable: {0}")]
     Unreadable(String),
-    /// The document is older than one that was read before.
-    #[error("the store holds an older version of the signing keys than it did")]
-    RolledBack,
+    /// The document is older than one that was read before, or there is none any more.
+    #[error("{}", rolled_back(*.found, *.seen, .mark.as_ref()))]
+    RolledBack {
+        /// Its version; 0: there is none.
+        found: u64,
+        /// What was read before.
+        seen: u64,
+        /// Where that is remembered.
+        mark: Option<PathBuf>,
+    },
+    /// What was seen can't be remembered.
+    #[error("{0}: {1}")]
+    Mark(String, std::io::Error),
     /// A key could not be made.
     #[error(transparent)]
     Key(#[from] crate::token::KeyError),
+}
+
+fn rolled_back(found: u64, seen: u64, mark: Option<&PathBuf>) -> String {
+    let text = format!(
+        "the store holds version {found} of the signing keys, and version {seen} was read before: keys that were revoked since would be good again"
+    );
+    match mark {
+        Some(mark) => format!(
+            "{text}. If you have restored the store from a backup, and mean it, remove {} and start again; then revoke again what was revoked since. Otherwise somebody has written to the store by hand. Nothing was changed",
+            mark.display()
+        ),
+        None => text,
+    }
 }
 
 /// What is told of a key, without its halves.
@@ -73,75 +103,143 @@ impl node::Loaded for Loaded {
 /// The keys that this process works with.
 pub struct Keys(KeyCache<Sealed>);
 
+/// Where keys lie, and what opens them.
+pub struct KeysAt {
+    /// The store.
+    pub store: Arc<Store>,
+    /// The master key.
+    pub master: MasterKey,
+    /// Where it was read, and may be read again: it may have been changed.
+    pub source: SecretSource,
+    /// The dataset.
+    pub dataset: String,
+    /// Where it is written down which version was seen. `None`: nowhere.
+    pub mark: Option<PathBuf>,
+}
+
+/// The document of one version, for changing it.
+#[derive(Debug)]
+pub struct Read {
+    /// The version.
+    pub version: u64,
+    /// The keys.
+    pub document: KeyringDocument,
+    /// What the next one is sealed in.
+    pub envelope: Envelope,
+}
+
 /// The sealed document in the store.
 struct Sealed {
     store: Arc<Store>,
-    master: MasterKey,
+    master: Mutex<MasterKey>,
+    source: SecretSource,
     dataset: String,
+    high_water: HighWater,
+}
+
+impl Sealed {
+    /// Reads and opens it. `None`: there is none.
+    async fn open(&self) -> Result<Option<Read>, KeyringError> {
+        let found = self.store.keyring_here().await?;
+        let (seen, mark) = self.high_water.seen();
+        let version = found.as_ref().map_or(0, |(version, _)| *version);
+        if version < seen {
+            return Err(KeyringError::RolledBack { found: version, seen, mark: mark.map(Into::into) });
+        }
+        let Some((version, sealed)) = found else { return Ok(None) };
+        let Opened { text, envelope } = self.unseal(version, &sealed)?;
+        let document = serde_json::from_slice(&text)
+            .map_err(|error| KeyringError::Unreadable(format!("{:?} error", error.classify())))?;
+        let marked = self.high_water.note(version);
+        marked.map_err(|error| KeyringError::Mark(mark.unwrap_or("".as_ref()).display().to_string(), error))?;
+        Ok(Some(Read { version, document, envelope }))
+    }
+
+    /// The master key may have been changed since it was read: then its file has another one by now.
+    fn unseal(&self, version: u64, sealed: &str) -> Result<Opened, KeyringError> {
+        let mut master = self.master.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(opened) = master.open(&self.dataset, version, sealed) {
+            return Ok(opened);
+        }
+        let again = self.source.read().ok().and_then(|secret| MasterKey::parse(secret.expose()).ok());
+        let again = again.ok_or(KeyringError::Sealed)?;
+        let opened = again.open(&self.dataset, version, sealed).map_err(|_| KeyringError::Sealed)?;
+        tracing::info!(master_key = again.id(), "the master key was changed");
+        *master = again;
+        Ok(opened)
+    }
 }
 
 impl KeyOrigin for Sealed {
     type Loaded = Loaded;
 
     async fn read(&self, now: &Loaded, _within: Duration) -> Result<Loaded, NotRead> {
-        let loaded = read(&self.store, &self.master, &self.dataset)
-            .await
-            .and_then(|loaded| loaded.ok_or(KeyringError::RolledBack));
-        match loaded {
-            Ok(loaded) if loaded.set.version() >= now.set.version() => Ok(loaded),
-            Ok(_) => {
-                tracing::error!("{}", KeyringError::RolledBack);
-                Err(NotRead)
-            }
-            Err(error) => {
-                tracing::error!(%error, "the signing keys could not be read again");
-                Err(NotRead)
-            }
-        }
+        let seen = now.set.version();
+        let read = self.open().await.and_then(|read| match read {
+            Some(read) if read.version >= seen => loaded(&read),
+            read => Err(KeyringError::RolledBack { found: read.map_or(0, |read| read.version), seen, mark: None }),
+        });
+        read.map_err(|error| {
+            tracing::error!(%error, "the signing keys could not be read again; those in memory go on");
+            NotRead
+        })
     }
 }
 
 impl Keys {
-    /// Opens the keys of the store.
-    pub async fn open(
-        store: Arc<Store>,
-        master: MasterKey,
-        dataset: &str,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Option<Self>, KeyringError> {
-        let Some(loaded) = read(&store, &master, dataset).await? else { return Ok(None) };
-        let origin = Sealed { store, master, dataset: dataset.to_owned() };
+    /// Opens the keys of the store. `None`: there are none.
+    pub async fn open(at: KeysAt, clock: Arc<dyn Clock>) -> Result<Option<Self>, KeyringError> {
+        let KeysAt { store, master, source, dataset, mark } = at;
+        let shown = mark.as_ref().map(|mark| mark.display().to_string()).unwrap_or_default();
+        let high_water = HighWater::of(mark, &dataset).map_err(|error| KeyringError::Mark(shown, error))?;
+        let origin = Sealed { store, master: Mutex::new(master), source, dataset, high_water };
+        let Some(read) = origin.open().await? else { return Ok(None) };
+        let loaded = loaded(&read)?;
         Ok(Some(Self(KeyCache::new(origin, loaded, clock))))
     }
 
     /// Makes the first key of an empty store. Somebody else may have been faster; then it changes nothing (K5).
-    pub async fn create(
-        store: &Store,
-        master: &MasterKey,
-        dataset: &str,
-        algorithm: Algorithm,
-        now: DateTime<Utc>,
-    ) -> Result<(), KeyringError> {
+    pub async fn create(at: &KeysAt, algorithm: Algorithm, now: DateTime<Utc>) -> Result<(), KeyringError> {
         let document = KeyringDocument { keys: vec![KeyEntry::active(&SigningKey::generate(algorithm)?, now)] };
-        let sealed = seal(master, dataset, 0, &document)?;
+        let envelope = at.master.envelope(&at.dataset).map_err(|_| KeyringError::Sealed)?;
+        let sealed = seal(&at.dataset, &Read { version: 0, document, envelope })?;
         let first =
             KeyringChange { read: 0, document: &sealed, unneeded: None, remains: None, author: None, event: None };
-        match store.replace_keyring(&first, false).await {
+        match at.store.replace_keyring(&first, false).await {
             Ok(_) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The successor of the document that was read, sealed.
-    pub fn seal(&self, read: u64, document: &KeyringDocument) -> Result<String, KeyringError> {
-        let Sealed { master, dataset, .. } = self.0.origin();
-        seal(master, dataset, read, document)
+    /// What was read, and changed since, sealed as the next version.
+    pub fn seal(&self, changed: &Read) -> Result<String, KeyringError> {
+        seal(&self.0.origin().dataset, changed)
     }
 
-    /// The document of the store, opened, with its version; for changing it.
-    pub async fn document(&self) -> Result<(u64, KeyringDocument), KeyringError> {
-        let Sealed { store, master, dataset } = self.0.origin();
-        open(store, master, dataset).await?.ok_or(KeyringError::RolledBack)
+    /// The document of the store, opened, for changing it.
+    pub async fn document(&self) -> Result<Read, KeyringError> {
+        let origin = self.0.origin();
+        let (seen, mark) = origin.high_water.seen();
+        origin.open().await?.ok_or(KeyringError::RolledBack { found: 0, seen, mark: mark.map(Into::into) })
+    }
+
+    /// Another master key opens what was read, too.
+    pub fn admit(&self, read: &mut Read, master: &MasterKey) -> Result<(), KeyringError> {
+        read.envelope.add(master, &self.0.origin().dataset).map_err(|_| KeyringError::Sealed)
+    }
+
+    /// Only this master key opens the next version of what was read.
+    pub fn seal_under(&self, read: &mut Read, master: &MasterKey) -> Result<(), KeyringError> {
+        read.envelope = master.envelope(&self.0.origin().dataset).map_err(|_| KeyringError::Sealed)?;
+        Ok(())
+    }
+
+    /// Looks whether what lies in the store is still what was read, or a newer one. A store that is away says nothing of it.
+    pub async fn look(&self) -> Result<(), KeyringError> {
+        match self.document().await {
+            Ok(_) | Err(KeyringError::Store(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// What is known now.
@@ -165,20 +263,8 @@ impl Keys {
     }
 }
 
-async fn open(
-    store: &Store,
-    master: &MasterKey,
-    dataset: &str,
-) -> Result<Option<(u64, KeyringDocument)>, KeyringError> {
-    let Some((version, sealed)) = store.keyring_here().await? else { return Ok(None) };
-    let text = master.open(dataset, version, &sealed).map_err(|_| KeyringError::Sealed)?;
-    let document = serde_json::from_slice(&text)
-        .map_err(|error| KeyringError::Unreadable(format!("{:?} error", error.classify())))?;
-    Ok(Some((version, document)))
-}
-
-async fn read(store: &Store, master: &MasterKey, dataset: &str) -> Result<Option<Loaded>, KeyringError> {
-    let Some((version, document)) = open(store, master, dataset).await? else { return Ok(None) };
+fn loaded(read: &Read) -> Result<Loaded, KeyringError> {
+    let Read { version, document, .. } = read;
     let facts = document
         .keys
         .iter()
@@ -193,12 +279,12 @@ async fn read(store: &Store, master: &MasterKey, dataset: &str) -> Result<Option
             revoked: entry.revoked,
         })
         .collect();
-    Ok(Some(Loaded { set: Arc::new(document.key_set(version)?), signer: document.signer()?, facts }))
+    Ok(Loaded { set: Arc::new(document.key_set(*version)?), signer: document.signer()?, facts })
 }
 
-fn seal(master: &MasterKey, dataset: &str, read: u64, document: &KeyringDocument) -> Result<String, KeyringError> {
+fn seal(dataset: &str, read: &Read) -> Result<String, KeyringError> {
     let text = zeroize::Zeroizing::new(
-        serde_json::to_vec(document).map_err(|_| KeyringError::Unreadable("no JSON form".into()))?,
+        serde_json::to_vec(&read.document).map_err(|_| KeyringError::Unreadable("no JSON form".into()))?,
     );
-    master.seal(dataset, read + 1, &text).map_err(|_| KeyringError::Sealed)
+    read.envelope.seal(dataset, read.version + 1, &text).map_err(|_| KeyringError::Sealed)
 }

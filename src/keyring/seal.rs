@@ -1,5 +1,8 @@
 //! K5: whoever can only write to Redis can neither read a private key nor add a public one, nor pass an older document off as
-//! a newer one: AES-256-GCM under the master key, with purpose, dataset and version as associated data.
+//! a newer one: AES-256-GCM with purpose, dataset and version as associated data.
+//!
+//! What seals the document is a key of its own, which lies beside it, sealed under the master key; under two of them while the
+//! master key is being changed, so that issuers may have either.
 
 use std::fmt;
 use std::fs;
@@ -8,8 +11,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::clock::random;
@@ -81,34 +86,111 @@ impl MasterKey {
         fs::File::open(directory)?.sync_all()
     }
 
-    fn key(&self) -> Result<RandomizedNonceKey, SealError> {
-        RandomizedNonceKey::new(&AES_256_GCM, self.0.as_slice()).map_err(|_| SealError)
+    /// Names it without telling anything of it: it is random, and what is here is a hash.
+    pub fn id(&self) -> String {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(b"countermark master key\n");
+        hash.update(self.0.as_slice());
+        let hash = hash.finish();
+        hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A new envelope, sealed under this master key alone.
+    pub fn envelope(&self, dataset: &str) -> Result<Envelope, SealError> {
+        let mut envelope = Envelope { wraps: Vec::new(), key: Zeroizing::new(random().map_err(|_| SealError)?) };
+        envelope.add(self, dataset)?;
+        Ok(envelope)
+    }
+
+    /// Opens the document of this version.
+    pub fn open(&self, dataset: &str, version: u64, sealed: &str) -> Result<Opened, SealError> {
+        let Sealed { keys, body } = serde_json::from_str(sealed).map_err(|_| SealError)?;
+        let id = self.id();
+        let wrap = keys.iter().find(|wrap| wrap.master == id).ok_or(SealError)?;
+        let key = opened(self.0.as_slice(), &of_the_key(dataset, &id), &wrap.key)?;
+        let key = Zeroizing::new(key.as_slice().try_into().map_err(|_| SealError)?);
+        let envelope = Envelope { wraps: keys, key };
+        let text = opened(envelope.key.as_slice(), &of_the_body(dataset, version), &body)?;
+        Ok(Opened { text, envelope })
+    }
+}
+
+/// A document that was opened, and what it was sealed in.
+pub struct Opened {
+    /// It.
+    pub text: Zeroizing<Vec<u8>>,
+    /// For its successor.
+    pub envelope: Envelope,
+}
+
+/// What seals documents: a key, and that key sealed under each master key that opens it.
+#[derive(Clone)]
+pub struct Envelope {
+    /// The newest comes last.
+    wraps: Vec<Wrap>,
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Envelope({} …)", self.master_keys().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Envelope {
+    /// The names of the master keys that open it, the newest last.
+    pub fn master_keys(&self) -> impl Iterator<Item = &str> {
+        self.wraps.iter().map(|wrap| wrap.master.as_str())
+    }
+
+    /// Another master key opens it, too.
+    pub fn add(&mut self, master: &MasterKey, dataset: &str) -> Result<(), SealError> {
+        let id = master.id();
+        let key = sealed(master.0.as_slice(), &of_the_key(dataset, &id), self.key.as_slice())?;
+        self.wraps.push(Wrap { master: id, key });
+        Ok(())
     }
 
     /// Seals the document of this version.
     pub fn seal(&self, dataset: &str, version: u64, document: &[u8]) -> Result<String, SealError> {
-        let mut bytes = document.to_vec();
-        let nonce = self
-            .key()?
-            .seal_in_place_append_tag(Aad::from(associated(dataset, version)), &mut bytes)
-            .map_err(|_| SealError)?;
-        let mut sealed = nonce.as_ref().to_vec();
-        sealed.append(&mut bytes);
-        Ok(STANDARD.encode(sealed))
+        let body = sealed(self.key.as_slice(), &of_the_body(dataset, version), document)?;
+        serde_json::to_string(&Sealed { keys: self.wraps.clone(), body }).map_err(|_| SealError)
     }
+}
 
-    /// Opens the document of this version.
-    pub fn open(&self, dataset: &str, version: u64, sealed: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let bytes = STANDARD.decode(sealed).map_err(|_| SealError)?;
-        let (nonce, rest) = bytes.split_at_checked(NONCE_LEN).ok_or(SealError)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError)?;
-        let mut rest = Zeroizing::new(rest.to_vec());
-        let key = self.key()?;
-        let length =
-            key.open_in_place(nonce, Aad::from(associated(dataset, version)), &mut rest).map_err(|_| SealError)?.len();
-        rest.truncate(length);
-        Ok(rest)
-    }
+/// As it lies in the store.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    keys: Vec<Wrap>,
+    body: String,
+}
+
+/// The document's key, sealed under a master key.
+#[derive(Clone, Serialize, Deserialize)]
+struct Wrap {
+    master: String,
+    key: String,
+}
+
+fn sealed(key: &[u8], associated: &str, text: &[u8]) -> Result<String, SealError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() + TAG));
+    bytes.extend_from_slice(text);
+    let nonce = aead(key)?.seal_in_place_append_tag(Aad::from(associated), &mut *bytes).map_err(|_| SealError)?;
+    Ok(STANDARD.encode([nonce.as_ref(), bytes.as_slice()].concat()))
+}
+
+fn opened(key: &[u8], associated: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let bytes = STANDARD.decode(text).map_err(|_| SealError)?;
+    let (nonce, rest) = bytes.split_at_checked(NONCE_LEN).ok_or(SealError)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError)?;
+    let mut rest = Zeroizing::new(rest.to_vec());
+    let length = aead(key)?.open_in_place(nonce, Aad::from(associated), &mut rest).map_err(|_| SealError)?.len();
+    rest.truncate(length);
+    Ok(rest)
+}
+
+fn aead(key: &[u8]) -> Result<RandomizedNonceKey, SealError> {
+    RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| SealError)
 }
 
 fn create(path: &Path, text: &str) -> std::io::Result<()> {
@@ -117,9 +199,16 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn associated(dataset: &str, version: u64) -> Vec<u8> {
-    format!("countermark keyring 1\n{dataset}\n{version}").into_bytes()
+fn of_the_body(dataset: &str, version: u64) -> String {
+    format!("countermark keyring 1\n{dataset}\n{version}")
 }
+
+fn of_the_key(dataset: &str, master: &str) -> String {
+    format!("countermark keyring key 1\n{dataset}\n{master}")
+}
+
+/// In bytes: so that what is sealed in place need not be moved, which would leave a copy behind.
+const TAG: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -130,20 +219,57 @@ mod tests {
     #[test]
     fn k5_a_sealed_document_opens_only_as_what_it_is() {
         let key = MasterKey::generate().unwrap();
-        let sealed = key.seal("dataset", 3, b"document").unwrap();
-        assert_eq!(key.open("dataset", 3, &sealed).unwrap().as_slice(), b"document");
+        let sealed = key.envelope("dataset").unwrap().seal("dataset", 3, b"document").unwrap();
+        assert_eq!(key.open("dataset", 3, &sealed).unwrap().text.as_slice(), b"document");
         assert!(key.open("dataset", 2, &sealed).is_err(), "an older version");
         assert!(key.open("dataset", 4, &sealed).is_err(), "a newer version");
         assert!(key.open("other", 3, &sealed).is_err(), "another dataset");
         assert!(MasterKey::generate().unwrap().open("dataset", 3, &sealed).is_err(), "another master key");
-        let mut bytes = STANDARD.decode(&sealed).unwrap();
-        for place in 0..bytes.len() {
-            bytes[place] ^= 1;
-            assert!(key.open("dataset", 3, &STANDARD.encode(&bytes)).is_err(), "byte {place}");
-            bytes[place] ^= 1;
+        let flip = |text: &str| {
+            let mut bytes = STANDARD.decode(text).unwrap();
+            (0..bytes.len())
+                .map(|place| {
+                    bytes[place] ^= 1;
+                    let flipped = STANDARD.encode(&bytes);
+                    bytes[place] ^= 1;
+                    flipped
+                })
+                .collect::<Vec<_>>()
+        };
+        let Sealed { keys, body } = serde_json::from_str(&sealed).unwrap();
+        for flipped in flip(&body) {
+            let sealed = serde_json::to_string(&Sealed { keys: keys.clone(), body: flipped }).unwrap();
+            assert!(key.open("dataset", 3, &sealed).is_err());
+        }
+        for flipped in flip(&keys[0].key) {
+            let keys = vec![Wrap { master: key.id(), key: flipped }];
+            let sealed = serde_json::to_string(&Sealed { keys, body: body.clone() }).unwrap();
+            assert!(key.open("dataset", 3, &sealed).is_err());
         }
         assert!(key.open("dataset", 3, "").is_err());
         assert!(!sealed.contains("document"));
+    }
+
+    #[test]
+    fn while_the_master_key_is_changed_either_opens_the_document_and_then_only_the_new_one() {
+        let (old, new) = (MasterKey::generate().unwrap(), MasterKey::generate().unwrap());
+        assert_ne!(old.id(), new.id());
+        let mut envelope = old.envelope("dataset").unwrap();
+        envelope.add(&new, "dataset").unwrap();
+        let both = envelope.seal("dataset", 1, b"one").unwrap();
+        // Whoever has only the old one seals the next for both.
+        let opened = old.open("dataset", 1, &both).unwrap();
+        let next = opened.envelope.seal("dataset", 2, b"two").unwrap();
+        let opened = new.open("dataset", 2, &next).unwrap();
+        assert_eq!(opened.text.as_slice(), b"two");
+        assert_eq!(opened.envelope.master_keys().collect::<Vec<_>>(), [old.id(), new.id()]);
+        let last = new.envelope("dataset").unwrap().seal("dataset", 3, b"three").unwrap();
+        assert!(old.open("dataset", 3, &last).is_err() && new.open("dataset", 3, &last).is_ok());
+        // The old one's own seal of the document's key, put back, opens nothing: that key is another one.
+        let Sealed { body, .. } = serde_json::from_str(&last).unwrap();
+        let Sealed { keys, .. } = serde_json::from_str(&both).unwrap();
+        assert!(old.open("dataset", 3, &serde_json::to_string(&Sealed { keys, body }).unwrap()).is_err());
+        assert!(!format!("{envelope:?}").contains(&STANDARD.encode(envelope.key.as_slice())));
     }
 
     #[test]

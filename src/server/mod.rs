@@ -2,6 +2,8 @@
 
 mod descriptors;
 mod logging;
+mod machine;
+mod master_key;
 mod node_name;
 mod recover;
 mod serve_file;
@@ -17,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use descriptors::OTHER_FILES;
+pub use master_key::{MasterKeyStep, rotate_master};
 pub use recover::recover;
 pub use serve_file::ServeFile;
 pub use settings::{load, running_store};
@@ -216,7 +219,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
 /// What a process that ended in the middle of writing has left. The data directory is ours alone.
 fn remove_leftovers(data_dir: &std::path::Path) {
     let all: [(&str, &[&str]); 3] = [
-        (".", &["node-name", "dataset", "journal", "serve.json", "admin.token.new"]),
+        (".", &["node-name", "dataset", "journal", "keys-seen", "serve.json", "admin.token.new"]),
         ("tls", &["ca.key", "ca.pem", "server.key", "server.pem"]),
         ("keys", &["master.key"]),
     ];

@@ -1,6 +1,7 @@
 //! Configuration, translated into what the other floors take.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +110,11 @@ pub(super) fn settings(config: &Config) -> Settings {
     }
 }
 
+/// Where it is written down which version of the signing keys was seen.
+pub(super) fn keys_mark(config: &Config) -> PathBuf {
+    config.data_dir.join("keys-seen")
+}
+
 fn time_delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
@@ -128,6 +134,7 @@ pub(super) fn startup(running: &Running) -> Startup {
         store: Arc::clone(&running.store),
         clock: Arc::clone(&running.clock),
         master_key: config.master_key.clone(),
+        keys_mark: Some(keys_mark(config)),
         issuer: config.issuer.clone(),
         default_issuer: running.default_issuer.clone(),
         node: running.node_name.clone(),

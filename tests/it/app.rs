@@ -38,6 +38,9 @@ pub struct Setup {
     pub redis: Arc<RedisServer>,
     pub prefix: String,
     pub master_key: String,
+    /// Instead of the value.
+    pub master_key_file: Option<PathBuf>,
+    pub keys_mark: Option<PathBuf>,
     pub algorithm: Algorithm,
     pub publish_ahead: TimeDelta,
     pub rotate_every: Option<TimeDelta>,
@@ -66,6 +69,8 @@ impl Default for Setup {
             redis: RedisServer::shared(),
             prefix: format!("t{}", uuid::Uuid::now_v7().simple()),
             master_key: a_master_key(),
+            master_key_file: None,
+            keys_mark: None,
             algorithm: Algorithm::ES256,
             publish_ahead: TimeDelta::hours(24),
             rotate_every: None,
@@ -128,7 +133,11 @@ impl Setup {
         let startup = Startup {
             store,
             clock,
-            master_key: SecretSource::Value(Secret::new(self.master_key.clone())),
+            master_key: match &self.master_key_file {
+                Some(file) => SecretSource::File(file.clone()),
+                None => SecretSource::Value(Secret::new(self.master_key.clone())),
+            },
+            keys_mark: self.keys_mark.clone(),
             issuer: None,
             default_issuer: ISSUER.to_owned(),
             node: node.to_owned(),

@@ -435,9 +435,9 @@ async fn a_sane_request_id_is_kept_and_an_insane_one_replaced() {
 async fn a_key_that_was_revoked_ends_all_that_it_signed() {
     let app = App::start().await;
     let admin = app.admin();
-    let (version, mut document) = app.authority.keys().document().await.unwrap();
-    document.keys[0].state = countermark::verify::KeyState::Revoked;
-    crate::keys::replace(&app.authority, version, &document).await;
+    let mut read = app.authority.keys().document().await.unwrap();
+    read.document.keys[0].state = countermark::verify::KeyState::Revoked;
+    crate::keys::replace(&app.authority, &read).await;
     assert_eq!(admin.verdict().await, "revoked_key");
     assert_eq!(admin.get("/self", 401).await.reason(), "revoked_key");
     let keys = app.nobody().door("GET", "/.well-known/jwks.json", 200).await;

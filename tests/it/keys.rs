@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countermark::authority::{Authority, BootstrapError, Metrics};
 use countermark::clock::SystemClock;
-use countermark::keyring::{KeyEntry, KeyringDocument};
+use countermark::keyring::{KeyEntry, Read};
 use countermark::store::KeyringChange;
 use countermark::token::{Algorithm, SigningKey};
 use countermark::verify::KeyState;
@@ -18,10 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Setup, a_master_key, eventually};
 
-/// Another document in the place of the one that was read, whatever the rules of its keys' life are.
-pub async fn replace(authority: &Authority, read: u64, document: &KeyringDocument) {
-    let sealed = authority.keys().seal(read, document).unwrap();
-    let change = KeyringChange { read, document: &sealed, unneeded: None, remains: None, author: None, event: None };
+/// What was read and changed, in the place of what was read, whatever the rules of its keys' life are.
+pub async fn replace(authority: &Authority, read: &Read) {
+    let sealed = authority.keys().seal(read).unwrap();
+    let change = KeyringChange {
+        read: read.version,
+        document: &sealed,
+        unneeded: None,
+        remains: None,
+        author: None,
+        event: None,
+    };
     authority.store().replace_keyring(&change, false).await.unwrap();
 }
 
@@ -197,10 +204,10 @@ async fn a_key_that_another_issuer_put_in_is_used_at_once() {
     let keys = app.authority.keys();
     let new = SigningKey::generate(Algorithm::EdDSA).unwrap();
     let new_id = new.public().key_id().to_owned();
-    let (version, mut document) = keys.document().await.unwrap();
-    document.keys[0].state = KeyState::Retiring;
-    document.keys.push(KeyEntry::active(&new, countermark::clock::Clock::now(app.clock.as_ref())));
-    replace(&app.authority, version, &document).await;
+    let mut read = keys.document().await.unwrap();
+    read.document.keys[0].state = KeyState::Retiring;
+    read.document.keys.push(KeyEntry::active(&new, countermark::clock::Clock::now(app.clock.as_ref())));
+    replace(&app.authority, &read).await;
 
     let issued = admin.post("/accounts/ci/token", json!({ "valid_for_months": 6, "overlap_seconds": 60 }), 201).await;
     assert_eq!(issued["account"]["token"]["key_id"], new_id);
@@ -223,9 +230,9 @@ async fn a_key_that_another_issuer_put_in_is_used_at_once() {
     assert_eq!(retiring["next_step"]["action"], "retire");
     assert_eq!(retiring["next_step"]["possible_at"], retiring["last_expiry"]);
     // Retired: gone from the set, and what it signed is not believed.
-    let (version, mut document) = keys.document().await.unwrap();
-    document.keys[0].state = KeyState::Retired;
-    replace(&app.authority, version, &document).await;
+    let mut read = keys.document().await.unwrap();
+    read.document.keys[0].state = KeyState::Retired;
+    replace(&app.authority, &read).await;
     eventually("the key is not believed", || async { admin.verdict().await == "revoked_key" }).await;
 }
 

@@ -17,6 +17,7 @@ mod freshness;
 mod guessing;
 mod histories;
 mod key_rotation;
+mod keyring_in_the_store;
 mod keys;
 mod oauth;
 mod paging;

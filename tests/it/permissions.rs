@@ -54,6 +54,15 @@ const SAMPLES: &[Sample] = &[
     Sample { operation: "put /api/v1/teams/{name}", path: "/teams/made", body: || Some(json!({})) },
     without_body("delete /api/v1/teams/{name}", "/teams/made"),
     without_body("get /api/v1/keys", "/keys"),
+    without_body("get /api/v1/keys/{kid}", "/keys/PENDING"),
+    Sample { operation: "post /api/v1/keys", path: "/keys", body: || Some(json!({})) },
+    Sample {
+        operation: "post /api/v1/keys/{kid}/activate",
+        path: "/keys/PENDING/activate",
+        body: || Some(json!({ "force": true })),
+    },
+    without_body("post /api/v1/keys/{kid}/retire", "/keys/RETIRING/retire"),
+    Sample { operation: "post /api/v1/keys/{kid}/revoke", path: "/keys/PENDING/revoke", body: || Some(json!({})) },
     without_body("get /api/v1/audit", "/audit"),
     without_body("get /api/v1/nodes", "/nodes"),
 ];
@@ -97,6 +106,19 @@ async fn holding(app: &App, name: &str, permissions: impl IntoIterator<Item = &s
     app.account(name, &permissions.into_iter().collect::<Vec<_>>()).await
 }
 
+/// A key that waits, or one that verifies only and that nobody needs.
+async fn a_key(app: &App, retiring: bool) -> String {
+    let admin = app.admin();
+    let prepared = async || admin.post("/keys", json!({}), 201).await["key"]["id"].as_str().unwrap().to_owned();
+    let key = prepared().await;
+    if retiring {
+        for next in [key.clone(), prepared().await] {
+            admin.post(&format!("/keys/{next}/activate"), json!({ "force": true }), 200).await;
+        }
+    }
+    key
+}
+
 #[tokio::test]
 async fn every_operation_demands_what_its_description_says_and_no_more() {
     let app = App::start().await;
@@ -115,7 +137,12 @@ async fn every_operation_demands_what_its_description_says_and_no_more() {
         // A deleted one's name stays taken.
         let target = format!("target-{number}");
         app.create(json!({ "username": target, "role": "nothing", "valid_for_months": 6 })).await;
-        let path = sample.path.replace("target", &target);
+        let mut path = sample.path.replace("target", &target);
+        for state in ["PENDING", "RETIRING"] {
+            if path.contains(state) {
+                path = path.replace(state, &a_key(&app, state == "RETIRING").await);
+            }
+        }
         let call = |actor: Actor| {
             let (method, path) = (method.clone(), path.clone());
             async move { actor.send(&method, &path, (sample.body)()).await }

@@ -270,14 +270,14 @@ async fn no_key_signs_after_it_was_replaced_and_nobody_is_told_to_repeat() {
     app.account("ci", &[]).await;
     app.account("cd", &[]).await;
     for _ in 0..60 {
-        let (version, mut document) = app.authority.keys().document().await.unwrap();
+        let mut read = app.authority.keys().document().await.unwrap();
         let new = SigningKey::generate(Algorithm::ES256).unwrap();
-        for key in &mut document.keys {
+        for key in &mut read.document.keys {
             key.state = KeyState::Retiring;
         }
-        document.keys.push(KeyEntry::active(&new, countermark::clock::Clock::now(app.clock.as_ref())));
+        read.document.keys.push(KeyEntry::active(&new, countermark::clock::Clock::now(app.clock.as_ref())));
         let authority = Arc::clone(&app.authority);
-        let replacing = tokio::spawn(async move { crate::keys::replace(&authority, version, &document).await });
+        let replacing = tokio::spawn(async move { crate::keys::replace(&authority, &read).await });
         let call = |path: &str| (admin.clone(), "POST", path.to_owned(), Some(json!({ "valid_for_months": 6 })), None);
         let answers = at_once(vec![call("/accounts/ci/token"), call("/accounts/cd/token")]).await;
         replacing.await.unwrap();

@@ -55,13 +55,13 @@ async fn publish(app: &App, keys: &Path) {
 
 /// The first key is in this state from now on; `new`: and a further one is active.
 async fn change_keys(app: &App, state: KeyState, new: bool) {
-    let (version, mut document) = app.authority.keys().document().await.unwrap();
-    document.keys[0].state = state;
+    let mut read = app.authority.keys().document().await.unwrap();
+    read.document.keys[0].state = state;
     if new {
         let key = SigningKey::generate(Algorithm::EdDSA).unwrap();
-        document.keys.push(KeyEntry::active(&key, app.clock.now()));
+        read.document.keys.push(KeyEntry::active(&key, app.clock.now()));
     }
-    crate::keys::replace(app.authority.as_ref(), version, &document).await;
+    crate::keys::replace(app.authority.as_ref(), &read).await;
 }
 
 async fn verdict(verifier: &Verifier, token: &str) -> String {

@@ -73,7 +73,7 @@ impl Bench {
         app.role("everything", &["*:*"]).await;
         app.role("little", &["x:read"]).await;
         app.team("payments").await;
-        let (_, document) = app.authority.keys().document().await.unwrap();
+        let document = app.authority.keys().document().await.unwrap().document;
         let key = Arc::new(StolenKey::from(&document, 0));
         let create = |name: &str| app.create(json!({ "username": name, "role": "everything", "valid_for_months": 12 }));
         let (victim, other) = (create("victim").await, create("other").await);

@@ -12,19 +12,19 @@ use super::forge::{Forge, StolenKey};
 /// Further keys in these states, and the forge of each: a living token's claims, signed by that key.
 async fn forges(bench: &Bench, states: &[KeyState]) -> Vec<Forge> {
     let keys = bench.app.authority.keys();
-    let (version, mut document) = keys.document().await.unwrap();
-    let known = document.keys.len();
+    let mut read = keys.document().await.unwrap();
+    let known = read.document.keys.len();
     for state in states {
         let now = countermark::clock::Clock::now(bench.app.clock.as_ref());
         let mut entry = KeyEntry::active(&SigningKey::generate(Algorithm::ES256).unwrap(), now);
         entry.state = *state;
-        document.keys.push(entry);
+        read.document.keys.push(entry);
     }
-    crate::keys::replace(&bench.app.authority, version, &document).await;
-    keys.at_least(version + 1).await.unwrap();
+    crate::keys::replace(&bench.app.authority, &read).await;
+    keys.at_least(read.version + 1).await.unwrap();
     let mut forges = Vec::new();
-    for number in known..document.keys.len() {
-        let key = Arc::new(StolenKey::from(&document, number));
+    for number in known..read.document.keys.len() {
+        let key = Arc::new(StolenKey::from(&read.document, number));
         let spare = bench.spare().await;
         let kid = format!("\"{}\"", key.id);
         let token = Forge { key: Arc::clone(&key), ..spare }.with_header("kid", Some(&kid));

@@ -87,9 +87,9 @@ async fn f2_the_key_set_belongs_to_the_epoch_and_without_it_there_is_no_lease() 
     pair.is_known().await;
     pair.wire.refuse(Sent::Keys);
     let keys = pair.issuer.authority.keys();
-    let (version, mut document) = keys.document().await.unwrap();
-    document.keys[0].state = KeyState::Revoked;
-    crate::keys::replace(&pair.issuer.authority, version, &document).await;
+    let mut read = keys.document().await.unwrap();
+    read.document.keys[0].state = KeyState::Revoked;
+    crate::keys::replace(&pair.issuer.authority, &read).await;
     pair.advance(LEASE);
     never("a lease without the keys", || pair.node.authority.node().freshness().has_lease()).await;
     for _ in 0..10 {

@@ -116,7 +116,7 @@ impl Signer {
             read.arg("{cm}:keyring").arg("version").arg("document").query(&mut connection).unwrap();
         let master = MasterKey::parse(&std::fs::read_to_string(server.data("keys/master.key")).unwrap()).unwrap();
         let document = master.open(&dataset, version, &sealed).unwrap();
-        let document: KeyringDocument = serde_json::from_slice(&document).unwrap();
+        let document: KeyringDocument = serde_json::from_slice(&document.text).unwrap();
         let written = serde_json::to_value(&document.keys[0]).unwrap();
         let private = STANDARD.decode(written["private"].as_str().unwrap()).unwrap();
         Self { pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private).unwrap() }

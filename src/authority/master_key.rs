@@ -1,0 +1,91 @@
+//! The master key is changed while issuers run: first either opens the signing keys, then only the new one.
+
+use serde_json::Value;
+
+use super::call::By;
+use super::{Authority, Error};
+use crate::audit::{Event, Outcome, kinds};
+use crate::keyring::{MasterKey, Read};
+use crate::store::KeyringChange;
+
+/// How often it is tried anew because the keys changed meanwhile.
+const TRIES: usize = 8;
+
+/// How far the change of the master key has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MasterKeyChange {
+    /// Either opens the signing keys.
+    Begun,
+    /// It had begun already, with this key.
+    BegunBefore,
+    /// Only the new one does.
+    Finished,
+    /// Only that one did already.
+    FinishedBefore,
+}
+
+impl Authority {
+    /// From now on another master key opens the signing keys, too.
+    pub async fn begin_master_key_change(&self, new: &MasterKey) -> Result<MasterKeyChange, Error> {
+        for _ in 0..TRIES {
+            let mut read = self.keys.document().await?;
+            let known: Vec<&str> = read.envelope.master_keys().collect();
+            match known.as_slice() {
+                [.., newest] if *newest == new.id() => {
+                    return Ok(match known.len() {
+                        1 => MasterKeyChange::FinishedBefore,
+                        _ => MasterKeyChange::BegunBefore,
+                    });
+                }
+                [_] => {}
+                _ => return Err(Error::MasterKeyUnderWay),
+            }
+            self.keys.admit(&mut read, new)?;
+            if self.reseal(&read, "begun").await? {
+                return Ok(MasterKeyChange::Begun);
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// From now on only the newest master key opens the signing keys, which must be this one.
+    pub async fn finish_master_key_change(&self, master: &MasterKey) -> Result<MasterKeyChange, Error> {
+        for _ in 0..TRIES {
+            let mut read = self.keys.document().await?;
+            let known: Vec<&str> = read.envelope.master_keys().collect();
+            match known.as_slice() {
+                [only] if *only == master.id() => return Ok(MasterKeyChange::FinishedBefore),
+                [.., newest] if *newest == master.id() => {}
+                _ => return Err(Error::NotTheNewMasterKey),
+            }
+            self.keys.seal_under(&mut read, master)?;
+            if self.reseal(&read, "finished").await? {
+                return Ok(MasterKeyChange::Finished);
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// `false`: the keys have changed meanwhile.
+    async fn reseal(&self, read: &Read, what: &str) -> Result<bool, Error> {
+        let sealed = self.keys.seal(read)?;
+        let names: Vec<Value> = read.envelope.master_keys().map(Value::from).collect();
+        let event = Event::new(self.clock.now(), kinds::MASTER_KEY, Outcome::Done)
+            .detail("change", what)
+            .detail("master_keys", names);
+        let event = self.recorder().number(event);
+        let change = KeyringChange {
+            read: read.version,
+            document: &sealed,
+            unneeded: None,
+            remains: None,
+            author: None,
+            event: Some(&event),
+        };
+        match self.commit_keys(By::Machine, &change).await {
+            Ok(_) => Ok(true),
+            Err(Error::Conflict) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What is done on a machine with the master key and access to the store, beside the server or without it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{ServeError, node_name, open, running_store, setup, stop_private};
+use crate::authority::{Authority, BootstrapError, Metrics, Startup};
+use crate::clock::SystemClock;
+use crate::config::{Config, SecretSource, StoreSource};
+use crate::store::{DataDir, DataDirError, PrivateRedis, Store};
+
+/// An issuer that serves nobody.
+pub(super) struct OnTheMachine {
+    pub(super) authority: Authority,
+    private: Option<PrivateRedis>,
+    disconnect: CancellationToken,
+    /// Held where no server runs.
+    _data_dir: Option<DataDir>,
+}
+
+impl OnTheMachine {
+    /// Connects to the store of a running server, or starts the private one. Nothing is set up: what is not there is an error.
+    /// `what`: for the name under which its events are numbered, apart from the server's.
+    pub(super) async fn open(config: &Config, what: &str) -> Result<Self, ServeError> {
+        // Looked at before anything is changed: nothing here makes a key, and everything needs the one that there is.
+        if let SecretSource::File(path) = &config.master_key
+            && !path.exists()
+        {
+            return Err(ServeError(format!(
+                "there is no master key at {}; run this where it is, or name it with --master-key-file",
+                path.display()
+            )));
+        }
+        let data_dir = match DataDir::open(&config.data_dir) {
+            Ok(data_dir) => Some(data_dir),
+            // A running server holds it; its store answers.
+            Err(DataDirError::InUse { .. }) => None,
+            Err(error) => return Err(ServeError::of(error)),
+        };
+        let (private, target) = match (&config.store.source, &data_dir) {
+            (StoreSource::Private { .. }, Some(data_dir)) => setup::store(config, data_dir).await?,
+            _ => (None, running_store(config)?),
+        };
+        let disconnect = CancellationToken::new();
+        let authority = async {
+            let away = || ServeError("the store does not answer; nothing was changed".into());
+            if !target.reached().await.map_err(ServeError::of)? {
+                return Err(away());
+            }
+            let store = Arc::new(open(config, target, Arc::new(SystemClock), &disconnect));
+            tokio::time::timeout(Duration::from_secs(5), store.connected()).await.map_err(|_| away())?;
+            begin(config, store, what).await
+        }
+        .await;
+        match authority {
+            Ok(authority) => Ok(Self { authority, private, disconnect, _data_dir: data_dir }),
+            Err(error) => {
+                disconnect.cancel();
+                stop_private(private).await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        self.disconnect.cancel();
+        stop_private(self.private).await;
+    }
+}
+
+async fn begin(config: &Config, store: Arc<Store>, what: &str) -> Result<Authority, ServeError> {
+    if store.sealed_keyring().await.map_err(ServeError::of)?.is_none() {
+        return Err(ServeError("the store is empty: there is nothing to work on; start `countermark serve`".into()));
+    }
+    let startup = Startup {
+        store,
+        clock: Arc::new(SystemClock),
+        master_key: config.master_key.clone(),
+        keys_mark: Some(setup::keys_mark(config)),
+        issuer: config.issuer.clone(),
+        default_issuer: String::new(),
+        node: format!("{what}-{}", node_name::of(config, &config.data_dir)?).chars().take(64).collect(),
+        audit_queue: 1,
+        guessing: (1, 1),
+        settings: setup::settings(config),
+        metrics: Arc::new(Metrics::new()),
+    };
+    let started = startup.run().await.map_err(|error| match error {
+        BootstrapError::Refused(why) => ServeError(why),
+        BootstrapError::Store(error) => ServeError::of(error),
+    });
+    started.map(|(authority, _writer)| authority)
+}

@@ -1,0 +1,51 @@
+//! `countermark key rotate-master`: on a machine with the master key and access to the store.
+
+use std::path::{Path, PathBuf};
+
+use super::machine::OnTheMachine;
+use super::{ServeError, load};
+use crate::authority::MasterKeyChange;
+use crate::config::{Overrides, SecretSource};
+use crate::keyring::MasterKey;
+
+/// What is to be done.
+pub enum MasterKeyStep {
+    /// The key in this file opens the signing keys, too; made, if there is no such file.
+    Begin(PathBuf),
+    /// Only the configured one does, which is the new one by now.
+    Finish,
+}
+
+/// Changes the master key, one step of two.
+pub async fn rotate_master(overrides: &Overrides, step: &MasterKeyStep) -> Result<MasterKeyChange, ServeError> {
+    let config = load(overrides).map_err(ServeError::of)?;
+    let machine = OnTheMachine::open(&config, "master-key").await?;
+    let changed = async {
+        match step {
+            MasterKeyStep::Begin(path) => {
+                if !path.exists() {
+                    let new = MasterKey::generate().map_err(ServeError::of)?;
+                    // On disk before anything is sealed under it.
+                    new.write_new(path).map_err(ServeError::of)?;
+                }
+                let new = read(&SecretSource::File(path.clone()), Some(path))?;
+                machine.authority.begin_master_key_change(&new).await.map_err(ServeError::of)
+            }
+            MasterKeyStep::Finish => {
+                let configured = read(&config.master_key, None)?;
+                machine.authority.finish_master_key_change(&configured).await.map_err(ServeError::of)
+            }
+        }
+    }
+    .await;
+    machine.close().await;
+    changed
+}
+
+fn read(source: &SecretSource, path: Option<&Path>) -> Result<MasterKey, ServeError> {
+    let secret = source.read().map_err(ServeError::of)?;
+    MasterKey::parse(secret.expose()).map_err(|error| match path {
+        Some(path) => ServeError(format!("{}: {error}", path.display())),
+        None => ServeError::of(error),
+    })
+}
