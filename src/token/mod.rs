@@ -3,6 +3,8 @@
 mod algorithm;
 mod claims;
 mod id;
+#[cfg(feature = "server")]
+mod import;
 mod keys;
 mod reading;
 mod spki;
@@ -11,6 +13,8 @@ mod wire;
 pub use algorithm::Algorithm;
 pub use claims::{Claimed, Claims, Confirmation};
 pub use id::{Jti, TokenId};
+#[cfg(feature = "server")]
+pub use import::{ImportError, KeyKind, PrivateKey, read_private};
 pub use keys::{KeyError, SigningKey, VerificationKey};
 pub use wire::{FormError, Header, MAX_TOKEN_LENGTH, Parts, Payload, encode, encoded_length};
 
