@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::call::By;
 use super::receipts::{NotHeld, TRIES, changes_servers};
@@ -12,7 +13,7 @@ use crate::audit::{Event, Outcome, kinds};
 use crate::epoch::Epoch;
 use crate::keyring::{KeyEntry, KeyringDocument, StepError};
 use crate::store::{KeyringChange, StoreError, StoredAccount};
-use crate::token::{Algorithm, SigningKey};
+use crate::token::{Algorithm, ImportError, SigningKey, read_private};
 use crate::verify::{KeyState, LEEWAY};
 
 /// How often a step is tried anew because another one came first.
@@ -24,8 +25,13 @@ const ADMINS: usize = 1_000;
 pub enum KeyToPrepare {
     /// A new one; by default as `signing.algorithm` says.
     New(Option<Algorithm>),
-    /// One that exists.
-    Existing(Box<SigningKey>),
+    /// One that exists: a private key in PEM, not encrypted.
+    Existing {
+        /// It.
+        pem: Zeroizing<String>,
+        /// What it is to sign with; by default what fits.
+        algorithm: Option<Algorithm>,
+    },
 }
 
 /// A key after a step.
@@ -97,7 +103,7 @@ impl Authority {
             KeyToPrepare::New(algorithm) => {
                 (new_key(algorithm.unwrap_or(self.settings.signing.algorithm)).await?, Origin::Here)
             }
-            KeyToPrepare::Existing(key) => (*key, Origin::Elsewhere),
+            KeyToPrepare::Existing { pem, algorithm } => (read_key(pem, algorithm).await?, Origin::Elsewhere),
         };
         self.change_keys(By::Somebody(act), Wanted::Prepare { key: &key, from }).await
     }
@@ -270,6 +276,18 @@ impl Authority {
 async fn new_key(algorithm: Algorithm) -> Result<SigningKey, Error> {
     let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
     Ok(made.map_err(|error| Error::Internal(error.to_string()))??)
+}
+
+async fn read_key(pem: Zeroizing<String>, algorithm: Option<Algorithm>) -> Result<SigningKey, Error> {
+    let read = tokio::task::spawn_blocking(move || read_private(&pem, None)?.signing_key(algorithm)).await;
+    read.map_err(|error| Error::Internal(error.to_string()))?.map_err(|error| match error {
+        ImportError::UnfitAlgorithm { .. } => Error::field("algorithm", error.to_string()),
+        ImportError::PassphraseMissing => Error::field(
+            "private_key",
+            "the key is encrypted; decrypt it first, or let countermark key import do it, which asks for the passphrase",
+        ),
+        other => Error::field("private_key", other.to_string()),
+    })
 }
 
 /// Tokens that expire after this are still accepted now.

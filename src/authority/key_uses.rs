@@ -85,7 +85,46 @@ pub struct KeyUser {
     pub last_refused_at: Option<DateTime<Utc>>,
 }
 
+/// Living tokens of each key, counted anew.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Recount {
+    /// The keys, in the order in which they were made.
+    pub keys: Vec<RecountedKey>,
+    /// Tokens that were not counted, or wrongly. 0: all was right.
+    pub corrected: u64,
+}
+
+/// Living tokens of a key, before and after they were counted anew.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct RecountedKey {
+    /// Its thumbprint.
+    pub id: String,
+    /// As they had been counted.
+    pub before: u64,
+    /// As they are.
+    pub after: u64,
+}
+
 impl Authority {
+    /// Counts the living tokens of each key anew, and corrects what was wrong.
+    pub async fn recount_keys(&self) -> Result<Recount, Error> {
+        let before = self.key_views().await?;
+        let ids: Vec<String> = before.iter().map(|key| key.id.clone()).collect();
+        let corrected = self.store.recount(&ids, self.clock.now()).await?;
+        if corrected > 0 {
+            tracing::warn!(corrected, "the counts of living tokens were wrong, and are corrected");
+        }
+        let after = self.key_views().await?;
+        let keys = before
+            .into_iter()
+            .filter_map(|key| {
+                let after = after.iter().find(|after| after.id == key.id)?.live_tokens;
+                Some(RecountedKey { id: key.id, before: key.live_tokens, after })
+            })
+            .collect();
+        Ok(Recount { keys, corrected })
+    }
+
     /// What would die with a key. Nothing is changed.
     pub async fn blast_radius(&self, act: &Act, key_id: &str) -> Result<BlastRadius, Error> {
         let view = self.key_view(key_id).await?;

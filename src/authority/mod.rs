@@ -33,7 +33,7 @@ pub use call::Act;
 pub use error::{AccountRef, Error};
 pub use home::Issuer;
 pub use key_acts::{ChangedKey, KeyToPrepare};
-pub use key_uses::{BlastRadius, CallsOfKey, KeyDetail, KeyUser};
+pub use key_uses::{BlastRadius, CallsOfKey, KeyDetail, KeyUser, Recount, RecountedKey};
 pub use keys::{KeyView, NextStep, PublishedKeys};
 pub use master_key::MasterKeyChange;
 pub use metrics::{Metrics, VERIFY};

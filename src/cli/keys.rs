@@ -1,11 +1,13 @@
 //! `key …`: the keys that sign tokens.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::accounts::changed;
-use super::answer::{Answer, Failure};
+use super::answer::{Answer, Exit, Failure};
 use super::client::{Call, Reply, Session};
 use super::connect::ConnectionArgs;
 use super::export::{self, ExportArgs};
@@ -13,7 +15,8 @@ use super::json::indent;
 use super::pages::{self, Wanted};
 use super::serve::RotateMasterArgs;
 use super::table::{day, details, or_dash, table, text};
-use super::{Output, confirm, machine};
+use super::{Output, confirm, import, machine};
+use crate::token::Algorithm;
 
 /// `key …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -30,7 +33,19 @@ pub enum KeyCommand {
     Prepare {
         /// ES256, EdDSA, RS256 or PS256 (default: signing.algorithm of the server)
         #[arg(long, value_name = "ALG")]
-        algorithm: Option<String>,
+        algorithm: Option<Algorithm>,
+    },
+    /// Publish a key that exists, so that it can sign: PKCS#8, SEC1 or PKCS#1 in PEM, encrypted or not
+    Import {
+        /// The private key, readable by you alone
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// What it signs with (default: what fits; for RSA keys RS256)
+        #[arg(long, value_name = "ALG")]
+        algorithm: Option<Algorithm>,
+        /// File with the passphrase (default: asks for it, where one is needed)
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
     },
     /// Let a pending key sign from now on; the one that did verifies only
     Activate {
@@ -62,6 +77,8 @@ pub enum KeyCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Count the living tokens of each key anew: exit code 0 if the counts were right, 1 if they had to be corrected
+    Recount,
     /// Write public keys down, for verifiers that read them from files (needs no token)
     Export(ExportArgs),
     /// Change the master key while servers run, in two steps (needs the master key and the store)
@@ -88,6 +105,17 @@ async fn at_the_server(command: KeyCommand, session: &Session) -> Result<Answer,
             let reply = session.client.call(Call::new(Method::POST, &["keys"]).body(body)).await?;
             prepared(&reply, session)
         }
+        KeyCommand::Import { file, algorithm, passphrase_file } => {
+            let key = import::read(&file, passphrase_file.as_deref(), session.interactive)?;
+            // Looked at here too: what does not fit need not travel.
+            key.signing_key(algorithm).map_err(|error| import::failed(&file, error))?;
+            let mut body = json!({ "private_key": key.expose_pem().as_str() });
+            if let (Some(algorithm), Some(members)) = (algorithm, body.as_object_mut()) {
+                members.insert("algorithm".to_owned(), json!(algorithm));
+            }
+            let reply = session.client.call(Call::new(Method::POST, &["keys"]).body(body)).await?;
+            prepared(&reply, session)
+        }
         KeyCommand::Activate { key, force, yes } => {
             if force {
                 let question =
@@ -101,6 +129,7 @@ async fn at_the_server(command: KeyCommand, session: &Session) -> Result<Answer,
             let reply = step(session, &key, "retire", None).await?;
             changed(&reply, session.output, &format!("{key} is retired."))
         }
+        KeyCommand::Recount => recount(session).await,
         KeyCommand::Revoke { key, dry_run, yes } => revoke(&key, dry_run, yes, session).await,
     }
 }
@@ -170,7 +199,24 @@ async fn show(key: &str, session: &Session) -> Result<Answer, Failure> {
     Ok(Answer::yes(shown))
 }
 
-pub(super) fn prepared(reply: &Reply, session: &Session) -> Result<Answer, Failure> {
+async fn recount(session: &Session) -> Result<Answer, Failure> {
+    let reply = session.client.call(Call::new(Method::POST, &["keys", "recount"])).await?;
+    let corrected = text(&reply.body, "corrected");
+    let answer = match session.output {
+        Output::Json => Answer::yes(indent(&reply.text)?),
+        Output::Table => {
+            let none = Vec::new();
+            let keys = reply.body.get("keys").and_then(Value::as_array).unwrap_or(&none);
+            let rows = keys.iter().map(|key| vec![text(key, "id"), text(key, "before"), text(key, "after")]);
+            let said =
+                if corrected == "0" { "The counts were right." } else { "The counts were wrong; they are corrected." };
+            Answer::yes(table(&["KEY", "COUNTED", "ARE"], rows.collect())).with_note(said)
+        }
+    };
+    Ok(answer.with_exit(if corrected == "0" { Exit::Yes } else { Exit::No }))
+}
+
+fn prepared(reply: &Reply, session: &Session) -> Result<Answer, Failure> {
     let key = reply.body.get("key").unwrap_or(&Value::Null);
     let next = text(key.get("next_step").unwrap_or(&Value::Null), "possible_at");
     let done = format!("{} is published. It can be activated from {next} on.", text(key, "id"));

@@ -14,6 +14,7 @@ mod confirm;
 mod connect;
 mod doctor;
 mod export;
+mod import;
 mod inspect;
 mod issued;
 mod json;

@@ -4,12 +4,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::extract::{Caller, Json, KeyId, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{KeysRead, KeysRotate};
 use super::problem::Problem;
-use crate::authority::{BlastRadius, ChangedKey, KeyDetail, KeyToPrepare, KeyView, Receipt};
+use crate::authority::{BlastRadius, ChangedKey, KeyDetail, KeyToPrepare, KeyView, Receipt, Recount};
 use crate::token::Algorithm;
 
 /// Keys, in the order in which they were made.
@@ -26,6 +27,11 @@ pub struct PrepareBody {
     #[serde(default, deserialize_with = "super::extract::given")]
     #[schema(nullable = false)]
     algorithm: Option<Algorithm>,
+    /// A private key that exists, in PEM (PKCS#8, SEC1 or PKCS#1, not encrypted), instead of a new one: EC on P-256, Ed25519, or RSA of
+    /// 2048 to 4096 bits.
+    #[serde(default, deserialize_with = "super::extract::given")]
+    #[schema(nullable = false, value_type = Option<String>, write_only)]
+    private_key: Option<Zeroizing<String>>,
 }
 
 /// How to activate.
@@ -82,7 +88,7 @@ pub async fn show(
     Ok(no_store(axum::Json(authority.key_detail(&kid).await?)))
 }
 
-/// Prepare a key: it is published now, and can sign once every cache has it.
+/// Prepare a key, a new one or one that exists: it is published now, and can sign once every cache has it.
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = PrepareBody,
     security(("bearer" = ["keys:rotate"])), responses((status = 201, body = ChangedKey)))]
 pub async fn prepare(
@@ -91,8 +97,20 @@ pub async fn prepare(
     _: NoQuery,
     Json(body): Json<PrepareBody>,
 ) -> Result<Response, Problem> {
-    let prepared = authority.prepare_key(&caller, KeyToPrepare::New(body.algorithm)).await?;
+    let PrepareBody { algorithm, private_key } = body;
+    let wanted = match private_key {
+        Some(pem) => KeyToPrepare::Existing { pem, algorithm },
+        None => KeyToPrepare::New(algorithm),
+    };
+    let prepared = authority.prepare_key(&caller, wanted).await?;
     Ok(no_store((StatusCode::CREATED, axum::Json(prepared))))
+}
+
+/// Count the living tokens of each key anew, and say whether the counts were right. Everything goes on meanwhile.
+#[utoipa::path(post, path = "/keys/recount", tag = "keys", security(("bearer" = ["keys:rotate"])),
+    responses((status = 200, body = Recount)))]
+pub async fn recount(_caller: Caller<KeysRotate>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
+    Ok(no_store(axum::Json(authority.recount_keys().await?)))
 }
 
 /// Let a pending key sign from now on; the one that did verifies only.

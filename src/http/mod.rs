@@ -59,6 +59,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(teams::show, teams::set, teams::delete))
         .routes(routes!(keys::list, keys::prepare))
         .routes(routes!(keys::show))
+        .routes(routes!(keys::recount))
         .routes(routes!(keys::activate))
         .routes(routes!(keys::retire))
         .routes(routes!(keys::revoke))

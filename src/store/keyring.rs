@@ -9,7 +9,7 @@ use crate::audit::Event;
 use crate::epoch::Epoch;
 
 /// One change of the document.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeyringChange<'a> {
     /// The version that was read; 0: there is none yet.
     pub read: u64,

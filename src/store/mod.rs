@@ -35,6 +35,8 @@ mod place;
 #[cfg(feature = "server")]
 mod private;
 #[cfg(feature = "server")]
+mod recount;
+#[cfg(feature = "server")]
 mod rights;
 #[cfg(feature = "server")]
 mod roles;

@@ -24,6 +24,7 @@ pub(super) struct Scripts {
     pub(super) keyring: Script,
     pub(super) activity: Script,
     pub(super) calls: Script,
+    pub(super) recount: Script,
     pub(super) lock: Script,
 }
 
@@ -73,14 +74,16 @@ impl Scripts {
             keyring: after(&[IDENTITY, COMMIT, AUTHOR], include_str!("scripts/keyring.lua")),
             activity: after(&[ORDER], include_str!("scripts/activity.lua")),
             calls: after(&[ORDER], include_str!("scripts/calls.lua")),
+            recount: Script::new(include_str!("scripts/recount.lua")),
             lock: Script::new(include_str!("scripts/lock.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 11] {
-        let Self { start, table, keys, holds, account, account_less, named, keyring, activity, calls, lock } = self;
-        [start, table, keys, holds, account, account_less, named, keyring, activity, calls, lock]
+    pub(super) fn all(&self) -> [&Script; 12] {
+        let Self { start, table, keys, holds, account, account_less, named, keyring, activity, calls, recount, lock } =
+            self;
+        [start, table, keys, holds, account, account_less, named, keyring, activity, calls, recount, lock]
     }
 }
 

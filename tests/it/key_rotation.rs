@@ -277,3 +277,78 @@ async fn caches_keep_the_key_set_no_longer_than_a_key_is_published_before_it_sig
         let _ = app.clock.now();
     }
 }
+
+#[tokio::test]
+async fn the_counts_of_living_tokens_are_repaired_while_everything_goes_on() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let key = keys(&admin).await[0]["id"].as_str().unwrap().to_owned();
+    let live = app.key(&format!("live:{key}"));
+    let (ci, cd) = (app.account("ci", &[]).await, app.account("cd", &[]).await);
+    let recount = async || {
+        let answer = admin.send("POST", "/keys/recount", None).await.expect(200);
+        let key = &answer["keys"][0];
+        [&key["before"], &key["after"], &answer["corrected"]].map(|number| number.as_u64().unwrap())
+    };
+    assert_eq!(recount().await, [3, 3, 0], "they were right");
+    let in_a_year = app.clock.now().timestamp() + 365 * 86_400;
+    // One that lives and is not counted; one until another time; one that is dead; one of nobody; one of an account that is gone.
+    app.redis.run::<u64>(&["ZREM", &live, &format!("{}:1", ci.id)]).await;
+    app.redis.run::<u64>(&["ZADD", &live, &(in_a_year + 5_000_000).to_string(), &format!("{}:1", cd.id)]).await;
+    app.redis.run::<u64>(&["ZADD", &live, &in_a_year.to_string(), &format!("{}:7", cd.id)]).await;
+    let nobody = uuid::Uuid::now_v7();
+    app.redis.run::<u64>(&["ZADD", &live, &in_a_year.to_string(), &format!("{nobody}:1")]).await;
+    let gone = app.account("gone", &[]).await;
+    admin.delete("/accounts/gone", 200).await;
+    app.redis.run::<u64>(&["ZADD", &live, &in_a_year.to_string(), &format!("{}:1", gone.id)]).await;
+    assert_eq!(recount().await, [5, 3, 5]);
+    assert_eq!(recount().await, [3, 3, 0], "they are right now");
+}
+
+#[tokio::test]
+async fn a_key_that_exists_is_taken_in_and_signs() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let openssl = |arguments: &[&str], input: &str| {
+        use std::io::Write as _;
+        let mut command = std::process::Command::new("openssl");
+        command.args(arguments).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let ec = openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], "");
+    let taken = admin.post("/keys", json!({ "private_key": ec }), 201).await;
+    let id = taken["key"]["id"].as_str().unwrap().to_owned();
+    assert_eq!((&taken["key"]["algorithm"], &taken["key"]["state"]), (&json!("ES256"), &json!("pending")));
+    assert!(!taken.text.contains("PRIVATE"));
+    let act = acts(&app, "key.prepare").await.remove(0);
+    assert_eq!((&act["details"]["imported"], &act["details"]["key"]), (&json!(true), &json!(id)));
+    let again = admin.post("/keys", json!({ "private_key": ec }), 409).await;
+    assert!(again["detail"].as_str().unwrap().contains("it is pending"), "{}", again.text);
+    admin.post(&format!("/keys/{id}/activate"), json!({ "force": true }), 200).await;
+    let issued = app.account("ci", &[]).await;
+    assert_eq!(issued.verdict().await, "allowed");
+    assert_eq!(issued.get("/self", 200).await["token"]["key_id"], id);
+
+    let small = openssl(&["genrsa", "1024"], "");
+    let rsa = openssl(&["genrsa", "2048"], "");
+    let sealed = openssl(&["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:secret"], &rsa);
+    let public = openssl(&["pkey", "-pubout"], &ec);
+    let certainly = rsa.lines().nth(3).unwrap().to_owned();
+    for (body, field, words) in [
+        (json!({ "private_key": small }), "private_key", "1024 bits"),
+        (json!({ "private_key": rsa, "algorithm": "ES256" }), "algorithm", "RS256 and PS256 fit"),
+        (json!({ "private_key": sealed }), "private_key", "countermark key import"),
+        (json!({ "private_key": public }), "private_key", "no private key"),
+        (json!({ "private_key": "" }), "private_key", "not PEM"),
+        (json!({ "private_key": [rsa] }), "private_key", "string"),
+    ] {
+        let refused = admin.post("/keys", body, 422).await;
+        assert_eq!(refused["errors"][0]["field"], field, "{}", refused.text);
+        assert!(refused.text.contains(words) && !refused.text.contains(&certainly), "{}", refused.text);
+    }
+    let ps256 = admin.post("/keys", json!({ "private_key": rsa, "algorithm": "PS256" }), 201).await;
+    assert_eq!(ps256["key"]["algorithm"], "PS256");
+    assert_eq!(states(&admin).await, ["retiring", "active", "pending"]);
+}

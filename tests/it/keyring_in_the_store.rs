@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use countermark::authority::{BootstrapError, Error, MasterKeyChange, Metrics};
 use countermark::clock::SystemClock;
 use countermark::keyring::{KeyringError, MasterKey};
+use countermark::store::{KeyringChange, StoreError};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -179,4 +180,36 @@ async fn the_master_key_is_changed_while_issuers_run() {
     let changes: Vec<&String> = lines.iter().filter(|line| line.contains("\"key.master\"")).collect();
     assert_eq!(changes.len(), 2);
     assert!(changes[0].contains("finished") && changes[1].contains("begun"), "{changes:?}");
+}
+
+#[tokio::test]
+async fn what_a_step_rests_on_is_looked_at_again_when_it_is_committed() {
+    let app = App::start().await;
+    let admin: countermark::account::AccountId = app.admin().id.parse().unwrap();
+    let record = app.store.account(admin).await.unwrap().unwrap();
+    let read = app.authority.keys().document().await.unwrap();
+    let sealed = app.authority.keys().seal(&read).unwrap();
+    let key = read.document.keys[0].id.clone();
+    let now = chrono::DateTime::from_timestamp(0, 0).unwrap();
+    let change = KeyringChange {
+        read: read.version,
+        document: &sealed,
+        unneeded: None,
+        remains: None,
+        author: None,
+        event: None,
+    };
+    let before = lying(&app).await;
+    // K2: a token that lives.
+    let needed = KeyringChange { unneeded: Some((&key, now)), ..change.clone() };
+    assert!(matches!(app.store.replace_keyring(&needed, false).await, Err(StoreError::InUse(1))));
+    // The admin who must remain has changed since.
+    let changed = app.admin().patch("/accounts/admin", json!({ "description": "changed" }), 200).await;
+    assert_ne!(changed["account"]["version"], record.version.to_string());
+    let without = KeyringChange { unneeded: None, remains: Some((admin, record.version)), ..change.clone() };
+    assert!(matches!(app.store.replace_keyring(&without, false).await, Err(StoreError::Conflict)));
+    // Another document came first.
+    let late = KeyringChange { read: read.version - 1, ..change };
+    assert!(matches!(app.store.replace_keyring(&late, false).await, Err(StoreError::Conflict)));
+    assert_eq!(lying(&app).await, before);
 }

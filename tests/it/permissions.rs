@@ -61,6 +61,7 @@ const SAMPLES: &[Sample] = &[
         path: "/keys/PENDING/activate",
         body: || Some(json!({ "force": true })),
     },
+    without_body("post /api/v1/keys/recount", "/keys/recount"),
     without_body("post /api/v1/keys/{kid}/retire", "/keys/RETIRING/retire"),
     Sample { operation: "post /api/v1/keys/{kid}/revoke", path: "/keys/PENDING/revoke", body: || Some(json!({})) },
     without_body("get /api/v1/audit", "/audit"),

@@ -21,6 +21,7 @@ mod floods;
 mod gateways;
 mod heads;
 mod ipv6;
+mod key_runbooks;
 mod listen;
 mod lost_answers;
 mod machine;

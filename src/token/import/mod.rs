@@ -12,6 +12,8 @@ mod rsa;
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::{Algorithm, SigningKey};
@@ -83,6 +85,20 @@ impl PrivateKey {
     /// What it is.
     pub fn kind(&self) -> KeyKind {
         self.kind
+    }
+
+    /// As PEM that is not encrypted, for whoever seals it.
+    pub fn expose_pem(&self) -> Zeroizing<String> {
+        let text = Zeroizing::new(STANDARD.encode(self.pkcs8.as_slice()));
+        // Room from the start: a text that grows leaves copies behind, which nobody wipes.
+        let mut pem = Zeroizing::new(String::with_capacity(text.len() * 2 + 64));
+        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+        for line in text.as_bytes().chunks(64) {
+            pem.extend(line.iter().map(|byte| char::from(*byte)));
+            pem.push('\n');
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        pem
     }
 
     /// The key, for one algorithm.

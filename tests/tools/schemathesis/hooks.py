@@ -19,6 +19,9 @@ BEYOND_A_SCHEMA = (
     "there is no team ",
     "it is not a next_cursor ",
     "it is another one than in the path",
+    "not PEM: ",
+    "the PEM is damaged",
+    "more than 64 KiB: ",
     "invalid type: floating point ",
 )
 ROLES = ["auditor", "admin"]
