@@ -5,6 +5,7 @@ mod asking;
 mod caching;
 mod curl;
 mod documents;
+mod rotating;
 mod tls;
 mod verifying;
 
