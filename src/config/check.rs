@@ -100,6 +100,7 @@ pub(super) fn read(reader: &mut Reader) -> Config {
             ),
             level: reader.choice("log.level", &LogLevel::ALL, LogLevel::Info),
         },
+        core_dumps: reader.choice("core_dumps", &[("off", false), ("danger_on", true)], false),
         data_dir,
     }
 }

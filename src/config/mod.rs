@@ -117,6 +117,8 @@ pub struct Config {
     pub policies: BTreeMap<String, Policy>,
     /// `[log]`
     pub log: Log,
+    /// Whether a crash may leave a core file, in which all secrets are (`core_dumps`, `off` by default, or `danger_on`).
+    pub core_dumps: bool,
 }
 
 /// The server's certificate.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ServeError, node_name, open, running_store, setup, stop_private};
+use super::{ServeError, memory, node_name, open, running_store, setup, stop_private};
 use crate::authority::{Authority, BootstrapError, Metrics, Startup};
 use crate::clock::SystemClock;
 use crate::config::{Config, SecretSource, StoreSource};
@@ -24,6 +24,7 @@ impl OnTheMachine {
     /// Connects to the store of a running server, or starts the private one. Nothing is set up: what is not there is an error.
     /// `what`: for the name under which its events are numbered, apart from the server's.
     pub(super) async fn open(config: &Config, what: &str) -> Result<Self, ServeError> {
+        memory::keep_to_ourselves(config);
         // Looked at before anything is changed: nothing here makes a key, and everything needs the one that there is.
         if let SecretSource::File(path) = &config.master_key
             && !path.exists()

@@ -4,6 +4,7 @@ mod descriptors;
 mod logging;
 mod machine;
 mod master_key;
+mod memory;
 mod node_name;
 mod recover;
 mod serve_file;
@@ -63,6 +64,7 @@ pub async fn serve(overrides: &Overrides, check: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     logging::start(&config.log);
+    memory::keep_to_ourselves(&config);
     match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

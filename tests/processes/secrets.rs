@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::machine::Machine;
@@ -108,6 +108,29 @@ fn no_log_and_no_file_holds_a_token_or_a_key_whatever_is_logged() {
     machine.run(&["recover", "--data-dir", "data", "--out", "recovered.token"]).expect(0);
     tokens.push(std::fs::read_to_string(machine.path("recovered.token")).unwrap().trim_end().to_owned());
     server.verify(&tokens[4]).expect(200);
+    // A key that is brought along, and another master key.
+    let openssl = |arguments: &[&str]| {
+        let made = std::process::Command::new("openssl").args(arguments).current_dir(machine.path(".")).output().unwrap();
+        assert!(made.status.success(), "{arguments:?}");
+        made.stdout
+    };
+    let pem = String::from_utf8(openssl(&["genpkey", "-algorithm", "ed25519"])).unwrap();
+    let body = json!({"private_key": pem});
+    let taken = server.call("POST", "/api/v1/keys").bearer(&tokens[4]).json(&body).send().expect(201);
+    let again = server.call("POST", "/api/v1/keys").bearer(&tokens[4]).json(&body).send().expect(409);
+    let broken = json!({"private_key": pem.replacen("MC4", "MC5", 1)});
+    let broken = server.call("POST", "/api/v1/keys").bearer(&tokens[4]).json(&broken).send().expect(422);
+    let kid = taken.json()["key"]["id"].as_str().unwrap().to_owned();
+    let shown = server.call("GET", &format!("/api/v1/keys/{kid}")).bearer(&tokens[4]).send().expect(200);
+    let path = format!("/api/v1/keys/{kid}/activate");
+    let forced = server.call("POST", &path).bearer(&tokens[4]).json(&json!({"force": true})).send().expect(200);
+    let older_master = std::fs::read_to_string(machine.path("data/keys/master.key")).unwrap();
+    machine.run(&["key", "rotate-master", "--new-master-key-file", "data/keys/new.key"]).expect(0);
+    std::fs::rename(machine.path("data/keys/new.key"), machine.path("data/keys/master.key")).unwrap();
+    machine.run(&["key", "rotate-master", "--finish"]).expect(0);
+    let events = server.call("GET", "/api/v1/audit?limit=500").bearer(&tokens[4]).send().expect(200);
+    let metrics = server.operations("/metrics").send().expect(200);
+    let answers = [taken, again, broken, shown, forced, events, metrics];
     let usage = server.call("GET", &format!("/api/v1/accounts/{id}/usage")).bearer(&tokens[4]).send().expect(200);
     soon("the events in the store", || {
         let path = format!("/api/v1/accounts/{id}/activity");
@@ -121,6 +144,10 @@ fn no_log_and_no_file_holds_a_token_or_a_key_whatever_is_logged() {
     let master = std::fs::read_to_string(machine.path("data/keys/master.key")).unwrap();
     let mut secrets: Vec<Secret> = tokens.iter().flat_map(|token| of_token(token)).collect();
     secrets.extend(spellings("the master key", &URL_SAFE_NO_PAD.decode(master.trim_end()).unwrap()));
+    secrets.extend(spellings("the older master key", &URL_SAFE_NO_PAD.decode(older_master.trim_end()).unwrap()));
+    let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+    // What follows what each Ed25519 key begins with (RFC 8410, section 7).
+    secrets.extend(spellings("an imported private key", &der[16..]));
     // PKCS#8, version 0, of an EC key on P-256 (RFC 5958): what is before the private part.
     let pkcs8 =
         [2, 1, 0, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
@@ -142,12 +169,38 @@ fn no_log_and_no_file_holds_a_token_or_a_key_whatever_is_logged() {
         assert_eq!(found.is_empty(), !secret_files.contains(path), "{} holds {found:?}", path.display());
     }
     for secret in &secrets {
-        assert!(!contains(usage.body.as_bytes(), &secret.bytes), "{}", secret.what);
+        for answer in answers.iter().chain([&usage]) {
+            assert!(!contains(answer.body.as_bytes(), &secret.bytes), "{}: {answer:?}", secret.what);
+        }
     }
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("countermark::request"), "{log}");
     assert!(searched.iter().any(|path| path.ends_with("serve.json")));
     assert!(searched.iter().any(|path| path.extension().is_some_and(|extension| extension == "aof")));
+}
+
+/// How a server that crashes leaves its folder: the core file, if there is one.
+fn core_of(config: &str) -> Option<Vec<u8>> {
+    let machine = Machine::new();
+    let mut server = machine.serve().config(config).core_files().ready();
+    server.verify(&server.admin()).expect(200);
+    server.signal(rustix::process::Signal::ABORT);
+    server.end();
+    let core = files(&machine.path(".")).into_iter().find(|path| {
+        path.file_name().is_some_and(|name| name == "core" || name.to_string_lossy().starts_with("core."))
+    });
+    core.map(|core| std::fs::read(core).unwrap())
+}
+
+#[test]
+fn k7_a_crash_leaves_no_core_file_unless_one_is_asked_for() {
+    assert!(core_of("").is_none());
+    // Elsewhere the system hands it to a program of its own.
+    if !std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap().starts_with("core") {
+        return;
+    }
+    let core = core_of("core_dumps = \"danger_on\"\n").expect("that it can happen here");
+    assert!(contains(&core, b"countermark"), "there is something in it");
 }
 
 #[test]

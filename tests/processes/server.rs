@@ -86,6 +86,15 @@ impl Start {
         self
     }
 
+    /// With room for a core file, in its folder.
+    pub fn core_files(mut self) -> Self {
+        let mut limited = bare_program(Path::new("sh"), &self.directory);
+        limited.args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""]);
+        limited.arg(self.command.get_program()).args(self.command.get_args());
+        self.command = limited;
+        self
+    }
+
     fn ready_made(self) -> Self {
         if self.listens { self } else { self.listen("127.0.0.1:0") }
     }
