@@ -110,7 +110,8 @@ fn no_log_and_no_file_holds_a_token_or_a_key_whatever_is_logged() {
     server.verify(&tokens[4]).expect(200);
     // A key that is brought along, and another master key.
     let openssl = |arguments: &[&str]| {
-        let made = std::process::Command::new("openssl").args(arguments).current_dir(machine.path(".")).output().unwrap();
+        let made =
+            std::process::Command::new("openssl").args(arguments).current_dir(machine.path(".")).output().unwrap();
         assert!(made.status.success(), "{arguments:?}");
         made.stdout
     };
