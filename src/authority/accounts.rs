@@ -16,7 +16,8 @@ use crate::audit::{Event, Outcome, kinds};
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::ADMIN;
-use crate::store::{AccountChange, Admin, Committed, Profile, StoredAccount};
+use crate::store::{AccountChange, Admin, Committed, IssuedToken, Profile, StoredAccount};
+use crate::verify::KeyState;
 
 /// A new account.
 #[derive(Debug, Clone)]
@@ -387,7 +388,11 @@ impl Authority {
             && state.status == Status::Active
             && profile.is_reachable(state)
             && (state.audiences.is_empty() || state.audiences.iter().any(ours));
-        let token = state.token_id.and(profile.token.as_ref()).filter(|token| token.for_own_api);
+        let keys = self.keys.set();
+        let is_good = |token: &&IssuedToken| {
+            token.for_own_api && keys.find(&token.key_id).is_none_or(|key| key.state != KeyState::Revoked)
+        };
+        let token = state.token_id.and(profile.token.as_ref()).filter(is_good);
         if able { Admin::Able(token.map(|token| token.expires_at)) } else { Admin::No }
     }
 }

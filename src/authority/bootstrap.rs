@@ -83,6 +83,7 @@ impl Startup {
         let authority = Authority {
             node: Arc::new(node),
             tables: Tables::default(),
+            recounting: tokio::sync::Mutex::default(),
             store: self.store,
             clock: self.clock,
             keys,

@@ -24,7 +24,7 @@ impl By<'_> {
 
     pub(super) fn author(&self) -> Option<Author> {
         match self {
-            Self::Somebody(act) => Some(Author { id: act.actor.account(), as_of: act.actor.as_of() }),
+            Self::Somebody(act) => Some(Author::of(&act.actor)),
             Self::Holder(_) | Self::Machine => None,
         }
     }

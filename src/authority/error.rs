@@ -56,12 +56,14 @@ pub enum Error {
     NotConfirmed,
     /// Two master keys open the signing keys already.
     #[error(
-        "the master key is being changed already, to another one than this; finish that first (countermark key rotate-master --finish)"
+        "the master key is being changed already, to another one than this; finish that first (--finish), or run this, or --abort, with the master key \
+         of before"
     )]
     MasterKeyUnderWay,
     /// It would shut out the key that everybody is about to have.
     #[error(
-        "the configured master key is not the new one; put the new one in its place on every issuer first, then finish. Nothing was changed"
+        "the configured master key is not the one that is to stay: to finish, put the new one in its place on every server first; to abort, \
+         put the old one back. Nothing was changed"
     )]
     NotTheNewMasterKey,
     /// Accounts still have it.
@@ -175,9 +177,10 @@ impl From<KeyringError> for Error {
         match error {
             KeyringError::Store(error) => error.into(),
             // The keys in memory go on meanwhile.
-            KeyringError::Sealed | KeyringError::RolledBack { .. } | KeyringError::Unreadable(_) => {
-                Self::KeysUnreadable(error.to_string())
-            }
+            KeyringError::Sealed
+            | KeyringError::RolledBack { .. }
+            | KeyringError::Forked(_)
+            | KeyringError::Unreadable(_) => Self::KeysUnreadable(error.to_string()),
             other => Self::Internal(other.to_string()),
         }
     }

@@ -12,7 +12,8 @@ use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::epoch::Epoch;
 use crate::keyring::{KeyEntry, KeyringDocument, StepError};
-use crate::store::{KeyringChange, StoreError, StoredAccount};
+use crate::permission::Grant;
+use crate::store::{KeyringChange, StoreError};
 use crate::token::{Algorithm, ImportError, SigningKey, read_private};
 use crate::verify::{KeyState, LEEWAY};
 
@@ -80,13 +81,30 @@ struct Step {
     details: Map<String, Value>,
     /// No living token may need this key.
     is_unneeded: bool,
-    /// This admin's token must not die of it.
-    remains: Option<(AccountId, Epoch)>,
+    /// This key is revoked by it.
+    is_revoked: bool,
+    /// Of the admins, whose token must not die of it, and whose do.
+    admins: AdminsOfKey,
+}
+
+/// The admins, as a key divides them.
+#[derive(Default)]
+struct AdminsOfKey {
+    /// One whose token another key signed, which is not revoked.
+    remaining: Option<(AccountId, Epoch)>,
+    /// Those whose token this key signed.
+    shut_out: Vec<(AccountId, Epoch)>,
 }
 
 impl Step {
     fn of(key_id: &str) -> Self {
-        Self { key_id: key_id.to_owned(), details: Map::new(), is_unneeded: false, remains: None }
+        Self {
+            key_id: key_id.to_owned(),
+            details: Map::new(),
+            is_unneeded: false,
+            is_revoked: false,
+            admins: AdminsOfKey::default(),
+        }
     }
 
     fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -99,6 +117,16 @@ impl Authority {
     /// Publishes a key, so that it can sign later.
     pub async fn prepare_key(&self, act: &Act, wanted: KeyToPrepare) -> Result<ChangedKey, Error> {
         act.call.record().kind = Some(kinds::KEY_PREPARE);
+        if matches!(wanted, KeyToPrepare::Existing { .. }) {
+            // Whoever has the private half of a published key is believed by every library, whatever he writes.
+            let everything = "*:*".parse::<Grant>().map_err(|error| Error::Internal(error.to_string()))?;
+            if !act.actor.permissions().any(|held| held.includes(&everything)) {
+                return Err(Error::Lacking(
+                    "whoever brings a signing key along can sign whatever he likes with it: that needs every permission (*:*)"
+                        .into(),
+                ));
+            }
+        }
         let (key, from) = match wanted {
             KeyToPrepare::New(algorithm) => {
                 (new_key(algorithm.unwrap_or(self.settings.signing.algorithm)).await?, Origin::Here)
@@ -174,27 +202,37 @@ impl Authority {
                     None
                 };
                 let (tokens, _) = self.store.live_tokens_of(key_id, now).await?;
-                let remains = match was {
-                    KeyState::Revoked => None,
-                    _ => Some(self.admin_without(key_id, now).await?),
+                let admins = match was {
+                    KeyState::Revoked => AdminsOfKey::default(),
+                    _ => self.admins_of_key(key_id, document, now).await?,
                 };
                 document.revoke(key_id, now, tokens, successor)?;
                 let step = Step::of(key_id).detail("was", was.as_str()).detail("live_tokens", tokens);
                 let signs = document.active().filter(|_| was == KeyState::Active).map(|key| key.id.clone());
-                Ok(Step { remains, ..step.detail("signs_instead", signs) })
+                Ok(Step { admins, is_revoked: true, ..step.detail("signs_instead", signs) })
             }
         }
     }
 
-    /// An admin with a living token that another key signed: one must remain.
-    async fn admin_without(&self, key_id: &str, now: DateTime<Utc>) -> Result<(AccountId, Epoch), Error> {
-        let admins = self.store.able_admins(now, ADMINS).await?;
-        let accounts = self.store.accounts(&admins).await?;
-        let is_other = |account: &StoredAccount| {
-            account.profile.token.as_ref().is_some_and(|token| token.key_id != key_id && token.expires_at > now)
-        };
-        let remaining = accounts.into_iter().flatten().find(is_other).ok_or(Error::LastAdminOfKey)?;
-        Ok((remaining.id, remaining.version))
+    /// One admin must remain whose token lives, and does not die with the key.
+    async fn admins_of_key(
+        &self,
+        key_id: &str,
+        document: &KeyringDocument,
+        now: DateTime<Utc>,
+    ) -> Result<AdminsOfKey, Error> {
+        let able = self.store.able_admins(now, ADMINS).await?;
+        let mut admins = AdminsOfKey::default();
+        for account in self.store.readable_accounts(&able).await? {
+            let Some(token) = account.profile.token.as_ref().filter(|token| token.expires_at > now) else { continue };
+            let is_good = document.keys.iter().any(|key| key.id == token.key_id && key.state != KeyState::Revoked);
+            if token.key_id == key_id {
+                admins.shut_out.push((account.id, account.version));
+            } else if is_good {
+                admins.remaining.get_or_insert((account.id, account.version));
+            }
+        }
+        if admins.remaining.is_some() { Ok(admins) } else { Err(Error::LastAdminOfKey) }
     }
 
     /// Takes a step on the newest document, and once more on a newer one where another step came first.
@@ -211,7 +249,9 @@ impl Authority {
                 read: read.version,
                 document: &sealed,
                 unneeded: step.is_unneeded.then(|| (step.key_id.as_str(), until_accepted(now))),
-                remains: step.remains,
+                remains: step.admins.remaining,
+                revoked: step.is_revoked.then_some(step.key_id.as_str()),
+                shut_out: &step.admins.shut_out,
                 author: by.author(),
                 event: Some(&event),
             };
@@ -291,6 +331,6 @@ async fn read_key(pem: Zeroizing<String>, algorithm: Option<Algorithm>) -> Resul
 }
 
 /// Tokens that expire after this are still accepted now.
-fn until_accepted(now: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn until_accepted(now: DateTime<Utc>) -> DateTime<Utc> {
     now - TimeDelta::seconds(LEEWAY)
 }

@@ -11,7 +11,7 @@ use crate::audit::{Outcome, kinds};
 use crate::clock::rfc3339;
 use crate::keyring::StepError;
 use crate::name::{TeamName, Username};
-use crate::store::{AuditFilter, StoredAccount, Trail};
+use crate::store::{AuditFilter, StoredAccount, Trail, for_one_request};
 use crate::verify::Reason;
 
 /// How far back calls are counted.
@@ -108,6 +108,8 @@ pub struct RecountedKey {
 impl Authority {
     /// Counts the living tokens of each key anew, and corrects what was wrong.
     pub async fn recount_keys(&self) -> Result<Recount, Error> {
+        // It walks through all accounts: once for all who ask is enough.
+        let _alone = self.recounting.lock().await;
         let before = self.key_views().await?;
         let ids: Vec<String> = before.iter().map(|key| key.id.clone()).collect();
         let corrected = self.store.recount(&ids, self.clock.now()).await?;
@@ -133,9 +135,10 @@ impl Authority {
         let mut teams = BTreeMap::<TeamName, u64>::new();
         let mut accounts = 0;
         for chunk in ids.chunks(CHUNK) {
-            for account in self.store.accounts(chunk).await?.into_iter().flatten() {
+            // Not on the time of the request: they may be many.
+            for state in for_one_request(self.store.states(chunk)).await? {
                 accounts += 1;
-                for team in account.state.teams.into_keys() {
+                for team in state.teams.into_keys() {
                     *teams.entry(team).or_default() += 1;
                 }
             }
@@ -159,7 +162,11 @@ impl Authority {
         let (ids, more) = self.store.accounts_of_key(key_id, now, NAMED).await?;
         let found = self.store.accounts(&ids).await?.into_iter().flatten();
         let mut accounts = Vec::new();
-        for account in found {
+        // One that overlaps is of no use any more either, but whoever has it has a new one.
+        let waits = |account: &StoredAccount| {
+            key.revoked_at.is_none() || account.profile.token.as_ref().is_some_and(|token| token.key_id == key_id)
+        };
+        for account in found.filter(waits) {
             let last_refused_at = match key.revoked_at {
                 Some(since) => self.last_refused(&account, since).await?,
                 None => None,

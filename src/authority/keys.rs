@@ -77,9 +77,12 @@ impl Authority {
     pub async fn key_views(&self) -> Result<Vec<KeyView>, Error> {
         let now = self.clock.now();
         let publish_ahead = self.settings.signing.publish_ahead;
+        let loaded = self.keys.now();
+        // Asked for together: they may be many.
+        let counts = loaded.facts.iter().map(|facts| self.store.live_tokens_of(&facts.id, now));
+        let counts = futures_util::future::try_join_all(counts).await?;
         let mut views = Vec::new();
-        for facts in &self.keys.now().facts {
-            let (live_tokens, last_expiry) = self.store.live_tokens_of(&facts.id, now).await?;
+        for (facts, (live_tokens, last_expiry)) in loaded.facts.iter().zip(counts) {
             let next_step = match facts.state {
                 KeyState::Pending => facts
                     .published_at

@@ -24,23 +24,33 @@ pub enum MasterKeyChange {
     FinishedBefore,
 }
 
+impl MasterKeyChange {
+    /// As it is written in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::BegunBefore => "begun_before",
+            Self::Finished => "finished",
+            Self::FinishedBefore => "finished_before",
+        }
+    }
+}
+
 impl Authority {
-    /// From now on another master key opens the signing keys, too.
+    /// From now on another master key opens the signing keys, too. Begun anew with another one, it takes the place of the one before.
     pub async fn begin_master_key_change(&self, new: &MasterKey) -> Result<MasterKeyChange, Error> {
         for _ in 0..TRIES {
             let mut read = self.keys.document().await?;
             let known: Vec<&str> = read.envelope.master_keys().collect();
+            let present = self.keys.master_key();
             match known.as_slice() {
-                [.., newest] if *newest == new.id() => {
-                    return Ok(match known.len() {
-                        1 => MasterKeyChange::FinishedBefore,
-                        _ => MasterKeyChange::BegunBefore,
-                    });
-                }
-                [_] => {}
+                [only] if *only == new.id() => return Ok(MasterKeyChange::FinishedBefore),
+                [_, newest] if *newest == new.id() => return Ok(MasterKeyChange::BegunBefore),
+                [first, ..] if *first == present.id() => {}
+                // Only whoever has the one that everybody has can let another one in beside it.
                 _ => return Err(Error::MasterKeyUnderWay),
             }
-            self.keys.admit(&mut read, new)?;
+            self.keys.seal_under(&mut read, &[&present, new])?;
             if self.reseal(&read, "begun").await? {
                 return Ok(MasterKeyChange::Begun);
             }
@@ -50,16 +60,31 @@ impl Authority {
 
     /// From now on only the newest master key opens the signing keys, which must be this one.
     pub async fn finish_master_key_change(&self, master: &MasterKey) -> Result<MasterKeyChange, Error> {
+        self.leave_one(master, "finished", |known| known.last() == Some(&master.id().as_str())).await
+    }
+
+    /// The change is left again: only the oldest one opens them, which must be this one.
+    pub async fn abort_master_key_change(&self, master: &MasterKey) -> Result<MasterKeyChange, Error> {
+        self.leave_one(master, "aborted", |known| known.first() == Some(&master.id().as_str())).await
+    }
+
+    async fn leave_one(
+        &self,
+        master: &MasterKey,
+        what: &str,
+        is_the_one: impl Fn(&[&str]) -> bool,
+    ) -> Result<MasterKeyChange, Error> {
         for _ in 0..TRIES {
             let mut read = self.keys.document().await?;
             let known: Vec<&str> = read.envelope.master_keys().collect();
-            match known.as_slice() {
-                [only] if *only == master.id() => return Ok(MasterKeyChange::FinishedBefore),
-                [.., newest] if *newest == master.id() => {}
-                _ => return Err(Error::NotTheNewMasterKey),
+            if !is_the_one(&known) {
+                return Err(Error::NotTheNewMasterKey);
             }
-            self.keys.seal_under(&mut read, master)?;
-            if self.reseal(&read, "finished").await? {
+            if known.len() == 1 {
+                return Ok(MasterKeyChange::FinishedBefore);
+            }
+            self.keys.seal_under(&mut read, &[master])?;
+            if self.reseal(&read, what).await? {
                 return Ok(MasterKeyChange::Finished);
             }
         }
@@ -79,6 +104,8 @@ impl Authority {
             document: &sealed,
             unneeded: None,
             remains: None,
+            revoked: None,
+            shut_out: &[],
             author: None,
             event: Some(&event),
         };

@@ -93,6 +93,7 @@ pub struct Authority {
     keys: Arc<Keys>,
     node: Arc<Node<Issuer>>,
     tables: Tables,
+    recounting: tokio::sync::Mutex<()>,
     metrics: Arc<Metrics>,
     settings: Settings,
     dataset: Dataset,

@@ -54,7 +54,7 @@ impl Authority {
             name: role.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::role_definition(&role)),
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author::of(&act.actor),
             event: &event,
         };
         let receipt = self.commit_named(act, &change).await?;
@@ -75,7 +75,7 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author::of(&act.actor),
             event: &event,
         };
         self.commit_named(act, &change).await
@@ -101,7 +101,7 @@ impl Authority {
             name: team.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::team_definition(&team)),
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author::of(&act.actor),
             event: &event,
         };
         let receipt = self.commit_named(act, &change).await?;
@@ -118,7 +118,7 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            author: Author { id: act.actor.account(), as_of: act.actor.as_of() },
+            author: Author::of(&act.actor),
             event: &event,
         };
         self.commit_named(act, &change).await

@@ -2,11 +2,15 @@
 //!
 //! Every issuer looks; compare-and-set lets one of them act, and the others find it done.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::key_acts::until_accepted;
 use super::{Authority, Error};
-use crate::keyring::{KeyFacts, StepError};
+use crate::keyring::KeyFacts;
 use crate::verify::KeyState;
+
+/// No clock is off by more, and no leeway is longer.
+const LONG_AGO: TimeDelta = TimeDelta::days(1);
 
 /// What is to be done now.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,16 +31,21 @@ impl Authority {
             }
             None => {}
         }
-        for key in facts.iter().filter(|key| key.state != KeyState::Pending) {
-            // What has expired is nobody's business, and a revoked key's tokens are listed until they are replaced, or expire.
-            if let Err(error) = self.store.forget_expired(&key.id, now).await {
-                return tracing::debug!(%error, "the counts of living tokens wait");
+        for key in facts.iter().filter(|key| key.state == KeyState::Retiring) {
+            match self.store.live_tokens_of(&key.id, until_accepted(now)).await {
+                Ok((0, _)) => done("retired", self.retire_unneeded(&key.id).await.map(|changed| changed.key.id)),
+                Ok(_) => {}
+                Err(error) => return tracing::debug!(%error, "the counts of living tokens wait"),
             }
         }
-        for key in facts.iter().filter(|key| key.state == KeyState::Retiring) {
-            match self.retire_unneeded(&key.id).await {
-                Err(Error::Key(StepError::Needed { .. })) => {}
-                retired => done("retired", retired.map(|changed| changed.key.id)),
+    }
+
+    /// What expired long ago, by whosever clock, is counted nowhere.
+    pub(super) async fn forget_expired_tokens(&self) {
+        let before = self.clock.now() - LONG_AGO;
+        for key in &self.keys.now().facts {
+            if let Err(error) = self.store.forget_expired(&key.id, before).await {
+                return tracing::debug!(%error, "tokens that have expired are still listed");
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::clock::rfc3339;
 use crate::permission::{Grant, Permission};
 use crate::store::{AccountChange, IssuedToken, Profile, StoreError, StoredAccount};
 use crate::token::{Claims, Confirmation, Jti, TokenId, encode};
-use crate::verify::{Demand, Presenter, Reason, Verified};
+use crate::verify::{Demand, KeyState, Presenter, Reason, Verified};
 
 /// The longest overlap, in seconds (protocols, section 4).
 pub const MAX_OVERLAP: u64 = 7 * 24 * 3600;
@@ -377,7 +377,10 @@ impl Authority {
         let signer = loaded.signer.as_ref().ok_or_else(|| Error::Unavailable("no key signs at the moment".into()))?;
         let jti = Jti::random()?;
 
-        let before = state.token_id.zip(profile.token.take()).filter(|(_, token)| token.expires_at > now);
+        // What is dead already overlaps with nothing.
+        let is_alive = |key_id: &str| loaded.set.find(key_id).is_none_or(|key| key.state != KeyState::Revoked);
+        let before = state.token_id.zip(profile.token.take());
+        let before = before.filter(|(_, token)| token.expires_at > now && is_alive(&token.key_id));
         (state.previous, profile.previous) = match before.filter(|_| overlap_seconds > 0) {
             Some((token_id, token)) => {
                 let ends_at = now + TimeDelta::seconds(i64::try_from(overlap_seconds).unwrap_or(0));

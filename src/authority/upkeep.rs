@@ -18,6 +18,9 @@ const OVERLAPS: Duration = Duration::from_secs(1);
 /// How often it is looked whether a signing key is to come or to go.
 const KEYS: Duration = Duration::from_secs(2);
 
+/// How often tokens that expired long ago are forgotten.
+const FORGET: Duration = Duration::from_secs(600);
+
 /// How often it is looked whether the signing keys in the store are still what they were.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -45,12 +48,14 @@ impl Upkeep {
         let mut standing = tokio::time::interval(STANDING);
         let mut keys = tokio::time::interval(KEYS);
         let mut look = tokio::time::interval(LOOK);
+        let mut forget = tokio::time::interval(FORGET);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = overlaps.tick() => self.end_overlaps().await,
                 _ = standing.tick() => self.remove_standing().await,
                 _ = keys.tick() => self.authority.rotate_keys().await,
+                _ = forget.tick() => self.authority.forget_expired_tokens().await,
                 _ = look.tick() => self.look_at_keys().await,
             }
         }

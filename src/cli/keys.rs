@@ -90,7 +90,7 @@ pub async fn run(command: KeyCommand, connection: &ConnectionArgs, output: Outpu
     let session = || Session::open(connection, output);
     match command {
         KeyCommand::Export(args) => export::run(args, connection, output).await,
-        KeyCommand::RotateMaster(args) => machine::rotate_master(args).await,
+        KeyCommand::RotateMaster(args) => machine::rotate_master(args, output).await,
         other => at_the_server(other, &session()?).await,
     }
 }

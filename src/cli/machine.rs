@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::Output;
 use super::answer::{Answer, Failure};
 use super::serve::{AclCommand, RecoverArgs, RotateMasterArgs, ServiceArgs};
 use crate::authority::MasterKeyChange;
@@ -50,7 +51,7 @@ pub async fn recover(arguments: RecoverArgs) -> ExitCode {
 }
 
 /// `countermark key rotate-master`
-pub async fn rotate_master(arguments: RotateMasterArgs) -> Result<Answer, Failure> {
+pub async fn rotate_master(arguments: RotateMasterArgs, output: Output) -> Result<Answer, Failure> {
     let overrides = Overrides {
         config: arguments.config,
         data_dir: arguments.data_dir,
@@ -59,17 +60,23 @@ pub async fn rotate_master(arguments: RotateMasterArgs) -> Result<Answer, Failur
         ..Overrides::default()
     };
     let new = arguments.new_master_key_file;
-    let step = new.clone().map_or(MasterKeyStep::Finish, MasterKeyStep::Begin);
+    let other = if arguments.abort { MasterKeyStep::Abort } else { MasterKeyStep::Finish };
+    let step = new.clone().map_or(other, MasterKeyStep::Begin);
     let changed = crate::server::rotate_master(&overrides, &step).await;
     let file = new.map(|file| file.display().to_string()).unwrap_or_default();
     let next = format!(
-        "Either master key opens the signing keys now. Put {file} in the place of the master key of every server (no server needs a \
-         restart), back it up, and then run: countermark key rotate-master --finish"
+        "Either master key opens the signing keys now. Put {file} in the place of the master key of every server, readable by the user \
+         that it runs as, and back it up. Each says in its log, within ten seconds, that the master key was changed. Then run: countermark key \
+         rotate-master --finish"
     );
+    if output == Output::Json {
+        let changed = changed.map_err(|error| Failure::new(error.to_string()))?;
+        return Ok(Answer::yes(serde_json::json!({"change": changed.as_str()}).to_string()));
+    }
     match changed {
         Ok(MasterKeyChange::Begun) => Ok(Answer::yes(next)),
         Ok(MasterKeyChange::BegunBefore) => Ok(Answer::yes(format!("This was done before. {next}"))),
-        Ok(MasterKeyChange::Finished) => Ok(Answer::yes("Only the new master key opens the signing keys from now on.")),
+        Ok(MasterKeyChange::Finished) => Ok(Answer::yes("Only this master key opens the signing keys from now on.")),
         Ok(MasterKeyChange::FinishedBefore) => {
             Ok(Answer::yes("This master key alone opens the signing keys already; nothing was changed."))
         }

@@ -113,11 +113,14 @@ pub struct RotateMasterArgs {
     #[arg(long, value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
     /// First step: the new master key, which from then on opens the signing keys as well; made if there is no such file
-    #[arg(long, value_name = "FILE", required_unless_present = "finish")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["finish", "abort"])]
     pub new_master_key_file: Option<PathBuf>,
     /// Second step, when every server has the new master key in the place of the old one: only the new one opens them
-    #[arg(long, conflicts_with = "new_master_key_file")]
+    #[arg(long, conflicts_with_all = ["new_master_key_file", "abort"])]
     pub finish: bool,
+    /// Instead of the second step: leave it, and only the old master key opens them
+    #[arg(long, conflicts_with = "new_master_key_file")]
+    pub abort: bool,
 }
 
 /// `acl`: access rules for the store.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::high_water::HighWater;
+use super::high_water::{HighWater, Sighting, Unlikely};
 use super::seal::{Envelope, Opened};
 use super::{KeyEntry, KeyringDocument, MasterKey, Revoked};
 use crate::clock::Clock;
@@ -41,6 +41,12 @@ pub enum KeyringError {
         /// Where that is remembered.
         mark: Option<PathBuf>,
     },
+    /// Another document of a version that was read before.
+    #[error(
+        "the store holds other signing keys under version {0} than were read before: it has lost changes and made others, or somebody has \
+         written to it by hand. Nothing was changed"
+    )]
+    Forked(u64),
     /// What was seen can't be remembered.
     #[error("{0}: {1}")]
     Mark(String, std::io::Error),
@@ -142,16 +148,28 @@ impl Sealed {
     async fn open(&self) -> Result<Option<Read>, KeyringError> {
         let found = self.store.keyring_here().await?;
         let (seen, mark) = self.high_water.seen();
-        let version = found.as_ref().map_or(0, |(version, _)| *version);
+        let older = |found| KeyringError::RolledBack { found, seen, mark: mark.map(Into::into) };
+        let Some((version, sealed)) = found else {
+            return if seen == 0 { Ok(None) } else { Err(older(0)) };
+        };
+        // Looked at before it is opened: an older one may be sealed under another master key.
         if version < seen {
-            return Err(KeyringError::RolledBack { found: version, seen, mark: mark.map(Into::into) });
+            return Err(older(version));
         }
-        let Some((version, sealed)) = found else { return Ok(None) };
         let Opened { text, envelope } = self.unseal(version, &sealed)?;
+        let sighting = Sighting::of(version, &sealed, envelope.master_keys());
+        self.high_water.check(&sighting).map_err(|unlikely| match unlikely {
+            Unlikely::Older => older(version),
+            Unlikely::Other => KeyringError::Forked(version),
+            Unlikely::OlderMasterKey => KeyringError::Sealed,
+        })?;
         let document = serde_json::from_slice(&text)
             .map_err(|error| KeyringError::Unreadable(format!("{:?} error", error.classify())))?;
-        let marked = self.high_water.note(version);
-        marked.map_err(|error| KeyringError::Mark(mark.unwrap_or("".as_ref()).display().to_string(), error))?;
+        if let Err(error) = self.high_water.note(sighting) {
+            // The keys are good: to go on without them would be an outage.
+            let file = mark.unwrap_or("".as_ref()).display();
+            tracing::error!(%error, %file, "which version of the signing keys was seen can't be written down");
+        }
         Ok(Some(Read { version, document, envelope }))
     }
 
@@ -159,7 +177,21 @@ impl Sealed {
     fn unseal(&self, version: u64, sealed: &str) -> Result<Opened, KeyringError> {
         let mut master = self.master.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(opened) = master.open(&self.dataset, version, sealed) {
-            return Ok(opened);
+            // While it is being changed: as soon as the new one is there, and not only when it is the only one.
+            if opened.envelope.master_keys().last() == Some(master.id().as_str()) {
+                return Ok(opened);
+            }
+            let newer = self.source.read().ok().and_then(|secret| MasterKey::parse(secret.expose()).ok());
+            let newer = newer.filter(|newer| newer.id() != master.id());
+            let Some((newer, by_newer)) = newer.and_then(|newer| {
+                let opened = newer.open(&self.dataset, version, sealed).ok()?;
+                Some((newer, opened))
+            }) else {
+                return Ok(opened);
+            };
+            tracing::info!(master_key = newer.id(), "the master key was changed");
+            *master = newer;
+            return Ok(by_newer);
         }
         let again = self.source.read().ok().and_then(|secret| MasterKey::parse(secret.expose()).ok());
         let again = again.ok_or(KeyringError::Sealed)?;
@@ -201,10 +233,18 @@ impl Keys {
     /// Makes the first key of an empty store. Somebody else may have been faster; then it changes nothing (K5).
     pub async fn create(at: &KeysAt, algorithm: Algorithm, now: DateTime<Utc>) -> Result<(), KeyringError> {
         let document = KeyringDocument { keys: vec![KeyEntry::active(&SigningKey::generate(algorithm)?, now)] };
-        let envelope = at.master.envelope(&at.dataset).map_err(|_| KeyringError::Sealed)?;
+        let envelope = Envelope::under(&[&at.master], &at.dataset).map_err(|_| KeyringError::Sealed)?;
         let sealed = seal(&at.dataset, &Read { version: 0, document, envelope })?;
-        let first =
-            KeyringChange { read: 0, document: &sealed, unneeded: None, remains: None, author: None, event: None };
+        let first = KeyringChange {
+            read: 0,
+            document: &sealed,
+            unneeded: None,
+            remains: None,
+            revoked: None,
+            shut_out: &[],
+            author: None,
+            event: None,
+        };
         match at.store.replace_keyring(&first, false).await {
             Ok(_) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
@@ -223,21 +263,23 @@ impl Keys {
         origin.open().await?.ok_or(KeyringError::RolledBack { found: 0, seen, mark: mark.map(Into::into) })
     }
 
-    /// Another master key opens what was read, too.
-    pub fn admit(&self, read: &mut Read, master: &MasterKey) -> Result<(), KeyringError> {
-        read.envelope.add(master, &self.0.origin().dataset).map_err(|_| KeyringError::Sealed)
+    /// These master keys open the next version of what was read, and no others; the newest last.
+    pub fn seal_under(&self, read: &mut Read, masters: &[&MasterKey]) -> Result<(), KeyringError> {
+        let sealed = Envelope::under(masters, &self.0.origin().dataset);
+        read.envelope = sealed.map_err(|_| KeyringError::Sealed)?;
+        Ok(())
     }
 
-    /// Only this master key opens the next version of what was read.
-    pub fn seal_under(&self, read: &mut Read, master: &MasterKey) -> Result<(), KeyringError> {
-        read.envelope = master.envelope(&self.0.origin().dataset).map_err(|_| KeyringError::Sealed)?;
-        Ok(())
+    /// The master key that opened them last.
+    pub fn master_key(&self) -> MasterKey {
+        self.0.origin().master.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks whether what lies in the store is still what was read, or a newer one. A store that is away says nothing of it.
     pub async fn look(&self) -> Result<(), KeyringError> {
         match self.document().await {
-            Ok(_) | Err(KeyringError::Store(_)) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(KeyringError::Store(error)) if !error.is_of_what_is_stored() => Ok(()),
             Err(error) => Err(error),
         }
     }

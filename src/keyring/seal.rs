@@ -95,19 +95,12 @@ impl MasterKey {
         hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// A new envelope, sealed under this master key alone.
-    pub fn envelope(&self, dataset: &str) -> Result<Envelope, SealError> {
-        let mut envelope = Envelope { wraps: Vec::new(), key: Zeroizing::new(random().map_err(|_| SealError)?) };
-        envelope.add(self, dataset)?;
-        Ok(envelope)
-    }
-
     /// Opens the document of this version.
     pub fn open(&self, dataset: &str, version: u64, sealed: &str) -> Result<Opened, SealError> {
         let Sealed { keys, body } = serde_json::from_str(sealed).map_err(|_| SealError)?;
         let id = self.id();
         let wrap = keys.iter().find(|wrap| wrap.master == id).ok_or(SealError)?;
-        let key = opened(self.0.as_slice(), &of_the_key(dataset, &id), &wrap.key)?;
+        let key = opened(self.0.as_slice(), &of_the_key(dataset, &id, &names(&keys)), &wrap.key)?;
         let key = Zeroizing::new(key.as_slice().try_into().map_err(|_| SealError)?);
         let envelope = Envelope { wraps: keys, key };
         let text = opened(envelope.key.as_slice(), &of_the_body(dataset, version), &body)?;
@@ -138,17 +131,22 @@ impl fmt::Debug for Envelope {
 }
 
 impl Envelope {
+    /// A new one that each of these master keys opens, the newest last. Which they are is sealed with it: none of them opens
+    /// it in another company, so that what an older one has opened is of no use once that is gone.
+    pub fn under(masters: &[&MasterKey], dataset: &str) -> Result<Self, SealError> {
+        let key: Zeroizing<[u8; 32]> = Zeroizing::new(random().map_err(|_| SealError)?);
+        let ids: Vec<String> = masters.iter().map(|master| master.id()).collect();
+        let names = ids.join(" ");
+        let wraps = masters.iter().zip(&ids).map(|(master, id)| {
+            let key = sealed(master.0.as_slice(), &of_the_key(dataset, id, &names), key.as_slice())?;
+            Ok(Wrap { master: id.clone(), key })
+        });
+        Ok(Self { wraps: wraps.collect::<Result<_, SealError>>()?, key })
+    }
+
     /// The names of the master keys that open it, the newest last.
     pub fn master_keys(&self) -> impl Iterator<Item = &str> {
         self.wraps.iter().map(|wrap| wrap.master.as_str())
-    }
-
-    /// Another master key opens it, too.
-    pub fn add(&mut self, master: &MasterKey, dataset: &str) -> Result<(), SealError> {
-        let id = master.id();
-        let key = sealed(master.0.as_slice(), &of_the_key(dataset, &id), self.key.as_slice())?;
-        self.wraps.push(Wrap { master: id, key });
-        Ok(())
     }
 
     /// Seals the document of this version.
@@ -203,8 +201,12 @@ fn of_the_body(dataset: &str, version: u64) -> String {
     format!("countermark keyring 1\n{dataset}\n{version}")
 }
 
-fn of_the_key(dataset: &str, master: &str) -> String {
-    format!("countermark keyring key 1\n{dataset}\n{master}")
+fn of_the_key(dataset: &str, master: &str, all: &str) -> String {
+    format!("countermark keyring key 1\n{dataset}\n{master}\n{all}")
+}
+
+fn names(wraps: &[Wrap]) -> String {
+    wraps.iter().map(|wrap| wrap.master.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// In bytes: so that what is sealed in place need not be moved, which would leave a copy behind.
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn k5_a_sealed_document_opens_only_as_what_it_is() {
         let key = MasterKey::generate().unwrap();
-        let sealed = key.envelope("dataset").unwrap().seal("dataset", 3, b"document").unwrap();
+        let sealed = Envelope::under(&[&key], "dataset").unwrap().seal("dataset", 3, b"document").unwrap();
         assert_eq!(key.open("dataset", 3, &sealed).unwrap().text.as_slice(), b"document");
         assert!(key.open("dataset", 2, &sealed).is_err(), "an older version");
         assert!(key.open("dataset", 4, &sealed).is_err(), "a newer version");
@@ -254,8 +256,7 @@ mod tests {
     fn while_the_master_key_is_changed_either_opens_the_document_and_then_only_the_new_one() {
         let (old, new) = (MasterKey::generate().unwrap(), MasterKey::generate().unwrap());
         assert_ne!(old.id(), new.id());
-        let mut envelope = old.envelope("dataset").unwrap();
-        envelope.add(&new, "dataset").unwrap();
+        let envelope = Envelope::under(&[&old, &new], "dataset").unwrap();
         let both = envelope.seal("dataset", 1, b"one").unwrap();
         // Whoever has only the old one seals the next for both.
         let opened = old.open("dataset", 1, &both).unwrap();
@@ -263,12 +264,21 @@ mod tests {
         let opened = new.open("dataset", 2, &next).unwrap();
         assert_eq!(opened.text.as_slice(), b"two");
         assert_eq!(opened.envelope.master_keys().collect::<Vec<_>>(), [old.id(), new.id()]);
-        let last = new.envelope("dataset").unwrap().seal("dataset", 3, b"three").unwrap();
+        let last = Envelope::under(&[&new], "dataset").unwrap().seal("dataset", 3, b"three").unwrap();
         assert!(old.open("dataset", 3, &last).is_err() && new.open("dataset", 3, &last).is_ok());
         // The old one's own seal of the document's key, put back, opens nothing: that key is another one.
         let Sealed { body, .. } = serde_json::from_str(&last).unwrap();
-        let Sealed { keys, .. } = serde_json::from_str(&both).unwrap();
-        assert!(old.open("dataset", 3, &serde_json::to_string(&Sealed { keys, body }).unwrap()).is_err());
+        let Sealed { keys: together, .. } = serde_json::from_str(&both).unwrap();
+        assert!(old.open("dataset", 3, &serde_json::to_string(&Sealed { keys: together, body }).unwrap()).is_err());
+        // And whoever has got that key by the old one seals nothing that the new one alone would open, nor in another order.
+        let forged = envelope.seal("dataset", 4, b"forged").unwrap();
+        let Sealed { mut keys, body } = serde_json::from_str(&forged).unwrap();
+        keys.reverse();
+        let turned = serde_json::to_string(&Sealed { keys: keys.clone(), body: body.clone() }).unwrap();
+        keys.truncate(1);
+        assert_eq!(keys[0].master, new.id());
+        let alone = serde_json::to_string(&Sealed { keys, body }).unwrap();
+        assert!(new.open("dataset", 4, &turned).is_err() && new.open("dataset", 4, &alone).is_err());
         assert!(!format!("{envelope:?}").contains(&STANDARD.encode(envelope.key.as_slice())));
     }
 

@@ -17,7 +17,7 @@ use crate::verify::KeyState;
 
 /// Keys that are published at once, at the most: every verifier reads them all.
 pub const MOST_PUBLISHED: usize = 32;
-/// Keys that are remembered, at the most; retired ones are forgotten beyond that, the oldest first.
+/// Keys that are remembered, at the most: beyond that retired ones are forgotten, then revoked ones, the oldest first.
 const MOST: usize = 128;
 
 /// Why a step is not taken, and what to do instead.
@@ -89,10 +89,12 @@ impl KeyringDocument {
         if self.keys.iter().filter(|key| key.state.is_published()).count() >= MOST_PUBLISHED {
             return Err(StepError::TooMany);
         }
-        if self.keys.len() >= MOST
-            && let Some(oldest) = self.keys.iter().position(|key| key.state == KeyState::Retired)
-        {
-            self.keys.remove(oldest);
+        if self.keys.len() >= MOST {
+            // What a forgotten key signed is refused as of an unknown one.
+            let oldest = |state| self.keys.iter().position(|key| key.state == state);
+            if let Some(oldest) = oldest(KeyState::Retired).or_else(|| oldest(KeyState::Revoked)) {
+                self.keys.remove(oldest);
+            }
         }
         self.keys.push(entry);
         Ok(())

@@ -14,6 +14,8 @@ pub enum MasterKeyStep {
     Begin(PathBuf),
     /// Only the configured one does, which is the new one by now.
     Finish,
+    /// Only the configured one does, which is still the old one.
+    Abort,
 }
 
 /// Changes the master key, one step of two.
@@ -34,6 +36,10 @@ pub async fn rotate_master(overrides: &Overrides, step: &MasterKeyStep) -> Resul
             MasterKeyStep::Finish => {
                 let configured = read(&config.master_key, None)?;
                 machine.authority.finish_master_key_change(&configured).await.map_err(ServeError::of)
+            }
+            MasterKeyStep::Abort => {
+                let configured = read(&config.master_key, None)?;
+                machine.authority.abort_master_key_change(&configured).await.map_err(ServeError::of)
             }
         }
     }

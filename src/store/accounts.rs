@@ -16,7 +16,7 @@ use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::name::{Description, Username};
 use crate::token::TokenId;
-use crate::verify::AsOf;
+use crate::verify::{AsOf, Verified};
 
 /// What no verification needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,11 +159,18 @@ pub struct Author {
     pub id: AccountId,
     /// The moment that his rights are about.
     pub as_of: AsOf,
+    /// The key that signed his token.
+    pub key_id: String,
 }
 
 impl Author {
+    /// Who was let in so.
+    pub fn of(actor: &Verified) -> Self {
+        Self { id: actor.account(), as_of: actor.as_of(), key_id: actor.key_id().to_owned() }
+    }
+
     pub(super) fn plan(&self) -> serde_json::Value {
-        json!({"record": self.as_of.record, "roles": self.as_of.roles})
+        json!({"record": self.as_of.record, "roles": self.as_of.roles, "key": self.key_id})
     }
 }
 
@@ -369,6 +376,18 @@ impl Store {
     /// The accounts of these ids, in their order; those that aren't there, or no longer, are `None`.
     pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<StoredAccount>>, StoreError> {
         self.accounts_by(&self.shared, ids).await?.into_iter().collect()
+    }
+
+    /// Those of these accounts that are there and can be read: for those who have to go on without the others.
+    pub async fn readable_accounts(&self, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
+        let mut readable = Vec::new();
+        for account in self.accounts_by(&self.shared, ids).await? {
+            match account {
+                Ok(account) => readable.extend(account),
+                Err(error) => tracing::error!(%error, "an unreadable account is passed over"),
+            }
+        }
+        Ok(readable)
     }
 
     /// The same over this link, and each with what is wrong with it alone.

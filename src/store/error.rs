@@ -73,6 +73,15 @@ impl std::fmt::Display for Full {
 }
 
 impl StoreError {
+    /// Whether something is wrong with what lies there, and not with the way to it.
+    pub fn is_of_what_is_stored(&self) -> bool {
+        match self {
+            Self::Corrupt(_) => true,
+            Self::Unavailable(why) => why.contains("WRONGTYPE"),
+            _ => false,
+        }
+    }
+
     /// Whether the ACL does not let the user do it.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Unavailable(why) if why.contains("NOPERM"))

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Store, StoreError};
-use crate::account::AccountId;
+use crate::account::{AccountId, AccountState, StateRecord, Versioned};
 
 /// Calls with tokens that a key signed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +63,25 @@ impl Store {
         let is_cut = ids.len() > limit;
         ids.truncate(limit);
         Ok((ids, is_cut || !is_all))
+    }
+
+    /// The states of these accounts, of those that are there.
+    pub async fn states(&self, ids: &[AccountId]) -> Result<Vec<AccountState>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        for id in ids {
+            command.arg(self.schema.state(*id));
+        }
+        let texts: Vec<Option<String>> = self.query(&self.shared, command).await?;
+        let read = |text: String| Versioned::parse(&text).map_err(|error| StoreError::Corrupt(error.0));
+        let records: Vec<Versioned> = texts.into_iter().flatten().map(read).collect::<Result<_, _>>()?;
+        let living = records.into_iter().filter_map(|versioned| match versioned.record {
+            StateRecord::Live(state) => Some(state),
+            StateRecord::Deleted(_) => None,
+        });
+        Ok(living.collect())
     }
 
     /// Forgets tokens of a key that have expired before this.

@@ -19,6 +19,10 @@ pub struct KeyringChange<'a> {
     pub unneeded: Option<(&'a str, DateTime<Utc>)>,
     /// An admin who must be as he was read.
     pub remains: Option<(AccountId, Epoch)>,
+    /// A key of which nothing is accepted any more.
+    pub revoked: Option<&'a str>,
+    /// The admins whose tokens die with it, as they were read.
+    pub shut_out: &'a [(AccountId, Epoch)],
     /// Who does it. `None`: Countermark itself.
     pub author: Option<Author>,
     /// The act. `None`: the first document of all.
@@ -61,11 +65,15 @@ impl Store {
             "author": change.author.as_ref().map_or(Value::Bool(false), Author::plan),
             "unneeded": change.unneeded.map_or(Value::Bool(false), |(_, since)| since.timestamp().into()),
             "remains": change.remains.map_or(Value::Bool(false), |(_, version)| version.to_string().into()),
+            "revoked": change.revoked.map_or(Value::Bool(false), Value::from),
+            "shut_out": change.shut_out.iter().map(|(id, version)| json!([id, version.to_string()])).collect::<Vec<_>>(),
             "node": change.event.map(|event| event.node.as_str()),
             "sequence": change.event.map(|event| event.sequence),
         });
         let author = change.author.as_ref().map(|author| author.id);
-        let mut script = self.scripts.keyring.prepare_invoke();
+        let only_less = change.revoked.is_some() || change.unneeded.is_some();
+        let script = if only_less { &self.scripts.keyring_less } else { &self.scripts.keyring };
+        let mut script = script.prepare_invoke();
         script
             .key(schema.meta())
             .key(schema.feed())
@@ -78,11 +86,17 @@ impl Store {
             .key(schema.roles())
             .key(schema.live(change.unneeded.map_or("", |(key_id, _)| key_id)))
             .key(schema.state(change.remains.map_or_else(AccountId::nobody, |(admin, _)| admin)))
+            .key(schema.admins());
+        for (admin, _) in change.shut_out {
+            script.key(schema.state(*admin));
+        }
+        script
             .arg(plan.to_string())
             .arg(change.document)
             .arg(change.event.map(Event::to_line).unwrap_or_default())
             .arg(self.options.retention.firehose)
             .arg(self.options.retention.activity);
-        self.change(script, again).await?.map_err(|reply| refused(&reply))
+        let changed = if only_less { self.restrict(script, again).await? } else { self.change(script, again).await? };
+        changed.map_err(|reply| refused(&reply))
     }
 }

@@ -36,16 +36,14 @@ impl Store {
             }
         }
         for key_id in key_ids {
-            let mut seen = 0;
+            let mut cursor = "0".to_owned();
             loop {
-                let members = for_one_request(self.counted_for(key_id, seen)).await?;
-                if members.is_empty() {
+                let (next, members) = for_one_request(self.counted_for(key_id, &cursor)).await?;
+                corrected += for_one_request(self.forget_dead(key_id, &members)).await?;
+                if next == "0" {
                     break;
                 }
-                let removed = for_one_request(self.forget_dead(key_id, &members)).await?;
-                corrected += removed;
-                // Those behind them have moved up.
-                seen += members.len().saturating_sub(usize::try_from(removed).unwrap_or(0));
+                cursor = next;
             }
         }
         Ok(corrected)
@@ -78,24 +76,24 @@ impl Store {
         Ok(corrected)
     }
 
-    async fn counted_for(&self, key_id: &str, from: usize) -> Result<Vec<String>, StoreError> {
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(self.schema.live(key_id)).arg(from).arg(from + CHUNK - 1);
-        self.query(&self.shared, command).await
+    /// Some of those that are counted, and where to go on: whatever stays in meanwhile is met.
+    async fn counted_for(&self, key_id: &str, cursor: &str) -> Result<(String, Vec<String>), StoreError> {
+        let mut command = redis::cmd("ZSCAN");
+        command.arg(self.schema.live(key_id)).arg(cursor).arg("COUNT").arg(CHUNK);
+        let (next, found): (String, Vec<(String, String)>) = self.query(&self.shared, command).await?;
+        Ok((next, found.into_iter().map(|(member, _)| member).collect()))
     }
 
     async fn forget_dead(&self, key_id: &str, members: &[String]) -> Result<u64, StoreError> {
         let mut by_account = BTreeMap::<AccountId, Vec<&String>>::new();
         for member in members {
-            // What is no account's is none of ours, and left alone.
-            if let Some(id) = member.split_once(':').and_then(|(id, _)| id.parse().ok()) {
-                by_account.entry(id).or_default().push(member);
-            }
+            // What names no account is nobody's.
+            let id = member.split_once(':').and_then(|(id, _)| id.parse().ok()).unwrap_or_else(AccountId::nobody);
+            by_account.entry(id).or_default().push(member);
         }
         let ids: Vec<AccountId> = by_account.keys().copied().collect();
-        let accounts = self.accounts(&ids).await?;
         let accounts: HashMap<AccountId, StoredAccount> =
-            accounts.into_iter().flatten().map(|account| (account.id, account)).collect();
+            self.readable_accounts(&ids).await?.into_iter().map(|account| (account.id, account)).collect();
         let mut corrected = 0;
         for (id, members) in by_account {
             let account = accounts.get(&id);
@@ -110,7 +108,12 @@ impl Store {
             let version = match account {
                 Some(account) => account.version.to_string(),
                 // It was deleted: its tombstone has a version too.
-                None => self.record(id).await?.map(|record| record.version.to_string()).unwrap_or_default(),
+                None => match self.record(id).await {
+                    Ok(record) => record.map(|record| record.version.to_string()).unwrap_or_default(),
+                    // It may live: nobody knows.
+                    Err(StoreError::Corrupt(_)) => continue,
+                    Err(error) => return Err(error),
+                },
             };
             corrected += self.correct(id, &version, &correction).await?;
         }

@@ -12,7 +12,7 @@ impl Schema {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let mut commands: Vec<Vec<String>> =
             ["PING", "INFO", "TIME", "WAIT 0 0", "EVAL # 0", "SCRIPT LOAD #"].map(words).into();
-        let of_a_key: [(&str, &str); 41] = [
+        let of_a_key: [(&str, &str); 42] = [
             ("EVALSHA # 1 @", &meta),
             ("HGET @ f", &meta),
             ("HMGET @ f", &meta),
@@ -31,6 +31,7 @@ impl Schema {
             ("ZADD @ 0 m", &admins),
             ("ZREM @ m", &admins),
             ("ZREMRANGEBYSCORE @ 0 1", &admins),
+            ("ZSCAN @ 0", &admins),
             ("ZCARD @", &admins),
             ("ZCOUNT @ 0 1", &admins),
             ("ZSCORE @ m", &admins),

@@ -107,6 +107,7 @@ impl Store {
             .key(self.schema.state(change.author.id))
             .key(self.schema.roles())
             .key(self.schema.leases())
+            .key(self.schema.keyring())
             .arg(plan.to_string())
             .arg(change.after.as_deref().unwrap_or_default())
             .arg(change.event.to_line())

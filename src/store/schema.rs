@@ -16,7 +16,7 @@
 //! | `{P}:admins` | sorted set | account id → when its token expires (0: it has none), of active admins | until it is none |
 //! | `{P}:overlaps` | sorted set | account id → end of its previous token | until the end |
 //! | `{P}:live:KID` | sorted set | `ACCOUNT:GENERATION` → expiry, of living tokens that the key signed | until dead |
-//! | `{P}:keyring` | hash | `version`, `document`: sealed, see `keyring` | for ever |
+//! | `{P}:keyring` | hash | `version`, `document`: sealed, see `keyring`; `revoked:KID` → the version that revoked it | for ever |
 //! | `{P}:nodes` | hash | node id → what it says of itself, JSON | as long as its lease |
 //! | `{P}:leases` | hash | node id → `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds | about four leases after the last renewal, or a minute without a lease |
 //! | `{P}:acts` | stream | events of administrative acts: `v` epoch, `e` line | `audit.firehose_max_entries` |

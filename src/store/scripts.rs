@@ -22,6 +22,8 @@ pub(super) struct Scripts {
     pub(super) account_less: Script,
     pub(super) named: Script,
     pub(super) keyring: Script,
+    /// The same for a store whose memory is full: for what only takes something away.
+    pub(super) keyring_less: Script,
     pub(super) activity: Script,
     pub(super) calls: Script,
     pub(super) recount: Script,
@@ -36,6 +38,8 @@ const COMMIT: &str = include_str!("scripts/commit.lua");
 const AUTHOR: &str = include_str!("scripts/author.lua");
 #[cfg(feature = "server")]
 const AGAIN: &str = include_str!("scripts/again.lua");
+#[cfg(feature = "server")]
+const KEYRING: &str = include_str!("scripts/keyring.lua");
 #[cfg(feature = "server")]
 const ACCOUNT: &str = include_str!("scripts/account.lua");
 
@@ -69,9 +73,10 @@ impl Scripts {
             keys: after(&[IDENTITY], include_str!("scripts/keys.lua")),
             holds: after(&[IDENTITY, COMMIT], include_str!("scripts/holds.lua")),
             account: after(&act, ACCOUNT),
-            account_less: after(&act, &ACCOUNT.replacen("#!lua", "#!lua flags=allow-oom", 1)),
+            account_less: after(&act, &for_full_stores(ACCOUNT)),
             named: after(&act, include_str!("scripts/named.lua")),
-            keyring: after(&[IDENTITY, COMMIT, AUTHOR], include_str!("scripts/keyring.lua")),
+            keyring: after(&act, KEYRING),
+            keyring_less: after(&act, &for_full_stores(KEYRING)),
             activity: after(&[ORDER], include_str!("scripts/activity.lua")),
             calls: after(&[ORDER], include_str!("scripts/calls.lua")),
             recount: Script::new(include_str!("scripts/recount.lua")),
@@ -80,11 +85,29 @@ impl Scripts {
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 12] {
-        let Self { start, table, keys, holds, account, account_less, named, keyring, activity, calls, recount, lock } =
-            self;
-        [start, table, keys, holds, account, account_less, named, keyring, activity, calls, recount, lock]
+    pub(super) fn all(&self) -> [&Script; 13] {
+        let Self {
+            start,
+            table,
+            keys,
+            holds,
+            account,
+            account_less,
+            named,
+            keyring,
+            keyring_less,
+            activity,
+            calls,
+            recount,
+            lock,
+        } = self;
+        [start, table, keys, holds, account, account_less, named, keyring, keyring_less, activity, calls, recount, lock]
     }
+}
+
+#[cfg(feature = "server")]
+fn for_full_stores(script: &str) -> String {
+    script.replacen("#!lua", "#!lua flags=allow-oom", 1)
 }
 
 /// A script that may call what these parts define. The first line says what language it is in, and stays the first.

@@ -7,6 +7,7 @@ use axum::body::Body;
 use chrono::TimeDelta;
 use countermark::authority::Upkeep;
 use countermark::clock::Clock as _;
+use countermark::store::{AccountChange, Admin, Author, KeyringChange, NamedChange, NamedKind, StoreError};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -298,10 +299,11 @@ async fn the_counts_of_living_tokens_are_repaired_while_everything_goes_on() {
     app.redis.run::<u64>(&["ZADD", &live, &in_a_year.to_string(), &format!("{}:7", cd.id)]).await;
     let nobody = uuid::Uuid::now_v7();
     app.redis.run::<u64>(&["ZADD", &live, &in_a_year.to_string(), &format!("{nobody}:1")]).await;
+    app.redis.run::<u64>(&["ZADD", &live, &in_a_year.to_string(), "no account"]).await;
     let gone = app.account("gone", &[]).await;
     admin.delete("/accounts/gone", 200).await;
     app.redis.run::<u64>(&["ZADD", &live, &in_a_year.to_string(), &format!("{}:1", gone.id)]).await;
-    assert_eq!(recount().await, [5, 3, 5]);
+    assert_eq!(recount().await, [6, 3, 6]);
     assert_eq!(recount().await, [3, 3, 0], "they are right now");
 }
 
@@ -348,7 +350,105 @@ async fn a_key_that_exists_is_taken_in_and_signs() {
         assert_eq!(refused["errors"][0]["field"], field, "{}", refused.text);
         assert!(refused.text.contains(words) && !refused.text.contains(&certainly), "{}", refused.text);
     }
+    let rotator = app.account("rotator", &["keys:rotate", "keys:read"]).await;
+    let lacking = rotator.post("/keys", json!({ "private_key": rsa }), 403).await;
+    assert!(lacking["detail"].as_str().unwrap().contains("*:*"), "{}", lacking.text);
     let ps256 = admin.post("/keys", json!({ "private_key": rsa, "algorithm": "PS256" }), 201).await;
     assert_eq!(ps256["key"]["algorithm"], "PS256");
     assert_eq!(states(&admin).await, ["retiring", "active", "pending"]);
+}
+
+#[tokio::test]
+async fn an_admin_whose_key_was_revoked_is_not_the_one_who_remains() {
+    let app = App::start().await;
+    let first = app.admin();
+    let second = json!({ "username": "second", "role": "admin", "valid_for_months": 12 });
+    let key = async |admin: &Actor| {
+        let key = admin.post("/keys", json!({}), 201).await["key"]["id"].as_str().unwrap().to_owned();
+        admin.post(&format!("/keys/{key}/activate"), json!({ "force": true }), 200).await;
+        key
+    };
+    let revoke = async |admin: &Actor, key: &str, status: u16| {
+        admin.post(&format!("/keys/{key}/revoke"), json!({ "confirm": key }), status).await
+    };
+    let of_the_first = keys(&first).await[0]["id"].as_str().unwrap().to_owned();
+    let of_the_second = key(&first).await;
+    let second = app.create(second).await;
+    revoke(&second, &of_the_first, 200).await;
+    assert_eq!(first.verdict().await, "revoked_key");
+    // The first one can do nothing: the second must stay.
+    let body = json!({ "status": "disabled" });
+    for refused in [
+        second.patch("/accounts/second", body, 409).await,
+        second.delete("/accounts/second", 409).await,
+        second.delete("/accounts/second/token", 409).await,
+        revoke(&second, &of_the_second, 409).await,
+    ] {
+        assert_eq!(refused.reason(), "last_admin", "{}", refused.text);
+    }
+    // Nor does a change of the first one's account make him one who can.
+    second.patch("/accounts/admin", json!({ "description": "changed" }), 200).await;
+    assert_eq!(second.delete("/accounts/second/token", 409).await.reason(), "last_admin");
+    // With a new token he is one again.
+    second.regenerate("admin").await;
+    second.delete("/accounts/second/token", 200).await;
+}
+
+#[tokio::test]
+async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
+    let app = App::start().await;
+    let first = app.admin();
+    let second = json!({ "username": "second", "role": "admin", "valid_for_months": 12 });
+    let key = keys(&first).await[0]["id"].as_str().unwrap().to_owned();
+    let next = first.post("/keys", json!({}), 201).await["key"]["id"].as_str().unwrap().to_owned();
+    first.post(&format!("/keys/{next}/activate"), json!({ "force": true }), 200).await;
+    let second = app.create(second).await;
+    app.account("ci", &[]).await;
+    // Let in, and held up before his change.
+    let token = first.token().to_owned();
+    let demand = countermark::verify::Demand {
+        audience: None,
+        permission: None,
+        team: None,
+        presenter: countermark::verify::Presenter::ThirdParty,
+    };
+    let actor = app.authority.node().decide(&token, &demand).await.unwrap();
+    second.post(&format!("/keys/{key}/revoke"), json!({ "confirm": key }), 200).await;
+    let author = Author::of(&actor);
+    let read = app.authority.keys().document().await.unwrap();
+    let sealed = app.authority.keys().seal(&read).unwrap();
+    let change = KeyringChange {
+        read: read.version,
+        document: &sealed,
+        unneeded: None,
+        remains: None,
+        revoked: None,
+        shut_out: &[],
+        author: Some(author.clone()),
+        event: None,
+    };
+    assert!(matches!(app.store.replace_keyring(&change, false).await, Err(StoreError::AuthorChanged)));
+    let before = app.store.account(actor.account()).await.unwrap().unwrap();
+    let event = countermark::audit::Event::new(app.clock.now(), "account.update", countermark::audit::Outcome::Done);
+    let change = AccountChange {
+        id: before.id,
+        before: Some(&before),
+        after: Some((&before.state, &before.profile)),
+        admin: Admin::Able(None),
+        author: Some(author.clone()),
+        reuse: None,
+        keys_version: None,
+        now: app.clock.now(),
+        event: &event,
+    };
+    assert!(matches!(app.store.change_account(&change, false).await, Err(StoreError::AuthorChanged)));
+    let change = NamedChange {
+        kind: NamedKind::Team,
+        name: "made",
+        before: None,
+        after: Some("{\"d\":\"\"}".to_owned()),
+        author,
+        event: &event,
+    };
+    assert!(matches!(app.store.change_named(&change, false).await, Err(StoreError::AuthorChanged)));
 }

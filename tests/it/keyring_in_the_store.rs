@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countermark::authority::{BootstrapError, Error, MasterKeyChange, Metrics};
 use countermark::clock::SystemClock;
-use countermark::keyring::{KeyringError, MasterKey};
+use countermark::keyring::{KeyringError, MasterKey, Opened};
 use countermark::store::{KeyringChange, StoreError};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -144,12 +144,19 @@ async fn the_master_key_is_changed_while_issuers_run() {
     assert_eq!(issuer.finish_master_key_change(&old).await.unwrap(), MasterKeyChange::FinishedBefore);
     assert_eq!(issuer.begin_master_key_change(&new).await.unwrap(), MasterKeyChange::Begun);
     assert_eq!(issuer.begin_master_key_change(&new).await.unwrap(), MasterKeyChange::BegunBefore);
+    // Lost before it was anywhere: another one, or none.
     let third = MasterKey::generate().unwrap();
-    assert!(matches!(issuer.begin_master_key_change(&third).await, Err(Error::MasterKeyUnderWay)));
+    assert_eq!(issuer.begin_master_key_change(&third).await.unwrap(), MasterKeyChange::Begun);
+    assert!(matches!(issuer.finish_master_key_change(&new).await, Err(Error::NotTheNewMasterKey)));
+    assert_eq!(issuer.abort_master_key_change(&old).await.unwrap(), MasterKeyChange::Finished);
+    assert_eq!(issuer.begin_master_key_change(&new).await.unwrap(), MasterKeyChange::Begun);
+    let both = lying(&app).await;
     // One has the new key by now, the other the old one; both read and write.
     write(&one, &new);
     prepares(&app).await;
     prepares(&other).await;
+    // Whoever has the new one lets no third in any more.
+    assert!(matches!(issuer.begin_master_key_change(&third).await, Err(Error::MasterKeyUnderWay)));
     assert!(matches!(issuer.finish_master_key_change(&old).await, Err(Error::NotTheNewMasterKey)));
 
     // Whoever can't follow is waited for until his lease is over.
@@ -178,8 +185,14 @@ async fn the_master_key_is_changed_while_issuers_run() {
     let acts: redis::streams::StreamRangeReply = app.redis.run(&["XREVRANGE", &app.key("acts"), "+", "-"]).await;
     let lines: Vec<String> = acts.ids.iter().map(|entry| entry.get("e").unwrap()).collect();
     let changes: Vec<&String> = lines.iter().filter(|line| line.contains("\"key.master\"")).collect();
-    assert_eq!(changes.len(), 2);
-    assert!(changes[0].contains("finished") && changes[1].contains("begun"), "{changes:?}");
+    let words = ["finished", "begun", "aborted", "begun", "begun"];
+    assert_eq!(changes.len(), words.len());
+    assert!(changes.iter().zip(words).all(|(line, word)| line.contains(word)), "{changes:?}");
+    // Whoever has the old one, and what it opened once, brings nothing in that it opens.
+    let seen: Opened = old.open(&dataset, both.0.parse().unwrap(), &both.1).unwrap();
+    let next = version.parse::<u64>().unwrap() + 1;
+    put(&app, &(next.to_string(), seen.envelope.seal(&dataset, next, &seen.text).unwrap())).await;
+    assert!(matches!(issuer.keys().look().await, Err(KeyringError::Sealed)));
 }
 
 #[tokio::test]
@@ -196,6 +209,8 @@ async fn what_a_step_rests_on_is_looked_at_again_when_it_is_committed() {
         document: &sealed,
         unneeded: None,
         remains: None,
+        revoked: None,
+        shut_out: &[],
         author: None,
         event: None,
     };

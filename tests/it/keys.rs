@@ -26,6 +26,8 @@ pub async fn replace(authority: &Authority, read: &Read) {
         document: &sealed,
         unneeded: None,
         remains: None,
+        revoked: None,
+        shut_out: &[],
         author: None,
         event: None,
     };

@@ -5,7 +5,7 @@
 --       17 keyring  18 state of the author (or 13 again)  19 leases  20… live tokens of a key, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
 --       7 again, where it is not known whether the first try was carried out
--- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
+-- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
 --       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, sequence}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
@@ -24,7 +24,7 @@ local done = ARGV[7] and done_before(KEYS[15], ARGV[4])
 if done then
   return committed(done, here, KEYS[19])
 end
-if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7]) then
+if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7], KEYS[17]) then
   return { 'author' }
 end
 -- A token must not be signed by a key that was revoked or retired meanwhile.

@@ -1,6 +1,9 @@
 -- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
--- expected {record = epoch, roles = {name: epoch}}
-local function is_unchanged(expected, state_key, roles_key)
+-- expected {record = epoch, roles = {name: epoch}, key = the one that signed his token}
+local function is_unchanged(expected, state_key, roles_key, keyring_key)
+  if redis.call('HEXISTS', keyring_key, 'revoked:' .. expected.key) == 1 then
+    return false
+  end
   local state = redis.call('GET', state_key) or ''
   local space = string.find(state, ' ', 1, true)
   if not space or string.sub(state, 1, space - 1) ~= expected.record then

@@ -1,11 +1,13 @@
 #!lua
 -- The sealed document of keys is replaced, if it is still the one that was read (K5).
 -- KEYS  1 meta  2 feed  3 keyring  4 leases  5 acts  6 act heads  7 acts of the author (or 5 again)  8 state of the author  9 roles
---       10 living tokens of the key that is to be retired  11 state of the admin who must remain
+--       10 living tokens of the key that is to be retired  11 state of the admin who must remain  12 admins
+--       13… states of the admins whose tokens die with the key, in the order of the plan
 -- ARGV  1 plan  2 the sealed document  3 event, or empty: the first document of all  4 length of the acts  5 length of one account's acts
 --       6 again, where the answer to the first try was lost
--- plan {dataset, read = version that was read, author = {record, roles = {name: epoch}} as he was let in, or false,
---       unneeded = a time after which no token of the key may expire, or false, remains = epoch of the remaining admin, or false, node, sequence}
+-- plan {dataset, read = version that was read, author = {record, roles = {name: epoch}, key} as he was let in, or false,
+--       unneeded = a time after which no token of the key may expire, or false, remains = epoch of the remaining admin, or false,
+--       revoked = id of the key that is to be revoked, or false, shut_out = [[admin, epoch]], node, sequence}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local dataset, here, latest = where(KEYS[1])
@@ -16,11 +18,11 @@ end
 if latest == '' then
   return { 'unmet' }
 end
--- No two sealed documents are alike: each has a nonce of its own.
-if ARGV[6] and redis.call('HGET', KEYS[3], 'document') == ARGV[2] then
-  return committed(latest, here, KEYS[4])
+local done = ARGV[6] and ARGV[3] ~= '' and done_before(KEYS[7], ARGV[3])
+if done then
+  return committed(done, here, KEYS[4])
 end
-if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9]) then
+if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[3]) then
   return { 'author' }
 end
 if (redis.call('HGET', KEYS[3], 'version') or '0') ~= plan.read then
@@ -39,10 +41,22 @@ if plan.remains then
     return { 'conflict' }
   end
 end
+for place, admin in ipairs(plan.shut_out) do
+  if string.match(redis.call('GET', KEYS[12 + place]) or '', '^%S+') ~= admin[2] then
+    return { 'conflict' }
+  end
+end
 local version = string.format('%d', tonumber(plan.read) + 1)
 local epoch = redis.call('HGET', KEYS[1], 'term') .. '-' .. redis.call('HINCRBY', KEYS[1], 'counter', 1)
 redis.call('HSET', KEYS[3], 'version', version, 'document', ARGV[2])
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, epoch, 't', 'keys', 'k', 'keyring', 'b', version)
+if plan.revoked then
+  redis.call('HSET', KEYS[3], 'revoked:' .. plan.revoked, version)
+  -- They can do nothing without a new token, and are not who remains.
+  for _, admin in ipairs(plan.shut_out) do
+    redis.call('ZADD', KEYS[12], 'XX', 0, admin[1])
+  end
+end
 -- A1: the act and its entry.
 if ARGV[3] ~= '' then
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3])

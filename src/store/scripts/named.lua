@@ -1,9 +1,9 @@
 #!lua
 -- One change of one role or team.
--- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles  10 leases
+-- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles  10 leases  11 keyring
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
 --       6 again, where it is not known whether the first try was carried out
--- plan {dataset, author = {record, roles = {name: epoch}} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
+-- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local dataset, here, latest = where(KEYS[1])
@@ -18,7 +18,7 @@ local done = ARGV[6] and done_before(KEYS[7], ARGV[3])
 if done then
   return committed(done, here, KEYS[10])
 end
-if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9]) then
+if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[11]) then
   return { 'author' }
 end
 local definition = redis.call('HGET', KEYS[5], plan.name)
