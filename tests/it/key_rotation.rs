@@ -452,3 +452,32 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
     };
     assert!(matches!(app.store.change_named(&change, false).await, Err(StoreError::AuthorChanged)));
 }
+
+#[tokio::test]
+async fn k2_a_token_that_is_accepted_still_keeps_its_key() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let first = keys(&admin).await[0]["id"].as_str().unwrap().to_owned();
+    let ci = app.create(json!({ "username": "ci", "role": "auditor", "valid_for_months": 6 })).await;
+    let ends: chrono::DateTime<chrono::Utc> =
+        ci.get("/self", 200).await["token"]["expires_at"].as_str().unwrap().parse().unwrap();
+    let next = admin.post("/keys", json!({}), 201).await["key"]["id"].as_str().unwrap().to_owned();
+    admin.post(&format!("/keys/{next}/activate"), json!({ "force": true }), 200).await;
+    let admin = admin.holding(&admin.regenerate("admin").await);
+    let until_the_end = (ends - app.clock.now()).to_std().unwrap();
+    app.clock.advance(until_the_end + Duration::from_secs(3));
+    let stop = CancellationToken::new();
+    tokio::spawn(Upkeep::new(Arc::clone(&app.authority)).run(stop.clone()));
+    // Past its end, within what clocks may be off.
+    let refused = admin.post(&format!("/keys/{first}/retire"), json!({}), 409).await;
+    assert_eq!(refused.reason(), "key_in_use");
+    for _ in 0..50 {
+        assert_eq!(ci.verdict().await, "allowed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(states(&admin).await, ["retiring", "active"]);
+    app.clock.advance(Duration::from_secs(3));
+    assert_eq!(ci.verdict().await, "expired");
+    eventually("the first key is retired", || async { states(&admin).await == ["retired", "active"] }).await;
+    stop.cancel();
+}

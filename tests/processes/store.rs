@@ -391,8 +391,13 @@ fn a_store_that_is_full_still_decides_and_changes_nothing() {
     let limit = |bytes: &str| {
         redis::cmd("CONFIG").arg(&["SET", "maxmemory", bytes]).exec(&mut redis.connection()).unwrap();
     };
+    let prepare = || server.call("POST", "/api/v1/keys").bearer(&server.admin()).json(&json!({})).send();
+    let spare = prepare().expect(201).json()["key"]["id"].as_str().unwrap().to_owned();
     limit("1");
     server.verify(&token).expect(200);
+    unavailable(prepare());
+    let revoke = server.call("POST", &format!("/api/v1/keys/{spare}/revoke")).bearer(&server.admin());
+    revoke.json(&json!({"confirm": spare})).send().expect(200);
     unavailable(server.regenerate(&server.admin(), &id));
     unavailable(server.try_create("other", "auditor"));
     server.verify(&token).expect(200);
