@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use countermark::clock::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use crate::machine::{BINARY, Machine};
@@ -53,7 +54,7 @@ fn the_runbook_of_a_rotation_is_followed() {
     soon("the key can be activated", || {
         let next = &keys(&machine, &[])[1]["next_step"];
         let possible_at = chrono::DateTime::parse_from_rfc3339(next["possible_at"].as_str().unwrap()).unwrap();
-        possible_at <= chrono::Utc::now()
+        possible_at <= SystemClock.now()
     });
     follow(&machine, "rotate, a day later", &[("KID", id(&new))]);
     let again = machine.run(&["key", "activate", id(&new)]).expect(2);
