@@ -267,7 +267,7 @@ impl Authority {
             previous: None,
             networks_proven: false,
         };
-        let signed = self.sign_next(id, &mut state, &mut profile, self.default_lifetime(), 0)?;
+        let signed = self.sign_next(id, &mut state, &mut profile, self.default_lifetime(), 0).await?;
         keep(signed.token())
             .map_err(|error| Error::Internal(format!("the first admin's token can't be kept: {error}")))?;
         let event = self.act_event(By::Machine, kinds::BOOTSTRAP, id, &state, &profile);

@@ -1,5 +1,7 @@
 //! The document of keys, as it is sealed.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::clock::rfc3339;
-use crate::token::{Algorithm, KeyError, SigningKey, VerificationKey};
+use crate::token::{Algorithm, KeyError, Signer, SigningKey, VerificationKey};
 use crate::verify::{KeySet, KeyState, KnownKey};
 
 /// All keys, as they lie sealed in the store.
@@ -100,11 +102,11 @@ impl KeyEntry {
         if key.key_id() == self.id { Ok(key) } else { Err(KeyError::UnusablePublic) }
     }
 
-    fn signing_key(&self) -> Result<SigningKey, KeyError> {
+    fn signer(&self) -> Result<Arc<dyn Signer>, KeyError> {
         let text = self.private.as_ref().ok_or(KeyError::Unusable)?;
         let pkcs8 = Zeroizing::new(STANDARD.decode(text.as_str()).map_err(|_| KeyError::Unusable)?);
         let key = SigningKey::from_pkcs8(self.algorithm, &pkcs8)?;
-        if key.public().key_id() == self.id { Ok(key) } else { Err(KeyError::Unusable) }
+        if key.public().key_id() == self.id { Ok(Arc::new(key)) } else { Err(KeyError::Unusable) }
     }
 }
 
@@ -120,8 +122,8 @@ impl KeyringDocument {
     }
 
     /// The one key that signs. `None`: none does, until one is activated.
-    pub fn signer(&self) -> Result<Option<SigningKey>, KeyError> {
-        self.keys.iter().find(|entry| entry.state == KeyState::Active).map(KeyEntry::signing_key).transpose()
+    pub fn signer(&self) -> Result<Option<Arc<dyn Signer>>, KeyError> {
+        self.active().map(KeyEntry::signer).transpose()
     }
 }
 

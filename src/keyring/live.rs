@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::SecretSource;
 use crate::node::{self, KeyCache, KeyOrigin, NotRead};
 use crate::store::{KeyringChange, Store, StoreError};
-use crate::token::{Algorithm, SigningKey};
+use crate::token::{Algorithm, Signer, SigningKey};
 use crate::verify::{KeySet, KeyState, Unavailable};
 
 /// Why there are no keys to work with.
@@ -89,7 +89,7 @@ pub struct Loaded {
     /// The keys that verify.
     pub set: Arc<KeySet>,
     /// The key that signs.
-    pub signer: Option<SigningKey>,
+    pub signer: Option<Arc<dyn Signer>>,
     /// What is told of each.
     pub facts: Vec<KeyFacts>,
 }

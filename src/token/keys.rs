@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use super::{Algorithm, wire};
 
 /// What can go wrong with a key. Says nothing of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// A private key could not be made.
     #[error("a key could not be made")]
@@ -37,6 +37,9 @@ pub enum KeyError {
     /// Signing failed.
     #[error("signing failed")]
     Signing,
+    /// Its private half lies where it can't be used now.
+    #[error("{0}")]
+    OutOfReach(String),
 }
 
 /// RSA keys are at least as strong as RFC 7518, section 3.3, demands, and no larger than [`super::encoded_length`] counts on.

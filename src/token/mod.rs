@@ -7,6 +7,7 @@ mod id;
 mod import;
 mod keys;
 mod reading;
+mod signer;
 mod spki;
 mod wire;
 
@@ -16,6 +17,7 @@ pub use id::{Jti, TokenId};
 #[cfg(feature = "server")]
 pub use import::{ImportError, KeyKind, PrivateKey, read_private};
 pub use keys::{KeyError, SigningKey, VerificationKey};
+pub use signer::Signer;
 pub use wire::{FormError, Header, MAX_TOKEN_LENGTH, Parts, Payload, encode, encoded_length};
 
 #[cfg(test)]
