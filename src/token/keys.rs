@@ -154,7 +154,7 @@ fn parse(algorithm: Algorithm, parameters: &AlgorithmParameters) -> Option<Parse
 }
 
 /// The members of an elliptic curve's uncompressed point (SEC 1, section 2.3.3).
-fn of_point(point: &[u8]) -> Option<AlgorithmParameters> {
+pub(crate) fn of_point(point: &[u8]) -> Option<AlgorithmParameters> {
     let (x, y) = point.strip_prefix(&[4])?.split_at_checked(32)?;
     Some(AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
         curve: EllipticCurve::P256,
