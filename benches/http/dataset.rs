@@ -149,7 +149,7 @@ impl Dataset {
             .unwrap();
         let document = MasterKey::parse(&text).unwrap().open(dataset, keyring.0, &keyring.1).unwrap();
         let document: KeyringDocument = serde_json::from_slice(&document.text).unwrap();
-        document.signer().unwrap().unwrap()
+        document.signer(None).unwrap().unwrap()
     }
 
     /// Signing takes longest, and so has both processors.

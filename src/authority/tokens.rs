@@ -385,7 +385,10 @@ impl Authority {
             .checked_add_months(Months::new(valid_for_months))
             .ok_or_else(|| Error::field("valid_for_months", "that is beyond the calendar"))?;
         let loaded = self.keys.now();
-        let signer = loaded.signer.as_ref().ok_or_else(|| Error::Unavailable("no key signs at the moment".into()))?;
+        let signer = loaded.signer.as_ref().ok_or_else(|| match &loaded.out_of_reach {
+            Some(why) => Error::TokenAway(why.clone()),
+            None => Error::Unavailable("no key signs at the moment".into()),
+        })?;
         let jti = Jti::random()?;
 
         let before = state.token_id.zip(profile.token.take()).filter(|(_, token)| token.expires_at > now);
