@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countermark::account::{AccountId, AccountState, Kind, StateRecord, Status, Versioned};
@@ -10,7 +11,7 @@ use countermark::epoch::Epoch;
 use countermark::keyring::{KeyringDocument, MasterKey};
 use countermark::store::schema::Schema;
 use countermark::store::{IssuedToken, Profile};
-use countermark::token::{Claims, Jti, SigningKey, encode};
+use countermark::token::{Claims, Jti, Signer, encode};
 use serde_json::json;
 
 use super::api::Connection;
@@ -112,7 +113,7 @@ impl Dataset {
         let every = accounts / with_token;
         let new: Vec<New> = (0..accounts).map(|number| New::make(number, now)).collect();
         let signed: Vec<&New> = new.iter().step_by(every).take(with_token).collect();
-        self.write_tokens(&signed, &key, now);
+        self.write_tokens(&signed, key.as_ref(), now);
         let others = new.iter().enumerate().filter(|(number, _)| number % every != 0).take(OTHERS);
         let others: String = others.map(|(_, account)| format!("{}\n", account.id)).collect();
         std::fs::write(&self.others, others).unwrap();
@@ -139,7 +140,7 @@ impl Dataset {
     }
 
     /// The key that signs, as an issuer has it.
-    fn signer(&self, schema: &Schema, dataset: &str) -> SigningKey {
+    fn signer(&self, schema: &Schema, dataset: &str) -> Arc<dyn Signer> {
         let text = std::fs::read_to_string(self.directory.join("master.key")).unwrap();
         let keyring: (u64, String) = redis::cmd("HMGET")
             .arg(schema.keyring())
@@ -148,11 +149,11 @@ impl Dataset {
             .unwrap();
         let document = MasterKey::parse(&text).unwrap().open(dataset, keyring.0, &keyring.1).unwrap();
         let document: KeyringDocument = serde_json::from_slice(&document.text).unwrap();
-        document.signer().unwrap().unwrap()
+        document.signer(None).unwrap().unwrap()
     }
 
     /// Signing takes longest, and so has both processors.
-    fn write_tokens(&mut self, accounts: &[&New], key: &SigningKey, now: DateTime<Utc>) {
+    fn write_tokens(&mut self, accounts: &[&New], key: &dyn Signer, now: DateTime<Utc>) {
         let half = accounts.len().div_ceil(2);
         let sign = |accounts: &[&New]| -> Vec<u8> {
             accounts
@@ -199,7 +200,7 @@ impl New {
         Versioned { version, record: StateRecord::Live(state) }
     }
 
-    fn token(&self, key: &SigningKey, now: DateTime<Utc>) -> String {
+    fn token(&self, key: &dyn Signer, now: DateTime<Utc>) -> String {
         let claims = Claims {
             issuer: ISSUER.to_owned(),
             account: self.id,

@@ -142,7 +142,7 @@ impl Authority {
             previous: None,
             networks_proven: act.call.client_address().is_some_and(|address| state.admits(address)),
         };
-        let signed = self.sign_next(id, &mut state, &mut profile, new.valid_for_months, 0)?;
+        let signed = self.sign_next(id, &mut state, &mut profile, new.valid_for_months, 0).await?;
         let event = self
             .act_event(By::Somebody(act), kinds::ACCOUNT_CREATE, id, &state, &profile)
             .detail("role", state.role.as_str());

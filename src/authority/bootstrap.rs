@@ -14,6 +14,7 @@ use crate::keyring::{KeyringError, Keys, KeysAt, MasterKey};
 use crate::name::Username;
 use crate::node::{Node, Parts, Recorder, Writer};
 use crate::permission::ADMIN;
+use crate::pkcs11::HardwareToken;
 use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
 use crate::verify::{Demand, Presenter, Reason};
 
@@ -38,6 +39,8 @@ pub struct Startup {
     pub master_key: SecretSource,
     /// Where it is written down which version of the signing keys was seen. `None`: nowhere.
     pub keys_mark: Option<PathBuf>,
+    /// The hardware token that keys may lie in, if one is configured.
+    pub hardware: Option<Arc<HardwareToken>>,
     /// The issuer URL, if one is configured.
     pub issuer: Option<String>,
     /// The issuer URL of a dataset that has none yet.
@@ -176,6 +179,7 @@ impl Startup {
             source: self.master_key.clone(),
             dataset: dataset.id.clone(),
             mark: self.keys_mark.clone(),
+            hardware: self.hardware.clone(),
         };
         if let Some(keys) = Keys::open(at(), Arc::clone(&self.clock)).await.map_err(wrong)? {
             return Ok(keys);
@@ -268,7 +272,7 @@ impl Authority {
             previous: None,
             networks_proven: false,
         };
-        let signed = self.sign_next(id, &mut state, &mut profile, self.default_lifetime(), 0)?;
+        let signed = self.sign_next(id, &mut state, &mut profile, self.default_lifetime(), 0).await?;
         keep(signed.token())
             .map_err(|error| Error::Internal(format!("the first admin's token can't be kept: {error}")))?;
         let event = self.act_event(By::Machine, kinds::BOOTSTRAP, id, &state, &profile);

@@ -1,6 +1,7 @@
 use crate::account::AccountId;
 use crate::audit::kinds;
 use crate::keyring::{KeyringError, StepError};
+use crate::pkcs11::TokenError;
 use crate::store::{Full, StoreError};
 use crate::verify::Refusal;
 use crate::web::FieldError;
@@ -100,6 +101,15 @@ pub enum Error {
         "the signing keys in the store can't be read, so nothing was changed; what was read before goes on. The log says why"
     )]
     KeysUnreadable(String),
+    /// The hardware token with the signing keys does not do what it is asked. Nothing was done.
+    #[error(
+        "the hardware token that the signing key lies in can't be used at the moment, so nothing was changed; checking tokens goes on. \
+         The log says why"
+    )]
+    TokenAway(String),
+    /// It never does that.
+    #[error(transparent)]
+    Hardware(TokenError),
     /// Something that must not happen.
     #[error("an internal error; the log has the cause under this request's id")]
     Internal(String),
@@ -200,7 +210,19 @@ impl From<crate::clock::NoRandomness> for Error {
 
 impl From<crate::token::KeyError> for Error {
     fn from(error: crate::token::KeyError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            crate::token::KeyError::OutOfReach(why) => Self::TokenAway(why),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Away(why) => Self::TokenAway(why),
+            other => Self::Hardware(other),
+        }
     }
 }
 

@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::call::By;
+use super::new_key::NewKey;
 use super::receipts::{NotHeld, TRIES, changes_servers};
 use super::{Act, Authority, Error, KeyView, Receipt};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::epoch::Epoch;
-use crate::keyring::{KeyEntry, KeyringDocument, StepError};
+use crate::keyring::{KeyringDocument, StepError};
 use crate::permission::Grant;
 use crate::store::{KeyringChange, StoreError};
 use crate::token::{Algorithm, ImportError, SigningKey, read_private};
@@ -33,6 +34,8 @@ pub enum KeyToPrepare {
         /// What it is to sign with; by default what fits.
         algorithm: Option<Algorithm>,
     },
+    /// A new one in the hardware token; by default as `signing.algorithm` says.
+    InToken(Option<Algorithm>),
 }
 
 /// A key after a step.
@@ -47,7 +50,7 @@ pub struct ChangedKey {
 /// What is to be done with a key.
 #[derive(Clone, Copy)]
 enum Wanted<'a> {
-    Prepare { key: &'a SigningKey, from: Origin },
+    Prepare { key: &'a NewKey, from: Origin },
     Activate { key_id: &'a str, force: bool },
     Retire { key_id: &'a str },
     Revoke { key_id: &'a str, is_confirmed: bool },
@@ -85,6 +88,8 @@ struct Step {
     is_revoked: bool,
     /// Of the admins, whose token must not die of it, and whose do.
     admins: AdminsOfKey,
+    /// A key that was made for it.
+    made: Option<NewKey>,
 }
 
 /// The admins, as a key divides them.
@@ -104,6 +109,7 @@ impl Step {
             is_unneeded: false,
             is_revoked: false,
             admins: AdminsOfKey::default(),
+            made: None,
         }
     }
 
@@ -129,15 +135,20 @@ impl Authority {
         }
         let (key, from) = match wanted {
             KeyToPrepare::New(algorithm) => {
-                (new_key(algorithm.unwrap_or(self.settings.signing.algorithm)).await?, Origin::Here)
+                (self.new_key(algorithm.unwrap_or(self.settings.signing.algorithm), false).await?, Origin::Here)
             }
-            KeyToPrepare::Existing { pem, algorithm } => (read_key(pem, algorithm).await?, Origin::Elsewhere),
+            KeyToPrepare::InToken(algorithm) => {
+                (self.new_key(algorithm.unwrap_or(self.settings.signing.algorithm), true).await?, Origin::Here)
+            }
+            KeyToPrepare::Existing { pem, algorithm } => {
+                (NewKey::Here(Box::new(read_key(pem, algorithm).await?)), Origin::Elsewhere)
+            }
         };
         self.change_keys(By::Somebody(act), Wanted::Prepare { key: &key, from }).await
     }
 
-    pub(super) async fn prepare_new(&self) -> Result<ChangedKey, Error> {
-        let key = new_key(self.settings.signing.algorithm).await?;
+    pub(super) async fn prepare_new(&self, in_token: bool) -> Result<ChangedKey, Error> {
+        let key = self.new_key(self.settings.signing.algorithm, in_token).await?;
         self.change_keys(By::Machine, Wanted::Prepare { key: &key, from: Origin::Rotation }).await
     }
 
@@ -177,8 +188,9 @@ impl Authority {
         match wanted {
             Wanted::Prepare { from: Origin::Rotation, .. } if document.next_to_sign().is_some() => Err(Error::Conflict),
             Wanted::Prepare { key, from } => {
-                document.prepare(KeyEntry::pending(key, now))?;
-                Ok(Step::of(key.public().key_id()).detail("imported", from == Origin::Elsewhere))
+                document.prepare(key.pending(now))?;
+                let step = Step::of(key.public().key_id()).detail("imported", from == Origin::Elsewhere);
+                Ok(if matches!(key, NewKey::InToken(_)) { step.detail("in_token", true) } else { step })
             }
             Wanted::Activate { key_id, force } => {
                 let before = document.active().map(|key| key.id.clone());
@@ -196,8 +208,8 @@ impl Authority {
                     return Err(Error::NotConfirmed);
                 }
                 let (was, algorithm) = (before.state, before.algorithm);
-                let successor = if was == KeyState::Active && document.next_to_sign().is_none() {
-                    Some(KeyEntry::pending(&new_key(algorithm).await?, now))
+                let made = if was == KeyState::Active && document.next_to_sign().is_none() {
+                    Some(self.new_key(algorithm, Self::successor_is_in_token(document)).await?)
                 } else {
                     None
                 };
@@ -206,10 +218,10 @@ impl Authority {
                     KeyState::Revoked => AdminsOfKey::default(),
                     _ => self.admins_of_key(key_id, document, now).await?,
                 };
-                document.revoke(key_id, now, tokens, successor)?;
+                document.revoke(key_id, now, tokens, made.as_ref().map(|key| key.pending(now)))?;
                 let step = Step::of(key_id).detail("was", was.as_str()).detail("live_tokens", tokens);
                 let signs = document.active().filter(|_| was == KeyState::Active).map(|key| key.id.clone());
-                Ok(Step { admins, is_revoked: true, ..step.detail("signs_instead", signs) })
+                Ok(Step { admins, is_revoked: true, made, ..step.detail("signs_instead", signs) })
             }
         }
     }
@@ -255,7 +267,12 @@ impl Authority {
                 author: by.author(),
                 event: Some(&event),
             };
-            let receipt = match self.commit_keys(by, &change).await {
+            let new = if let Wanted::Prepare { key, .. } = wanted { Some(key) } else { step.made.as_ref() };
+            // Whoever leaves in the middle does not know either.
+            new.inspect(|key| key.set_published(true));
+            let committed = self.commit_keys(by, &change).await;
+            new.inspect(|key| key.set_published(matches!(committed, Ok(_) | Err(Error::Uncertain { .. }))));
+            let receipt = match committed {
                 Err(Error::Conflict) => continue,
                 committed => committed?,
             };
@@ -310,12 +327,6 @@ impl Authority {
         }
         self.recorder().number(event)
     }
-}
-
-/// To find the primes of an RSA key takes a while.
-async fn new_key(algorithm: Algorithm) -> Result<SigningKey, Error> {
-    let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
-    Ok(made.map_err(|error| Error::Internal(error.to_string()))??)
 }
 
 async fn read_key(pem: Zeroizing<String>, algorithm: Option<Algorithm>) -> Result<SigningKey, Error> {

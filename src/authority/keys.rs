@@ -20,6 +20,8 @@ pub struct KeyView {
     pub algorithm: Algorithm,
     /// Its state.
     pub state: KeyState,
+    /// Whether its private half lies in a hardware token.
+    pub in_token: bool,
     /// When it was made.
     #[serde(with = "rfc3339")]
     pub created_at: DateTime<Utc>,
@@ -94,6 +96,7 @@ impl Authority {
                 id: facts.id.clone(),
                 algorithm: facts.algorithm,
                 state: facts.state,
+                in_token: facts.is_in_token,
                 created_at: facts.created_at,
                 published_at: facts.published_at,
                 activated_at: facts.activated_at,

@@ -12,6 +12,7 @@ mod key_uses;
 mod keys;
 mod master_key;
 mod metrics;
+mod new_key;
 mod receipts;
 mod recover;
 mod roles;

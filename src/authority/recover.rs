@@ -33,7 +33,7 @@ pub async fn recover(
     }
     let now = authority.clock.now();
     profile.updated_at = now;
-    let signed = authority.sign_next(before.id, &mut state, &mut profile, months, 0)?;
+    let signed = authority.sign_next(before.id, &mut state, &mut profile, months, 0).await?;
     keep(signed.token()).map_err(|error| Error::Internal(format!("the new token can't be kept: {error}")))?;
     let mut event = authority.act_event(By::Machine, kinds::RECOVER, before.id, &state, &profile);
     if let Some(token) = &profile.token {

@@ -24,8 +24,11 @@ impl Authority {
     pub(super) async fn rotate_keys(&self) {
         let facts = &self.keys.now().facts;
         let now = self.clock.now();
+        let in_token = facts.iter().any(|key| key.state == KeyState::Active && key.is_in_token);
         match self.due(facts, now) {
-            Some(Due::Prepare) => done("prepared", self.prepare_new().await.map(|changed| changed.key.id)),
+            // Where the next key is to lie in the hardware token, it is for issuers that have it.
+            Some(Due::Prepare) if in_token && self.keys.hardware().is_none() => {}
+            Some(Due::Prepare) => done("prepared", self.prepare_new(in_token).await.map(|changed| changed.key.id)),
             Some(Due::Activate(id)) => {
                 done("activated", self.activate_next(&id).await.map(|changed| changed.key.id));
             }

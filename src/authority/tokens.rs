@@ -1,6 +1,7 @@
 //! Tokens: issue, regenerate, renew, revoke.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::audit::kinds;
 use crate::clock::rfc3339;
 use crate::permission::{Grant, Permission};
 use crate::store::{AccountChange, IssuedToken, Profile, StoreError, StoredAccount};
-use crate::token::{Claims, Confirmation, Jti, TokenId, encode};
+use crate::token::{Claims, Confirmation, Jti, Signer, TokenId, encode};
 use crate::verify::{Demand, KeyState, Presenter, Reason, Verified};
 
 /// The longest overlap, in seconds (protocols, section 4).
@@ -89,6 +90,16 @@ fn ended(account: &StoredAccount) -> AccountState {
 
 fn overlap_ended(account: &StoredAccount) -> AccountState {
     AccountState { previous: None, ..account.state.clone() }
+}
+
+/// Where it takes long to sign, others are not kept waiting.
+async fn encoded(claims: Claims, jti: Jti, signer: &Arc<dyn Signer>) -> Result<String, Error> {
+    if !signer.waits() {
+        return Ok(encode(&claims, &jti, signer.as_ref())?);
+    }
+    let signer = Arc::clone(signer);
+    let signed = tokio::task::spawn_blocking(move || encode(&claims, &jti, signer.as_ref())).await;
+    Ok(signed.map_err(|error| Error::Internal(error.to_string()))??)
 }
 
 /// A token that is signed and not yet anybody's: it counts once its record is written (S2).
@@ -177,7 +188,7 @@ impl Authority {
         }
         let now = self.clock.now();
         let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
-        let signed = self.sign_next(before.id, &mut state, &mut profile, valid_for_months, overlap_seconds)?;
+        let signed = self.sign_next(before.id, &mut state, &mut profile, valid_for_months, overlap_seconds).await?;
         profile.updated_at = now;
         let ends = state.previous.as_ref().and_then(|previous| DateTime::from_timestamp(previous.ends_at, 0));
         let mut event = self
@@ -360,7 +371,7 @@ impl Authority {
     }
 
     /// Moves state and profile on to the next generation and signs its token.
-    pub(super) fn sign_next(
+    pub(super) async fn sign_next(
         &self,
         id: AccountId,
         state: &mut AccountState,
@@ -374,7 +385,10 @@ impl Authority {
             .checked_add_months(Months::new(valid_for_months))
             .ok_or_else(|| Error::field("valid_for_months", "that is beyond the calendar"))?;
         let loaded = self.keys.now();
-        let signer = loaded.signer.as_ref().ok_or_else(|| Error::Unavailable("no key signs at the moment".into()))?;
+        let signer = loaded.signer.as_ref().ok_or_else(|| match &loaded.out_of_reach {
+            Some(why) => Error::TokenAway(why.clone()),
+            None => Error::Unavailable("no key signs at the moment".into()),
+        })?;
         let jti = Jti::random()?;
 
         // What is dead already overlaps with nothing.
@@ -398,7 +412,7 @@ impl Authority {
             for_own_api: claims.audiences.contains(&self.own_audience),
         });
         self.check_length(id, state)?;
-        let token = encode(&claims, &jti, signer)?;
+        let token = encoded(claims, jti, signer).await?;
         Ok(Signed { token, expires_at, keys_version: loaded.set.version() })
     }
 

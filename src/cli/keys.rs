@@ -34,6 +34,9 @@ pub enum KeyCommand {
         /// ES256, EdDSA, RS256 or PS256 (default: signing.algorithm of the server)
         #[arg(long, value_name = "ALG")]
         algorithm: Option<Algorithm>,
+        /// Make it in the server's hardware token (PKCS#11), which it never leaves
+        #[arg(long)]
+        in_token: bool,
     },
     /// Publish a key that exists, so that it can sign: PKCS#8, SEC1 or PKCS#1 in PEM, encrypted or not
     Import {
@@ -99,9 +102,10 @@ async fn at_the_server(command: KeyCommand, session: &Session) -> Result<Answer,
     match command {
         KeyCommand::Export(_) | KeyCommand::RotateMaster(_) | KeyCommand::List => list(session).await,
         KeyCommand::Show { key } => show(&key, session).await,
-        KeyCommand::Prepare { algorithm } => {
-            let body = json!({ "algorithm": algorithm });
-            let body = if algorithm.is_some() { body } else { json!({}) };
+        KeyCommand::Prepare { algorithm, in_token } => {
+            let algorithm = algorithm.map(|algorithm| ("algorithm".to_owned(), json!(algorithm)));
+            let in_token = in_token.then(|| ("in_token".to_owned(), json!(true)));
+            let body = Value::Object(algorithm.into_iter().chain(in_token).collect());
             let reply = session.client.call(Call::new(Method::POST, &["keys"]).body(body)).await?;
             prepared(&reply, session)
         }
@@ -172,6 +176,10 @@ async fn show(key: &str, session: &Session) -> Result<Answer, Failure> {
         ("key", text(body, "id")),
         ("algorithm", text(body, "algorithm")),
         ("state", text(body, "state")),
+        (
+            "in hardware token",
+            if body.get("in_token") == Some(&Value::Bool(true)) { "yes".into() } else { String::new() },
+        ),
         ("created", text(body, "created_at")),
         ("published since", text(body, "published_at")),
         ("signs since", text(body, "activated_at")),

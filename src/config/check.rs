@@ -8,7 +8,7 @@ use super::reader::{Placed, Reader};
 use super::sources::{Raw, Sources};
 use super::{
     Address, Audit, Cache, CertificateFiles, Config, Guessing, Limits, Log, LogFormat, LogLevel, MasterKeySource,
-    Origin, Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens, defaults, issuer,
+    Origin, Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens, defaults, issuer, pkcs11,
     policies, read_private, store,
 };
 use crate::name::NodeName;
@@ -78,6 +78,7 @@ pub(super) fn read(reader: &mut Reader) -> Config {
             algorithm: reader.choice("signing.algorithm", &SigningAlgorithm::ALL, SigningAlgorithm::Es256),
             publish_ahead: reader.duration("signing.publish_ahead", &defaults::PUBLISH_AHEAD),
             rotate_every: reader.duration("signing.rotate_every", &defaults::ROTATE_EVERY),
+            pkcs11: pkcs11::read(reader, crate::pkcs11::BUILT_IN),
         },
         tokens: tokens(reader),
         guessing: Guessing {

@@ -11,6 +11,7 @@ mod error;
 #[cfg(any(feature = "fuzzing", test))]
 pub(crate) mod fuzzing;
 mod issuer;
+mod pkcs11;
 mod policies;
 mod reader;
 mod secret;
@@ -186,6 +187,19 @@ pub struct Signing {
     /// How long a key signs before the next one does (`signing.rotate_every`, up to 10 years, default 90 days; 0 = until
     /// somebody activates another).
     pub rotate_every: Duration,
+    /// `[signing.pkcs11]`: the hardware token that keys may lie in.
+    pub pkcs11: Option<Pkcs11>,
+}
+
+/// A hardware token (`[signing.pkcs11]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pkcs11 {
+    /// The library of its maker (`signing.pkcs11.module`). Looked for when the server runs: without it tokens are still checked.
+    pub module: PathBuf,
+    /// Which of the module's tokens (`signing.pkcs11.token_label`).
+    pub token_label: String,
+    /// What opens it (`signing.pkcs11.pin` or `pin_file`).
+    pub pin: SecretSource,
 }
 
 /// The algorithm of new signing keys.

@@ -34,6 +34,11 @@ impl Reader {
         self.sources.policy_names()
     }
 
+    /// How many there are so far.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
+    }
+
     fn take(&mut self, path: &str) -> Option<Setting> {
         self.known.push(path.to_owned());
         self.sources.take(path)

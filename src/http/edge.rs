@@ -103,7 +103,8 @@ impl Edge {
             None => Err("it has not been reached yet".to_owned()),
         };
         let key = match authority.as_ref().map(|authority| authority.keys().now()) {
-            Some(loaded) if loaded.signer.is_some() => Ok(()),
+            // One in a hardware token that is out of reach: tokens are checked all the same, and there is a warning.
+            Some(loaded) if loaded.signer.is_some() || loaded.out_of_reach.is_some() => Ok(()),
             Some(_) => Err("no key signs".to_owned()),
             None => Err("the store holds the keys".to_owned()),
         };
@@ -122,7 +123,13 @@ impl Edge {
     pub fn warnings(&self) -> Vec<String> {
         let room = self.authority.load().as_ref().map_or(Ok(()), |authority| authority.store().has_room());
         self.metrics.store_full.set(i64::from(room.is_err()));
-        room.err().map(|error| format!("{error}: only revoking, disabling and deleting go on")).into_iter().collect()
+        let loaded = self.authority.load().as_ref().map(|authority| authority.keys().now());
+        let signing = loaded.and_then(|loaded| match &loaded.signer {
+            Some(signer) => signer.trouble(),
+            None => loaded.out_of_reach.clone(),
+        });
+        let room = room.err().map(|error| format!("{error}: only revoking, disabling and deleting go on"));
+        room.into_iter().chain(signing.map(|why| format!("{why}: no token is issued here"))).collect()
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

@@ -32,6 +32,9 @@ pub struct PrepareBody {
     #[serde(default, deserialize_with = "super::extract::given")]
     #[schema(nullable = false, value_type = Option<String>, write_only)]
     private_key: Option<Zeroizing<String>>,
+    /// Whether it is made in the hardware token, and stays there.
+    #[serde(default)]
+    in_token: bool,
 }
 
 /// How to activate.
@@ -97,10 +100,14 @@ pub async fn prepare(
     _: NoQuery,
     Json(body): Json<PrepareBody>,
 ) -> Result<Response, Problem> {
-    let PrepareBody { algorithm, private_key } = body;
-    let wanted = match private_key {
-        Some(pem) => KeyToPrepare::Existing { pem, algorithm },
-        None => KeyToPrepare::New(algorithm),
+    let PrepareBody { algorithm, private_key, in_token } = body;
+    let wanted = match (private_key, in_token) {
+        (Some(_), true) => {
+            return Err(Problem::invalid_field("in_token", "a private key that exists does not go into the token"));
+        }
+        (Some(pem), false) => KeyToPrepare::Existing { pem, algorithm },
+        (None, true) => KeyToPrepare::InToken(algorithm),
+        (None, false) => KeyToPrepare::New(algorithm),
     };
     let prepared = authority.prepare_key(&caller, wanted).await?;
     Ok(no_store((StatusCode::CREATED, axum::Json(prepared))))

@@ -152,6 +152,13 @@ impl From<Error> for Problem {
                 problem.0.cause = Some(cause);
                 problem
             }
+            Error::TokenAway(cause) => {
+                let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "hardware_token_away", detail);
+                problem.0.retry_after = Some(Duration::from_secs(10));
+                problem.0.cause = Some(cause);
+                problem
+            }
+            Error::Hardware(_) => conflict("hardware_token"),
             Error::RoleInUse(_) => conflict("role_in_use"),
             Error::TeamInUse(_) => conflict("team_in_use"),
             Error::BuiltIn => conflict("built_in"),

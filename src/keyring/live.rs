@@ -12,8 +12,9 @@ use super::{KeyEntry, KeyringDocument, MasterKey, Revoked};
 use crate::clock::Clock;
 use crate::config::SecretSource;
 use crate::node::{self, KeyCache, KeyOrigin, NotRead};
+use crate::pkcs11::HardwareToken;
 use crate::store::{KeyringChange, Store, StoreError};
-use crate::token::{Algorithm, SigningKey};
+use crate::token::{Algorithm, KeyError, Signer, SigningKey};
 use crate::verify::{KeySet, KeyState, Unavailable};
 
 /// Why there are no keys to work with.
@@ -87,6 +88,8 @@ pub struct KeyFacts {
     pub retired_at: Option<DateTime<Utc>>,
     /// What is remembered of its revocation.
     pub revoked: Option<Revoked>,
+    /// Whether its private half lies in a hardware token.
+    pub is_in_token: bool,
 }
 
 /// The document of one version, opened.
@@ -95,7 +98,9 @@ pub struct Loaded {
     /// The keys that verify.
     pub set: Arc<KeySet>,
     /// The key that signs.
-    pub signer: Option<SigningKey>,
+    pub signer: Option<Arc<dyn Signer>>,
+    /// Why the active key signs nothing here.
+    pub out_of_reach: Option<String>,
     /// What is told of each.
     pub facts: Vec<KeyFacts>,
 }
@@ -121,6 +126,8 @@ pub struct KeysAt {
     pub dataset: String,
     /// Where it is written down which version was seen. `None`: nowhere.
     pub mark: Option<PathBuf>,
+    /// The hardware token of this issuer, if it has one.
+    pub hardware: Option<Arc<HardwareToken>>,
 }
 
 /// The document of one version, for changing it.
@@ -141,6 +148,7 @@ struct Sealed {
     source: SecretSource,
     dataset: String,
     high_water: HighWater,
+    hardware: Option<Arc<HardwareToken>>,
 }
 
 impl Sealed {
@@ -208,7 +216,7 @@ impl KeyOrigin for Sealed {
     async fn read(&self, now: &Loaded, _within: Duration) -> Result<Loaded, NotRead> {
         let seen = now.set.version();
         let read = self.open().await.and_then(|read| match read {
-            Some(read) if read.version >= seen => loaded(&read),
+            Some(read) if read.version >= seen => loaded(&read, self.hardware.as_ref()),
             read => Err(KeyringError::RolledBack { found: read.map_or(0, |read| read.version), seen, mark: None }),
         });
         read.map_err(|error| {
@@ -221,12 +229,12 @@ impl KeyOrigin for Sealed {
 impl Keys {
     /// Opens the keys of the store. `None`: there are none.
     pub async fn open(at: KeysAt, clock: Arc<dyn Clock>) -> Result<Option<Self>, KeyringError> {
-        let KeysAt { store, master, source, dataset, mark } = at;
+        let KeysAt { store, master, source, dataset, mark, hardware } = at;
         let shown = mark.as_ref().map(|mark| mark.display().to_string()).unwrap_or_default();
         let high_water = HighWater::of(mark, &dataset).map_err(|error| KeyringError::Mark(shown, error))?;
-        let origin = Sealed { store, master: Mutex::new(master), source, dataset, high_water };
+        let origin = Sealed { store, master: Mutex::new(master), source, dataset, high_water, hardware };
         let Some(read) = origin.open().await? else { return Ok(None) };
-        let loaded = loaded(&read)?;
+        let loaded = loaded(&read, origin.hardware.as_ref())?;
         Ok(Some(Self(KeyCache::new(origin, loaded, clock))))
     }
 
@@ -284,6 +292,11 @@ impl Keys {
         }
     }
 
+    /// The hardware token of this issuer, if it has one.
+    pub fn hardware(&self) -> Option<&Arc<HardwareToken>> {
+        self.0.origin().hardware.as_ref()
+    }
+
     /// What is known now.
     pub fn now(&self) -> Arc<Loaded> {
         self.0.now()
@@ -305,7 +318,7 @@ impl Keys {
     }
 }
 
-fn loaded(read: &Read) -> Result<Loaded, KeyringError> {
+fn loaded(read: &Read, hardware: Option<&Arc<HardwareToken>>) -> Result<Loaded, KeyringError> {
     let Read { version, document, .. } = read;
     let facts = document
         .keys
@@ -319,9 +332,17 @@ fn loaded(read: &Read) -> Result<Loaded, KeyringError> {
             activated_at: entry.activated_at,
             retired_at: entry.retired_at,
             revoked: entry.revoked,
+            is_in_token: entry.in_token().is_some(),
         })
         .collect();
-    Ok(Loaded { set: Arc::new(document.key_set(*version)?), signer: document.signer()?, facts })
+    let (signer, out_of_reach) = match document.signer(hardware) {
+        Err(KeyError::OutOfReach(why)) => {
+            tracing::error!("{why}. No token is issued here until that is mended; checking tokens goes on");
+            (None, Some(why))
+        }
+        signer => (signer?, None),
+    };
+    Ok(Loaded { set: Arc::new(document.key_set(*version)?), signer, out_of_reach, facts })
 }
 
 fn seal(dataset: &str, read: &Read) -> Result<String, KeyringError> {

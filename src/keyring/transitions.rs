@@ -384,7 +384,7 @@ mod tests {
                             live.remove(&key);
                         }
                     }
-                    Step::Issue => *live.entry(document.signer().unwrap().unwrap().public().key_id().to_owned()).or_default() += 1,
+                    Step::Issue => *live.entry(document.signer(None).unwrap().unwrap().public().key_id().to_owned()).or_default() += 1,
                     Step::End(key) => {
                         if let Some(count) = live.get_mut(&pick(key)) {
                             *count = count.saturating_sub(1);
@@ -393,7 +393,7 @@ mod tests {
                     Step::Wait(hours) => now += hours,
                 }
                 prop_assert_eq!(states(&document).iter().filter(|state| **state == KeyState::Active).count(), 1);
-                prop_assert!(document.signer().unwrap().is_some());
+                prop_assert!(document.signer(None).unwrap().is_some());
                 for key in &document.keys {
                     let signs = matches!(key.state, KeyState::Pending | KeyState::Active);
                     prop_assert_eq!(key.can_sign(), signs);

@@ -4,7 +4,8 @@ use crate::config::{Log, LogFormat};
 
 /// Logs go to standard error, a line each. What must never stand in one is named at the top of the crate.
 pub(super) fn start(log: &Log) {
-    let filter = EnvFilter::new(format!("warn,countermark={}", log.level.name()));
+    // cryptoki takes each mechanism of a token that it does not know for an error.
+    let filter = EnvFilter::new(format!("warn,cryptoki=off,countermark={}", log.level.name()));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // There is one already only in tests.
     let _ = match log.format {

@@ -80,6 +80,7 @@ async fn begin(config: &Config, store: Arc<Store>, what: &str) -> Result<Authori
         clock: Arc::new(SystemClock),
         master_key: config.master_key.clone(),
         keys_mark: Some(setup::keys_mark(config)),
+        hardware: setup::hardware(config),
         issuer: config.issuer.clone(),
         default_issuer: String::new(),
         node: format!("{what}-{}", node_name::of(config, &config.data_dir)?).chars().take(64).collect(),

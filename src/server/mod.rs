@@ -31,6 +31,7 @@ use crate::config::{Config, Overrides};
 use crate::http::Edge;
 use crate::listen::{Connections, Listener, TlsContext};
 use crate::node::{Follower, Writer};
+use crate::pkcs11::HardwareToken;
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
 
 /// How long what is left of the audit may take at the end.
@@ -79,6 +80,7 @@ struct Running {
     config: Config,
     data_dir: DataDir,
     clock: Arc<dyn Clock>,
+    hardware: Option<Arc<HardwareToken>>,
     store: Arc<Store>,
     edge: Arc<Edge>,
     /// Ends the connections to the store; last of all.
@@ -152,6 +154,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         disconnect,
         retire,
         data_dir,
+        hardware: setup::hardware(&config),
         clock,
         config,
     });

@@ -13,6 +13,7 @@ use crate::authority::{Settings, SigningSettings, Startup};
 use crate::config::{Address, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
+use crate::pkcs11::HardwareToken;
 use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
 use crate::token::Algorithm;
 
@@ -115,6 +116,11 @@ pub(super) fn keys_mark(config: &Config) -> PathBuf {
     config.data_dir.join("keys-seen")
 }
 
+/// The hardware token that keys may lie in. One for the process: its module is the process's too.
+pub(super) fn hardware(config: &Config) -> Option<Arc<HardwareToken>> {
+    config.signing.pkcs11.as_ref().and_then(HardwareToken::connect)
+}
+
 fn time_delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
@@ -135,6 +141,7 @@ pub(super) fn startup(running: &Running) -> Startup {
         clock: Arc::clone(&running.clock),
         master_key: config.master_key.clone(),
         keys_mark: Some(keys_mark(config)),
+        hardware: running.hardware.clone(),
         issuer: config.issuer.clone(),
         default_issuer: running.default_issuer.clone(),
         node: running.node_name.clone(),

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use super::{Algorithm, wire};
 
 /// What can go wrong with a key. Says nothing of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// A private key could not be made.
     #[error("a key could not be made")]
@@ -37,6 +37,9 @@ pub enum KeyError {
     /// Signing failed.
     #[error("signing failed")]
     Signing,
+    /// Its private half lies where it can't be used now.
+    #[error("{0}")]
+    OutOfReach(String),
 }
 
 /// RSA keys are at least as strong as RFC 7518, section 3.3, demands, and no larger than [`super::encoded_length`] counts on.
@@ -151,7 +154,7 @@ fn parse(algorithm: Algorithm, parameters: &AlgorithmParameters) -> Option<Parse
 }
 
 /// The members of an elliptic curve's uncompressed point (SEC 1, section 2.3.3).
-fn of_point(point: &[u8]) -> Option<AlgorithmParameters> {
+pub(crate) fn of_point(point: &[u8]) -> Option<AlgorithmParameters> {
     let (x, y) = point.strip_prefix(&[4])?.split_at_checked(32)?;
     Some(AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
         curve: EllipticCurve::P256,

@@ -7,6 +7,7 @@ mod id;
 mod import;
 mod keys;
 mod reading;
+mod signer;
 mod spki;
 mod wire;
 
@@ -15,7 +16,10 @@ pub use claims::{Claimed, Claims, Confirmation};
 pub use id::{Jti, TokenId};
 #[cfg(feature = "server")]
 pub use import::{ImportError, KeyKind, PrivateKey, read_private};
+#[cfg(feature = "pkcs11")]
+pub(crate) use keys::of_point;
 pub use keys::{KeyError, SigningKey, VerificationKey};
+pub use signer::Signer;
 pub use wire::{FormError, Header, MAX_TOKEN_LENGTH, Parts, Payload, encode, encoded_length};
 
 #[cfg(test)]

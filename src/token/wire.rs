@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Algorithm, Claimed, Claims, Jti, KeyError, SigningKey, reading};
+use super::{Algorithm, Claimed, Claims, Jti, KeyError, Signer, reading};
 
 /// The longest token, in characters (contract, section 1). The form limits what a stranger can make a node read.
 pub const MAX_TOKEN_LENGTH: usize = 4096;
@@ -111,7 +111,7 @@ pub(super) fn header_segment(algorithm: Algorithm, key_id: &str) -> String {
 }
 
 /// Makes the token.
-pub fn encode(claims: &Claims, jti: &Jti, key: &SigningKey) -> Result<String, KeyError> {
+pub fn encode(claims: &Claims, jti: &Jti, key: &dyn Signer) -> Result<String, KeyError> {
     let (header, payload) = (key.public().header(), claims.to_json(jti.expose()));
     let mut token = String::with_capacity(header.len() + 2 + segment_length(payload.len() + LONGEST_SIGNATURE));
     token.push_str(header);

@@ -197,7 +197,7 @@ impl Scene {
     }
 
     pub fn token(&self) -> String {
-        encode(&self.claims, &self.jti, &self.key).unwrap()
+        encode(&self.claims, &self.jti, self.key.as_ref()).unwrap()
     }
 
     /// The members of the good token's header.

@@ -138,6 +138,7 @@ impl Setup {
                 None => SecretSource::Value(Secret::new(self.master_key.clone())),
             },
             keys_mark: self.keys_mark.clone(),
+            hardware: None,
             issuer: None,
             default_issuer: ISSUER.to_owned(),
             node: node.to_owned(),

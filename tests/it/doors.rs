@@ -34,7 +34,7 @@ fn claims(app: &App, account: &str) -> Claims {
 /// A genuine signature under whatever is claimed, as by a thief of the key.
 pub fn signed(app: &App, claims: &Claims) -> String {
     let keys = app.authority.keys().now();
-    countermark::token::encode(claims, &Jti::random().unwrap(), keys.signer.as_ref().unwrap()).unwrap()
+    countermark::token::encode(claims, &Jti::random().unwrap(), keys.signer.as_deref().unwrap()).unwrap()
 }
 
 fn with_header(token: &str, change: impl Fn(&mut serde_json::Value)) -> String {

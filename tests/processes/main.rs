@@ -25,6 +25,8 @@ mod key_runbooks;
 mod listen;
 mod lost_answers;
 mod machine;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod race;
 mod redis;
 mod restart;

@@ -22,7 +22,7 @@ fn sources() -> PathBuf {
 }
 
 /// A script of `tests/clients` with its arguments, given the CA as its ecosystem gives it.
-fn client(machine: &Machine, server: &Server, script: &str, arguments: &[&str]) -> Command {
+pub fn client(machine: &Machine, server: &Server, script: &str, arguments: &[&str]) -> Command {
     let mut command = if script.ends_with(".py") { python(&sources().join(script)) } else { node(machine, script) };
     command.env("REQUESTS_CA_BUNDLE", server.ca()).env("NODE_EXTRA_CA_CERTS", server.ca()).args(arguments);
     command
@@ -64,7 +64,7 @@ fn clean(program: &Path) -> Command {
 
 /// What came of each case: `{"ok": …}` or `{"refused": …, "why": …}`.
 #[track_caller]
-fn outcomes(command: &mut Command, cases: &[Value]) -> Vec<Value> {
+pub fn outcomes(command: &mut Command, cases: &[Value]) -> Vec<Value> {
     let told = finish(command, &json!(cases).to_string()).expect(0).json();
     let told = told.as_array().unwrap().clone();
     assert_eq!(told.len(), cases.len());

@@ -1,0 +1,254 @@
+//! Key pairs in the token: made, found, used, destroyed.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, OctetKeyPairParameters, RSAKeyParameters,
+};
+
+use super::connection::{Fault, Open};
+use super::{InToken, TokenError};
+use crate::clock::random;
+use crate::token::{Algorithm, VerificationKey, of_point};
+
+/// The object identifier of P-256 (RFC 5480, section 2.1.1.1), in DER.
+const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+/// Ed25519 by name (PKCS#11 3.0, section 2.3.10), and by its object identifier (RFC 8410): tokens take one or the other.
+const ED25519: [&[u8]; 2] = [b"\x13\x0cedwards25519", &[0x06, 0x03, 0x2b, 0x65, 0x70]];
+const RSA_BITS: u64 = 2048;
+const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
+/// RFC 7518, section 3.5: as long as the hash.
+const PSS_SALT: u64 = 32;
+
+/// Makes a key pair whose private half can't be taken out, and checks that it is so.
+pub(super) fn make(open: &mut Open, algorithm: Algorithm) -> Result<(VerificationKey, InToken), Fault> {
+    is_able(open, algorithm)?;
+    let id: [u8; 16] = random().map_err(|error| Fault::Plain(error.to_string()))?;
+    let object: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let made = generated(open, algorithm, &id).and_then(|(public, private)| {
+        is_kept(open, private)?;
+        let key = public_half(open, algorithm, public)?;
+        let label = || vec![Attribute::Label(format!("countermark {}", key.key_id()).into_bytes())];
+        open.session.update_attributes(private, &label())?;
+        open.session.update_attributes(public, &label())?;
+        Ok(key)
+    });
+    match made {
+        Ok(key) => Ok((key, InToken { label: open.label.clone(), object })),
+        Err(fault) => {
+            if let Err(Fault::Lost(why) | Fault::Plain(why)) = destroy(open, &object) {
+                tracing::error!(%why, object, "a key that could not be finished stays in the hardware token");
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// Signs as JWS has it.
+pub(super) fn sign(open: &mut Open, algorithm: Algorithm, object: &str, message: &[u8]) -> Result<Vec<u8>, Fault> {
+    let key = match open.found.get(object) {
+        Some(key) => *key,
+        None => {
+            let key = private_of(open, object)?;
+            open.found.insert(object.to_owned(), key);
+            key
+        }
+    };
+    let signature = match algorithm {
+        Algorithm::ES256 => {
+            // r and s one after the other, as JWS wants them (RFC 7518, section 3.4); not every token hashes for it.
+            open.session.sign(&Mechanism::Ecdsa, key, digest::digest(&digest::SHA256, message).as_ref())
+        }
+        Algorithm::RS256 => open.session.sign(&Mechanism::Sha256RsaPkcs, key, message),
+        Algorithm::PS256 => {
+            let padding = PkcsPssParams {
+                hash_alg: MechanismType::SHA256,
+                mgf: PkcsMgfType::MGF1_SHA256,
+                s_len: PSS_SALT.into(),
+            };
+            open.session.sign(&Mechanism::Sha256RsaPkcsPss(padding), key, message)
+        }
+        Algorithm::EdDSA => {
+            open.session.sign(&Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)), key, message)
+        }
+    };
+    Ok(signature?)
+}
+
+/// Destroys both halves. That they are not there is as well.
+pub(super) fn destroy(open: &mut Open, object: &str) -> Result<(), Fault> {
+    open.found.remove(object);
+    for found in open.session.find_objects(&[Attribute::Token(true), Attribute::Id(bytes(object)?)])? {
+        open.session.destroy_object(found)?;
+    }
+    Ok(())
+}
+
+/// Whether the token has what the algorithm takes.
+fn is_able(open: &Open, algorithm: Algorithm) -> Result<(), Fault> {
+    let needed = match algorithm {
+        Algorithm::ES256 => {
+            [(MechanismType::ECC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN"), (MechanismType::ECDSA, "CKM_ECDSA")]
+        }
+        Algorithm::EdDSA => [
+            (MechanismType::ECC_EDWARDS_KEY_PAIR_GEN, "CKM_EC_EDWARDS_KEY_PAIR_GEN"),
+            (MechanismType::EDDSA, "CKM_EDDSA"),
+        ],
+        Algorithm::RS256 => [
+            (MechanismType::RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN"),
+            (MechanismType::SHA256_RSA_PKCS, "CKM_SHA256_RSA_PKCS"),
+        ],
+        Algorithm::PS256 => [
+            (MechanismType::RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN"),
+            (MechanismType::SHA256_RSA_PKCS_PSS, "CKM_SHA256_RSA_PKCS_PSS"),
+        ],
+    };
+    let has = open.module.get_mechanism_list(open.slot)?;
+    match needed.into_iter().find(|(needed, _)| !has.contains(needed)) {
+        Some((_, mechanism)) => Err(Fault::Lacks(TokenError::Lacks { algorithm, mechanism })),
+        None => Ok(()),
+    }
+}
+
+fn generated(open: &Open, algorithm: Algorithm, id: &[u8]) -> Result<(ObjectHandle, ObjectHandle), Fault> {
+    let common = || vec![Attribute::Token(true), Attribute::Id(id.to_vec()), Attribute::Label(b"countermark".to_vec())];
+    let mut private = common();
+    private.extend([
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+    ]);
+    let make = |how: Mechanism<'_>, own: Vec<Attribute>| {
+        let mut public = common();
+        public.extend([Attribute::Private(false), Attribute::Verify(true)]);
+        public.extend(own);
+        open.session.generate_key_pair(&how, &public, &private)
+    };
+    let made = match algorithm {
+        Algorithm::ES256 => make(Mechanism::EccKeyPairGen, vec![Attribute::EcParams(P256.to_vec())]),
+        Algorithm::EdDSA => {
+            let [name, identifier] = ED25519;
+            let make = |curve: &[u8]| make(Mechanism::EccEdwardsKeyPairGen, vec![Attribute::EcParams(curve.to_vec())]);
+            make(name).or_else(|_| make(identifier))
+        }
+        Algorithm::RS256 | Algorithm::PS256 => make(
+            Mechanism::RsaPkcsKeyPairGen,
+            vec![Attribute::ModulusBits(RSA_BITS.into()), Attribute::PublicExponent(RSA_EXPONENT.to_vec())],
+        ),
+    };
+    Ok(made?)
+}
+
+/// A token that lets its keys out, or takes them in, is none.
+fn is_kept(open: &Open, private: ObjectHandle) -> Result<(), Fault> {
+    let wanted = [
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::AlwaysSensitive(true),
+        Attribute::NeverExtractable(true),
+        Attribute::Local(true),
+    ];
+    let types: Vec<AttributeType> = wanted.iter().map(Attribute::attribute_type).collect();
+    let has = open.session.get_attributes(private, &types)?;
+    match wanted.into_iter().find(|wanted| !has.contains(wanted)) {
+        Some(missing) => {
+            Err(Fault::Plain(format!("it does not keep private keys to itself: {missing:?} does not hold")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn public_half(open: &Open, algorithm: Algorithm, public: ObjectHandle) -> Result<VerificationKey, Fault> {
+    let types = match algorithm {
+        Algorithm::ES256 | Algorithm::EdDSA => vec![AttributeType::EcPoint],
+        Algorithm::RS256 | Algorithm::PS256 => vec![AttributeType::Modulus, AttributeType::PublicExponent],
+    };
+    let has = open.session.get_attributes(public, &types)?;
+    let key = match (algorithm, has.as_slice()) {
+        (Algorithm::ES256, [Attribute::EcPoint(point)]) => of_point(unwrapped(point, 65)),
+        (Algorithm::EdDSA, [Attribute::EcPoint(point)]) => {
+            Some(AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+                curve: EllipticCurve::Ed25519,
+                x: URL_SAFE_NO_PAD.encode(unwrapped(point, 32)),
+                ..Default::default()
+            }))
+        }
+        (Algorithm::RS256 | Algorithm::PS256, [Attribute::Modulus(n), Attribute::PublicExponent(e)]) => {
+            Some(AlgorithmParameters::RSA(RSAKeyParameters {
+                n: URL_SAFE_NO_PAD.encode(without_zeros(n)),
+                e: URL_SAFE_NO_PAD.encode(without_zeros(e)),
+                ..Default::default()
+            }))
+        }
+        _ => None,
+    };
+    let jwk = key.map(|algorithm| Jwk { common: CommonParameters::default(), algorithm });
+    jwk.and_then(|jwk| VerificationKey::from_jwk(algorithm, jwk).ok())
+        .ok_or_else(|| Fault::Plain("it made a public key that is none of its algorithm".into()))
+}
+
+/// A point of this length. PKCS#11 has it in an OCTET STRING; some tokens have it bare.
+fn unwrapped(point: &[u8], length: u8) -> &[u8] {
+    point.strip_prefix(&[4, length]).filter(|bare| bare.len() == usize::from(length)).unwrap_or(point)
+}
+
+/// Tokens may write integers with zeros in front; JWK does not (RFC 7518, section 2).
+fn without_zeros(mut integer: &[u8]) -> &[u8] {
+    while let [0, rest @ ..] = integer {
+        integer = rest;
+    }
+    integer
+}
+
+fn private_of(open: &Open, object: &str) -> Result<ObjectHandle, Fault> {
+    let wanted = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Token(true), Attribute::Id(bytes(object)?)];
+    match open.session.find_objects(&wanted)?.as_slice() {
+        [one] => Ok(*one),
+        [] => {
+            Err(Fault::Plain(format!("it has no private key of the id {object}: restore it, or activate another key")))
+        }
+        several => Err(Fault::Plain(format!("{} private keys have the id {object}", several.len()))),
+    }
+}
+
+/// Hex, as it stands in the document of keys.
+fn bytes(object: &str) -> Result<Vec<u8>, Fault> {
+    let pairs = object.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    pairs
+        .collect::<Option<Vec<u8>>>()
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| Fault::Plain("no id of an object".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_and_points_are_read_in_every_spelling() {
+        assert_eq!(without_zeros(&[0, 0, 1, 0]), [1, 0]);
+        let point = [vec![4], vec![7; 64]].concat();
+        assert_eq!(unwrapped(&[&[4, 65][..], &point].concat(), 65), point);
+        assert_eq!(unwrapped(&point, 65), point);
+        // A bare key that begins as an OCTET STRING would.
+        let bare = [vec![4, 32], vec![7; 30]].concat();
+        assert_eq!(unwrapped(&bare, 32), bare);
+    }
+
+    #[test]
+    fn an_id_is_hex_and_nothing_else() {
+        assert_eq!(bytes("00ff").ok(), Some(vec![0, 255]));
+        for bad in ["", "0", "0g", "0ff", "é"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+}
