@@ -24,7 +24,10 @@ fn main() -> ExitCode {
         Command::Client(command) => runtime.block_on(countermark::cli::run(command, connection, output)),
         Command::Serve(arguments) => {
             let check = arguments.check;
-            runtime.block_on(countermark::server::serve(&arguments.service.into(), check))
+            let code = runtime.block_on(countermark::server::serve(&arguments.service.into(), check));
+            // A hardware token that hangs is not waited for.
+            runtime.shutdown_background();
+            code
         }
         Command::Doctor(arguments) => {
             let code = runtime.block_on(countermark::cli::doctor(arguments, output));

@@ -147,8 +147,13 @@ impl Authority {
         self.change_keys(By::Somebody(act), Wanted::Prepare { key: &key, from }).await
     }
 
-    pub(super) async fn prepare_new(&self, in_token: bool) -> Result<ChangedKey, Error> {
-        let key = self.new_key(self.settings.signing.algorithm, in_token).await?;
+    pub(super) async fn prepare_new(&self) -> Result<ChangedKey, Error> {
+        // Looked at before a key is made, which in a hardware token leaves its traces.
+        let document = self.keys.document().await?.document;
+        if document.next_to_sign().is_some() {
+            return Err(Error::Conflict);
+        }
+        let key = self.new_key(self.settings.signing.algorithm, self.successor_is_in_token(&document)?).await?;
         self.change_keys(By::Machine, Wanted::Prepare { key: &key, from: Origin::Rotation }).await
     }
 
@@ -195,6 +200,7 @@ impl Authority {
             Wanted::Activate { key_id, force } => {
                 let before = document.active().map(|key| key.id.clone());
                 let forced = document.activate(key_id, now, self.settings.signing.publish_ahead, force)?;
+                self.can_sign(document).await?;
                 Ok(Step::of(key_id).detail("forced", forced).detail("instead_of", before))
             }
             Wanted::Retire { key_id } => {
@@ -209,7 +215,7 @@ impl Authority {
                 }
                 let (was, algorithm) = (before.state, before.algorithm);
                 let made = if was == KeyState::Active && document.next_to_sign().is_none() {
-                    Some(self.new_key(algorithm, Self::successor_is_in_token(document)).await?)
+                    Some(self.new_key(algorithm, self.successor_is_in_token(document)?).await?)
                 } else {
                     None
                 };
@@ -219,6 +225,9 @@ impl Authority {
                     _ => self.admins_of_key(key_id, document, now).await?,
                 };
                 document.revoke(key_id, now, tokens, made.as_ref().map(|key| key.pending(now)))?;
+                if was == KeyState::Active {
+                    self.can_sign(document).await?;
+                }
                 let step = Step::of(key_id).detail("was", was.as_str()).detail("live_tokens", tokens);
                 let signs = document.active().filter(|_| was == KeyState::Active).map(|key| key.id.clone());
                 Ok(Step { admins, is_revoked: true, made, ..step.detail("signs_instead", signs) })
@@ -290,7 +299,13 @@ impl Authority {
     pub(super) async fn commit_keys(&self, by: By<'_>, change: &KeyringChange<'_>) -> Result<Receipt, Error> {
         let kind = change.event.map(|event| event.kind.clone()).unwrap_or_default();
         for tries in 0..TRIES {
-            let committed = match (self.store.replace_keyring(change, tries > 0).await, change.event) {
+            let replaced = self.store.replace_keyring(change, tries > 0).await.map_err(|error| match error {
+                StoreError::Conflict | StoreError::AuthorChanged => error,
+                // It was made at the server before this one, which may have handed it on.
+                other if tries > 0 => StoreError::Uncertain(other.to_string()),
+                other => other,
+            });
+            let committed = match (replaced, change.event) {
                 (Ok(committed), _) => committed,
                 (Err(StoreError::InUse(tokens)), Some(event)) => {
                     let needed = StepError::Needed { tokens, last_expiry: None };

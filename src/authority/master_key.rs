@@ -99,16 +99,7 @@ impl Authority {
             .detail("change", what)
             .detail("master_keys", names);
         let event = self.recorder().number(event);
-        let change = KeyringChange {
-            read: read.version,
-            document: &sealed,
-            unneeded: None,
-            remains: None,
-            revoked: None,
-            shut_out: &[],
-            author: None,
-            event: Some(&event),
-        };
+        let change = KeyringChange { event: Some(&event), ..KeyringChange::of(read.version, &sealed) };
         match self.commit_keys(By::Machine, &change).await {
             Ok(_) => Ok(true),
             Err(Error::Conflict) => Ok(false),

@@ -52,8 +52,29 @@ impl Authority {
         Ok(NewKey::Here(Box::new(made.map_err(|error| Error::Internal(error.to_string()))??)))
     }
 
-    /// What follows a key lies where that one lies: nobody who uses a hardware token is to have keys elsewhere without knowing.
-    pub(super) fn successor_is_in_token(document: &KeyringDocument) -> bool {
-        document.active().is_some_and(|active| active.in_token().is_some())
+    /// What follows a key lies where that one lies: nobody who uses a hardware token is to have keys elsewhere without knowing. An
+    /// issuer with another token leaves it to those that have the same.
+    pub(super) fn successor_is_in_token(&self, document: &KeyringDocument) -> Result<bool, Error> {
+        let Some(place) = document.active().and_then(KeyEntry::in_token) else { return Ok(false) };
+        match self.keys.hardware() {
+            Some(hardware) if hardware.label() == place.label => Ok(true),
+            _ => Err(Error::TokenAway(format!(
+                "the next key belongs in the hardware token {}, which is not that of this issuer",
+                place.label
+            ))),
+        }
+    }
+
+    /// Has the key that is about to sign sign something, if it lies in a hardware token: the one before it loses its private
+    /// half, and there is no way back.
+    pub(super) async fn can_sign(&self, document: &KeyringDocument) -> Result<(), Error> {
+        const PROBE: &[u8] = b"countermark: can this key sign?";
+        let Some(signer) = document.signer(self.keys.hardware())? else { return Ok(()) };
+        if !signer.waits() {
+            return Ok(());
+        }
+        // It verifies what it signs.
+        let signed = tokio::task::spawn_blocking(move || signer.sign(PROBE).map(|_| ())).await;
+        Ok(signed.map_err(|error| Error::Internal(error.to_string()))??)
     }
 }

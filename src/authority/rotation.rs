@@ -20,27 +20,26 @@ enum Due {
 }
 
 impl Authority {
-    /// Takes the steps that are due.
-    pub(super) async fn rotate_keys(&self) {
-        let facts = &self.keys.now().facts;
+    /// Takes the steps that are due. `false`: one could not be taken, and is not to be tried again at once.
+    pub(super) async fn rotate_keys(&self) -> bool {
+        let loaded = self.keys.now();
+        let facts = &loaded.facts;
         let now = self.clock.now();
-        let in_token = facts.iter().any(|key| key.state == KeyState::Active && key.is_in_token);
-        match self.due(facts, now) {
-            // Where the next key is to lie in the hardware token, it is for issuers that have it.
-            Some(Due::Prepare) if in_token && self.keys.hardware().is_none() => {}
-            Some(Due::Prepare) => done("prepared", self.prepare_new(in_token).await.map(|changed| changed.key.id)),
-            Some(Due::Activate(id)) => {
-                done("activated", self.activate_next(&id).await.map(|changed| changed.key.id));
-            }
-            None => {}
-        }
+        let mut is_well = match self.due(facts, now) {
+            Some(Due::Prepare) => done("prepared", self.prepare_new().await.map(|changed| changed.key.id)),
+            Some(Due::Activate(id)) => done("activated", self.activate_next(&id).await.map(|changed| changed.key.id)),
+            None => true,
+        };
         for key in facts.iter().filter(|key| key.state == KeyState::Retiring) {
             match self.store.live_tokens_of(&key.id, until_accepted(now)).await {
-                Ok((0, _)) => done("retired", self.retire_unneeded(&key.id).await.map(|changed| changed.key.id)),
+                Ok((0, _)) => {
+                    is_well &= done("retired", self.retire_unneeded(&key.id).await.map(|changed| changed.key.id));
+                }
                 Ok(_) => {}
-                Err(error) => return tracing::debug!(%error, "the counts of living tokens wait"),
+                Err(error) => tracing::debug!(%error, "the counts of living tokens wait"),
             }
         }
+        is_well
     }
 
     /// What expired long ago, by whosever clock, is counted nowhere.
@@ -72,11 +71,15 @@ impl Authority {
     }
 }
 
-fn done(what: &str, outcome: Result<String, Error>) {
+fn done(what: &str, outcome: Result<String, Error>) -> bool {
     match outcome {
         Ok(key) => tracing::info!(%key, "a signing key was {what}"),
         // Another issuer was faster.
         Err(Error::Conflict | Error::Key(_)) => {}
-        Err(error) => tracing::warn!(%error, "a signing key could not be {what}"),
+        Err(error) => {
+            tracing::warn!(%error, "a signing key could not be {what}; it is tried again later");
+            return false;
+        }
     }
+    true
 }

@@ -17,6 +17,8 @@ const OVERLAPS: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a signing key is to come or to go.
 const KEYS: Duration = Duration::from_secs(2);
+/// The same, where a step could not be taken.
+const KEYS_LATER: Duration = Duration::from_secs(60);
 
 /// How often tokens that expired long ago are forgotten.
 const FORGET: Duration = Duration::from_secs(600);
@@ -43,10 +45,15 @@ impl Upkeep {
     }
 
     /// Works until it is stopped.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
+        // By itself: a key that is made in a hardware token may take its time.
+        let rotating = rotate(Arc::clone(&self.authority), stop.clone());
+        tokio::join!(self.work(stop), rotating);
+    }
+
+    async fn work(mut self, stop: CancellationToken) {
         let mut overlaps = tokio::time::interval(OVERLAPS);
         let mut standing = tokio::time::interval(STANDING);
-        let mut keys = tokio::time::interval(KEYS);
         let mut look = tokio::time::interval(LOOK);
         let mut forget = tokio::time::interval(FORGET);
         loop {
@@ -54,7 +61,6 @@ impl Upkeep {
                 () = stop.cancelled() => return,
                 _ = overlaps.tick() => self.end_overlaps().await,
                 _ = standing.tick() => self.remove_standing().await,
-                _ = keys.tick() => self.authority.rotate_keys().await,
                 _ = forget.tick() => self.authority.forget_expired_tokens().await,
                 _ = look.tick() => self.look_at_keys().await,
             }
@@ -107,6 +113,21 @@ impl Upkeep {
                 Err(error) => tracing::warn!(%error, account = %id, "an overlap could not be ended"),
             }
         }
+    }
+}
+
+async fn rotate(authority: Arc<Authority>, stop: CancellationToken) {
+    let mut pause = Duration::ZERO;
+    loop {
+        let turn = async {
+            tokio::time::sleep(pause).await;
+            authority.rotate_keys().await
+        };
+        let is_well = tokio::select! {
+            () = stop.cancelled() => return,
+            is_well = turn => is_well,
+        };
+        pause = if is_well { KEYS } else { KEYS_LATER };
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::Output;
 use super::answer::{Answer, Failure};
-use super::serve::{AclCommand, RecoverArgs, RotateMasterArgs, ServiceArgs};
+use super::serve::{AclCommand, PlaceArgs, RecoverArgs, RotateMasterArgs, ServiceArgs};
 use crate::authority::MasterKeyChange;
 use crate::config::Overrides;
 use crate::server::MasterKeyStep;
@@ -29,15 +29,21 @@ impl From<ServiceArgs> for Overrides {
     }
 }
 
+impl From<PlaceArgs> for Overrides {
+    fn from(place: PlaceArgs) -> Self {
+        Self {
+            config: place.config,
+            data_dir: place.data_dir,
+            store: place.store,
+            master_key_file: place.master_key_file,
+            ..Self::default()
+        }
+    }
+}
+
 /// `countermark recover`
 pub async fn recover(arguments: RecoverArgs) -> ExitCode {
-    let overrides = Overrides {
-        config: arguments.config,
-        data_dir: arguments.data_dir,
-        store: arguments.store,
-        master_key_file: arguments.master_key_file,
-        ..Overrides::default()
-    };
+    let overrides = Overrides::from(arguments.place);
     match crate::server::recover(&overrides, &arguments.account, arguments.months, arguments.out).await {
         Ok(file) => {
             println!("{} has a new token, in {}. The older one is dead.", arguments.account, file.display());
@@ -52,13 +58,7 @@ pub async fn recover(arguments: RecoverArgs) -> ExitCode {
 
 /// `countermark key rotate-master`
 pub async fn rotate_master(arguments: RotateMasterArgs, output: Output) -> Result<Answer, Failure> {
-    let overrides = Overrides {
-        config: arguments.config,
-        data_dir: arguments.data_dir,
-        store: arguments.store,
-        master_key_file: arguments.master_key_file,
-        ..Overrides::default()
-    };
+    let overrides = Overrides::from(arguments.place);
     let new = arguments.new_master_key_file;
     let other = if arguments.abort { MasterKeyStep::Abort } else { MasterKeyStep::Finish };
     let step = new.clone().map_or(other, MasterKeyStep::Begin);

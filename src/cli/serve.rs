@@ -71,9 +71,9 @@ pub struct DoctorArgs {
     pub service: ServiceArgs,
 }
 
-/// `recover`: give an account a new token without the API.
+/// Where a service is, for what is done beside it.
 #[derive(Clone, Debug, Args)]
-pub struct RecoverArgs {
+pub struct PlaceArgs {
     /// Where the service keeps its data (default: ./data)
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -86,6 +86,14 @@ pub struct RecoverArgs {
     /// File with the master key
     #[arg(long, value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
+}
+
+/// `recover`: give an account a new token without the API.
+#[derive(Clone, Debug, Args)]
+pub struct RecoverArgs {
+    /// Where that is.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Which account gets a new token
     #[arg(long, value_name = "NAME", default_value = "admin")]
     pub account: String,
@@ -100,18 +108,9 @@ pub struct RecoverArgs {
 /// `key rotate-master`: change the master key while servers run.
 #[derive(Clone, Debug, Args)]
 pub struct RotateMasterArgs {
-    /// Where the service keeps its data (default: ./data)
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Configuration file of the service (default: ./countermark.toml, if there is one)
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The store, when it isn't the private one
-    #[arg(long, value_name = "URL")]
-    pub store: Option<String>,
-    /// File with the master key, as the servers have it
-    #[arg(long, value_name = "FILE")]
-    pub master_key_file: Option<PathBuf>,
+    /// Where that is.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// First step: the new master key, which from then on opens the signing keys as well; made if there is no such file
     #[arg(long, value_name = "FILE", required_unless_present_any = ["finish", "abort"])]
     pub new_master_key_file: Option<PathBuf>,

@@ -243,16 +243,7 @@ impl Keys {
         let document = KeyringDocument { keys: vec![KeyEntry::active(&SigningKey::generate(algorithm)?, now)] };
         let envelope = Envelope::under(&[&at.master], &at.dataset).map_err(|_| KeyringError::Sealed)?;
         let sealed = seal(&at.dataset, &Read { version: 0, document, envelope })?;
-        let first = KeyringChange {
-            read: 0,
-            document: &sealed,
-            unneeded: None,
-            remains: None,
-            revoked: None,
-            shut_out: &[],
-            author: None,
-            event: None,
-        };
+        let first = KeyringChange::of(0, &sealed);
         match at.store.replace_keyring(&first, false).await {
             Ok(_) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),

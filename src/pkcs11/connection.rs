@@ -52,6 +52,24 @@ fn is_loss(error: &Error) -> bool {
     )
 }
 
+/// Whether a login failed before the PIN was looked at.
+fn is_on_the_way(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Pkcs11(
+            RvError::SessionHandleInvalid
+                | RvError::SessionClosed
+                | RvError::DeviceRemoved
+                | RvError::TokenNotPresent
+                | RvError::TokenNotRecognized
+                | RvError::CryptokiNotInitialized
+                | RvError::HostMemory
+                | RvError::DeviceMemory,
+            _
+        )
+    )
+}
+
 /// Short: the library's own texts are paragraphs of the standard.
 fn told(error: &Error) -> String {
     match error {
@@ -141,7 +159,7 @@ impl Connection {
         let module = self.initialized()?;
         let slot = self.slot(&module)?;
         let session = module.open_rw_session(slot)?;
-        self.log_in(&session)?;
+        self.log_in(&module, slot, &session)?;
         Ok(Open { module, session, slot, label: self.settings.token_label.clone(), found: HashMap::new() })
     }
 
@@ -190,12 +208,21 @@ impl Connection {
         }
     }
 
-    fn log_in(&mut self, session: &Session) -> Result<(), Fault> {
+    fn log_in(&mut self, module: &Module, slot: Slot, session: &Session) -> Result<(), Fault> {
         let pin = self.settings.pin.read().map_err(|error| Fault::Plain(format!("its PIN: {error}")))?;
         if self.refused.as_ref() == Some(&pin) {
             return Err(Fault::Plain(
                 "it refused the PIN. That is not tried again, because tokens lock themselves: correct signing.pkcs11.pin_file, or \
                  start again"
+                    .into(),
+            ));
+        }
+        // Of several issuers with one wrong PIN none is to be the one that locks it.
+        if let Ok(info) = module.get_token_info(slot)
+            && (info.user_pin_final_try() || info.user_pin_locked())
+        {
+            return Err(Fault::Plain(
+                "its PIN is locked, or would be after one more wrong one: log in by hand with the right one first"
                     .into(),
             ));
         }
@@ -205,17 +232,8 @@ impl Connection {
                 Ok(())
             }
             Err(error) => {
-                if matches!(
-                    error,
-                    Error::Pkcs11(
-                        RvError::PinIncorrect
-                            | RvError::PinInvalid
-                            | RvError::PinLenRange
-                            | RvError::PinExpired
-                            | RvError::PinLocked,
-                        _
-                    )
-                ) {
+                // Modules are not of one mind about what they call a wrong PIN.
+                if !is_on_the_way(&error) {
                     self.refused = Some(pin);
                 }
                 Err(Fault::Plain(format!("it lets nobody in with the PIN of signing.pkcs11: {}", told(&error))))

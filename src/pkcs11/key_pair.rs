@@ -148,6 +148,9 @@ fn generated(open: &Open, algorithm: Algorithm, id: &[u8]) -> Result<(ObjectHand
 /// A token that lets its keys out, or takes them in, is none.
 fn is_kept(open: &Open, private: ObjectHandle) -> Result<(), Fault> {
     let wanted = [
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sign(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::AlwaysSensitive(true),

@@ -23,7 +23,8 @@ pub(super) struct OnTheMachine {
 impl OnTheMachine {
     /// Connects to the store of a running server, or starts the private one. Nothing is set up: what is not there is an error.
     /// `what`: for the name under which its events are numbered, apart from the server's.
-    pub(super) async fn open(config: &Config, what: &str) -> Result<Self, ServeError> {
+    /// `signs`: whether a token is to be signed.
+    pub(super) async fn open(config: &Config, what: &str, signs: bool) -> Result<Self, ServeError> {
         memory::keep_to_ourselves(config);
         // Looked at before anything is changed: nothing here makes a key, and everything needs the one that there is.
         if let SecretSource::File(path) = &config.master_key
@@ -52,7 +53,7 @@ impl OnTheMachine {
             }
             let store = Arc::new(open(config, target, Arc::new(SystemClock), &disconnect));
             tokio::time::timeout(Duration::from_secs(5), store.connected()).await.map_err(|_| away())?;
-            begin(config, store, what).await
+            begin(config, store, what, signs).await
         }
         .await;
         match authority {
@@ -71,7 +72,7 @@ impl OnTheMachine {
     }
 }
 
-async fn begin(config: &Config, store: Arc<Store>, what: &str) -> Result<Authority, ServeError> {
+async fn begin(config: &Config, store: Arc<Store>, what: &str, signs: bool) -> Result<Authority, ServeError> {
     if store.sealed_keyring().await.map_err(ServeError::of)?.is_none() {
         return Err(ServeError("the store is empty: there is nothing to work on; start `countermark serve`".into()));
     }
@@ -80,7 +81,8 @@ async fn begin(config: &Config, store: Arc<Store>, what: &str) -> Result<Authori
         clock: Arc::new(SystemClock),
         master_key: config.master_key.clone(),
         keys_mark: Some(setup::keys_mark(config)),
-        hardware: setup::hardware(config),
+        // Each login with a wrong PIN brings a token nearer to locking itself: only where something is to be signed.
+        hardware: if signs { setup::hardware(config) } else { None },
         issuer: config.issuer.clone(),
         default_issuer: String::new(),
         node: format!("{what}-{}", node_name::of(config, &config.data_dir)?).chars().take(64).collect(),

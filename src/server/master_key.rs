@@ -21,7 +21,7 @@ pub enum MasterKeyStep {
 /// Changes the master key, one step of two.
 pub async fn rotate_master(overrides: &Overrides, step: &MasterKeyStep) -> Result<MasterKeyChange, ServeError> {
     let config = load(overrides).map_err(ServeError::of)?;
-    let machine = OnTheMachine::open(&config, "master-key").await?;
+    let machine = OnTheMachine::open(&config, "master-key", false).await?;
     let changed = async {
         match step {
             MasterKeyStep::Begin(path) => {

@@ -25,7 +25,7 @@ pub async fn recover(
         )));
     }
     let out = out.unwrap_or_else(|| config.data_dir.join("admin.token"));
-    let machine = OnTheMachine::open(&config, "recover").await?;
+    let machine = OnTheMachine::open(&config, "recover", true).await?;
     let issued = issue(&machine.authority, &username, months, &out).await;
     machine.close().await;
     issued.map(|()| out)

@@ -29,6 +29,13 @@ pub struct KeyringChange<'a> {
     pub event: Option<&'a Event>,
 }
 
+impl<'a> KeyringChange<'a> {
+    /// The document of this version is replaced by this one, whatever else is.
+    pub fn of(read: u64, document: &'a str) -> Self {
+        Self { read, document, unneeded: None, remains: None, revoked: None, shut_out: &[], author: None, event: None }
+    }
+}
+
 impl Store {
     /// Its version and the document, as it was sealed. `None`: there is none yet.
     pub async fn sealed_keyring(&self) -> Result<Option<(u64, String)>, StoreError> {

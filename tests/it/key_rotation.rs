@@ -417,16 +417,7 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
     let author = Author::of(&actor);
     let read = app.authority.keys().document().await.unwrap();
     let sealed = app.authority.keys().seal(&read).unwrap();
-    let change = KeyringChange {
-        read: read.version,
-        document: &sealed,
-        unneeded: None,
-        remains: None,
-        revoked: None,
-        shut_out: &[],
-        author: Some(author.clone()),
-        event: None,
-    };
+    let change = KeyringChange { author: Some(author.clone()), ..KeyringChange::of(read.version, &sealed) };
     assert!(matches!(app.store.replace_keyring(&change, false).await, Err(StoreError::AuthorChanged)));
     let before = app.store.account(actor.account()).await.unwrap().unwrap();
     let event = countermark::audit::Event::new(app.clock.now(), "account.update", countermark::audit::Outcome::Done);

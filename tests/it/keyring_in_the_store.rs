@@ -204,16 +204,7 @@ async fn what_a_step_rests_on_is_looked_at_again_when_it_is_committed() {
     let sealed = app.authority.keys().seal(&read).unwrap();
     let key = read.document.keys[0].id.clone();
     let now = chrono::DateTime::from_timestamp(0, 0).unwrap();
-    let change = KeyringChange {
-        read: read.version,
-        document: &sealed,
-        unneeded: None,
-        remains: None,
-        revoked: None,
-        shut_out: &[],
-        author: None,
-        event: None,
-    };
+    let change = KeyringChange::of(read.version, &sealed);
     let before = lying(&app).await;
     // K2: a token that lives.
     let needed = KeyringChange { unneeded: Some((&key, now)), ..change.clone() };

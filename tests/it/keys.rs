@@ -21,16 +21,7 @@ use crate::app::{App, Setup, a_master_key, eventually};
 /// What was read and changed, in the place of what was read, whatever the rules of its keys' life are.
 pub async fn replace(authority: &Authority, read: &Read) {
     let sealed = authority.keys().seal(read).unwrap();
-    let change = KeyringChange {
-        read: read.version,
-        document: &sealed,
-        unneeded: None,
-        remains: None,
-        revoked: None,
-        shut_out: &[],
-        author: None,
-        event: None,
-    };
+    let change = KeyringChange::of(read.version, &sealed);
     authority.store().replace_keyring(&change, false).await.unwrap();
 }
 
