@@ -22,6 +22,7 @@ BEYOND_A_SCHEMA = (
     "not PEM: ",
     "the PEM is damaged",
     "more than 64 KiB: ",
+    "a private key that exists does not go into the token",
     "invalid type: floating point ",
 )
 ROLES = ["auditor", "admin"]
