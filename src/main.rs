@@ -25,8 +25,8 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => {
             let check = arguments.check;
             let code = runtime.block_on(countermark::server::serve(&arguments.service.into(), check));
-            // A hardware token that hangs is not waited for.
-            runtime.shutdown_background();
+            // A hardware token that hangs is not waited for; one that is well is left in good order.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(3));
             code
         }
         Command::Doctor(arguments) => {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
@@ -18,6 +19,8 @@ const QUEUE: usize = 64;
 const SIGNING: Duration = Duration::from_secs(5);
 /// How long a key may take to be made: small tokens need their time for RSA.
 const MAKING: Duration = Duration::from_secs(90);
+/// How long is waited for the thread to log out.
+const LEAVING: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -27,8 +30,26 @@ pub(super) type Trouble = Arc<Mutex<Option<String>>>;
 /// A hardware token.
 pub struct HardwareToken {
     label: String,
-    jobs: SyncSender<Job>,
+    /// Gone when the thread is to end.
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
     trouble: Trouble,
+}
+
+/// A module must not be taken down by the end of the process while its thread is still logging out: that crashes.
+impl Drop for HardwareToken {
+    fn drop(&mut self) {
+        self.jobs = None;
+        let Some(thread) = self.thread.take() else { return };
+        // The last of us may be dropped by the thread itself.
+        if thread.thread().id() == std::thread::current().id() {
+            return;
+        }
+        let began = Instant::now();
+        while !thread.is_finished() && began.elapsed() < LEAVING {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl fmt::Debug for HardwareToken {
@@ -52,7 +73,10 @@ impl HardwareToken {
             }
         });
         match thread {
-            Ok(_) => Some(Arc::new(Self { label: settings.token_label.clone(), jobs, trouble })),
+            Ok(thread) => {
+                let (jobs, thread) = (Some(jobs), Some(thread));
+                Some(Arc::new(Self { label: settings.token_label.clone(), jobs, thread, trouble }))
+            }
             Err(error) => {
                 tracing::error!(%error, "there is no thread for the hardware token");
                 None
@@ -97,7 +121,8 @@ impl HardwareToken {
                 let _ = reply.send(work(connection));
             }
         });
-        self.jobs.try_send(job).map_err(|error| match error {
+        let jobs = self.jobs.as_ref().ok_or_else(|| self.amiss("it is being left".into()))?;
+        jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => self.amiss(format!("{QUEUE} signatures wait for it already")),
             TrySendError::Disconnected(_) => self.amiss("the thread that spoke to it is gone".into()),
         })?;
@@ -171,7 +196,8 @@ impl Drop for FreshKey {
             })
         };
         // Also on the thread itself, which must not wait for its own queue.
-        if let Err(error) = self.token.jobs.try_send(job) {
+        let Some(jobs) = &self.token.jobs else { return };
+        if let Err(error) = jobs.try_send(job) {
             left(&match error {
                 TrySendError::Full(_) => "too many wait for it",
                 TrySendError::Disconnected(_) => "the thread that spoke to it is gone",
