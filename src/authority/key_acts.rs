@@ -19,7 +19,7 @@ use crate::token::{Algorithm, ImportError, SigningKey, read_private};
 use crate::verify::{KeyState, LEEWAY};
 
 /// How often a step is tried anew because another one came first.
-const STEPS: usize = 8;
+pub(super) const STEPS: usize = 8;
 /// Admins that are looked at, to find one whose token does not die with the key.
 const ADMINS: usize = 1_000;
 
@@ -274,12 +274,12 @@ impl Authority {
                 revoked: step.is_revoked.then_some(step.key_id.as_str()),
                 shut_out: &step.admins.shut_out,
                 author: by.author(),
-                event: Some(&event),
+                event: None,
             };
             let new = if let Wanted::Prepare { key, .. } = wanted { Some(key) } else { step.made.as_ref() };
             // Whoever leaves in the middle does not know either.
             new.inspect(|key| key.set_published(true));
-            let committed = self.commit_keys(by, &change).await;
+            let committed = self.commit_keys(by, &event, change).await;
             new.inspect(|key| key.set_published(matches!(committed, Ok(_) | Err(Error::Uncertain { .. }))));
             let receipt = match committed {
                 Err(Error::Conflict) => continue,
@@ -296,23 +296,22 @@ impl Authority {
         Err(Error::Conflict)
     }
 
-    pub(super) async fn commit_keys(&self, by: By<'_>, change: &KeyringChange<'_>) -> Result<Receipt, Error> {
-        let kind = change.event.map(|event| event.kind.clone()).unwrap_or_default();
+    /// Commits a change together with its event.
+    pub(super) async fn commit_keys(
+        &self,
+        by: By<'_>,
+        event: &Event,
+        change: KeyringChange<'_>,
+    ) -> Result<Receipt, Error> {
+        let change = KeyringChange { event: Some(event), ..change };
         for tries in 0..TRIES {
-            let replaced = self.store.replace_keyring(change, tries > 0).await.map_err(|error| match error {
-                StoreError::Conflict | StoreError::AuthorChanged => error,
-                // It was made at the server before this one, which may have handed it on.
-                other if tries > 0 => StoreError::Uncertain(other.to_string()),
-                other => other,
-            });
-            let committed = match (replaced, change.event) {
-                (Ok(committed), _) => committed,
-                (Err(StoreError::InUse(tokens)), Some(event)) => {
+            let committed = match self.store.replace_keyring(&change, tries > 0).await {
+                Ok(committed) => committed,
+                Err(StoreError::InUse(tokens)) => {
                     let needed = StepError::Needed { tokens, last_expiry: None };
                     return Err(self.not_committed(event, needed.into()));
                 }
-                (Err(error), Some(event)) => return Err(self.not_committed(event, error.into())),
-                (Err(error), None) => return Err(error.into()),
+                Err(error) => return Err(self.not_committed(event, error.into())),
             };
             // Asked for again, it is still one act.
             if tries == 0 {
@@ -321,10 +320,10 @@ impl Authority {
             match self.held_everywhere(&committed, None).await {
                 Ok(receipt) => return Ok(receipt),
                 Err(NotHeld::OtherServer) => {}
-                Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&kind)),
+                Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&event.kind)),
             }
         }
-        Err(Error::from(changes_servers()).after(&kind))
+        Err(Error::from(changes_servers()).after(&event.kind))
     }
 
     fn key_event(&self, by: By<'_>, kind: &'static str, step: &Step, document: &KeyringDocument) -> Event {

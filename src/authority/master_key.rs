@@ -3,13 +3,11 @@
 use serde_json::Value;
 
 use super::call::By;
+use super::key_acts::STEPS;
 use super::{Authority, Error};
 use crate::audit::{Event, Outcome, kinds};
 use crate::keyring::{MasterKey, Read};
 use crate::store::KeyringChange;
-
-/// How often it is tried anew because the keys changed meanwhile.
-const TRIES: usize = 8;
 
 /// How far the change of the master key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +37,7 @@ impl MasterKeyChange {
 impl Authority {
     /// From now on another master key opens the signing keys, too. Begun anew with another one, it takes the place of the one before.
     pub async fn begin_master_key_change(&self, new: &MasterKey) -> Result<MasterKeyChange, Error> {
-        for _ in 0..TRIES {
+        for _ in 0..STEPS {
             let mut read = self.keys.document().await?;
             let known: Vec<&str> = read.envelope.master_keys().collect();
             let present = self.keys.master_key();
@@ -74,7 +72,7 @@ impl Authority {
         what: &str,
         is_the_one: impl Fn(&[&str]) -> bool,
     ) -> Result<MasterKeyChange, Error> {
-        for _ in 0..TRIES {
+        for _ in 0..STEPS {
             let mut read = self.keys.document().await?;
             let known: Vec<&str> = read.envelope.master_keys().collect();
             if !is_the_one(&known) {
@@ -99,8 +97,7 @@ impl Authority {
             .detail("change", what)
             .detail("master_keys", names);
         let event = self.recorder().number(event);
-        let change = KeyringChange { event: Some(&event), ..KeyringChange::of(read.version, &sealed) };
-        match self.commit_keys(By::Machine, &change).await {
+        match self.commit_keys(By::Machine, &event, KeyringChange::of(read.version, &sealed)).await {
             Ok(_) => Ok(true),
             Err(Error::Conflict) => Ok(false),
             Err(error) => Err(error),

@@ -268,7 +268,11 @@ impl Store {
         script: ScriptInvocation<'_>,
         again: bool,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
-        self.has_room()?;
+        match self.has_room() {
+            // The first try may have been made while there was room.
+            Err(error) if again => return Err(error.of_what_was_sent_before()),
+            room => room?,
+        }
         self.restrict(script, again).await
     }
 
