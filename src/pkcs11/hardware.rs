@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
@@ -32,7 +32,9 @@ pub struct HardwareToken {
     label: String,
     /// Gone when the thread is to end.
     jobs: Option<SyncSender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    thread: ThreadId,
+    /// Nothing comes from there: its other end goes with the thread, after the connection.
+    left: Mutex<Receiver<()>>,
     trouble: Trouble,
 }
 
@@ -40,14 +42,9 @@ pub struct HardwareToken {
 impl Drop for HardwareToken {
     fn drop(&mut self) {
         self.jobs = None;
-        let Some(thread) = self.thread.take() else { return };
         // The last of us may be dropped by the thread itself.
-        if thread.thread().id() == std::thread::current().id() {
-            return;
-        }
-        let began = Instant::now();
-        while !thread.is_finished() && began.elapsed() < LEAVING {
-            std::thread::sleep(Duration::from_millis(1));
+        if self.thread != std::thread::current().id() {
+            let _ = self.left.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(LEAVING);
         }
     }
 }
@@ -64,6 +61,7 @@ impl HardwareToken {
         let (jobs, queue) = sync_channel::<Job>(QUEUE);
         let trouble = Trouble::default();
         let mut connection = Connection::new(settings.clone(), Arc::clone(&trouble));
+        let (leaving, left) = sync_channel::<()>(1);
         let thread = std::thread::Builder::new().name("pkcs11".into()).spawn(move || {
             if connection.with(|_| Ok(())).is_ok() {
                 tracing::info!(token = connection.label(), "the hardware token is there");
@@ -71,11 +69,13 @@ impl HardwareToken {
             for job in queue {
                 job(&mut connection);
             }
+            drop(connection);
+            drop(leaving);
         });
         match thread {
             Ok(thread) => {
-                let (jobs, thread) = (Some(jobs), Some(thread));
-                Some(Arc::new(Self { label: settings.token_label.clone(), jobs, thread, trouble }))
+                let (thread, left) = (thread.thread().id(), Mutex::new(left));
+                Some(Arc::new(Self { label: settings.token_label.clone(), jobs: Some(jobs), thread, left, trouble }))
             }
             Err(error) => {
                 tracing::error!(%error, "there is no thread for the hardware token");
