@@ -76,12 +76,23 @@ pub struct Call<'a> {
     query: Vec<(&'a str, String)>,
     body: Option<Value>,
     if_match: Option<String>,
+    timeout: Duration,
 }
 
 impl<'a> Call<'a> {
     /// A request; the path is what follows `/api/v1`.
     pub fn new(method: Method, path: &[&'a str]) -> Self {
-        Self { method, path: [&["api", "v1"], path].concat(), query: Vec::new(), body: None, if_match: None }
+        Self::of(method, [&["api", "v1"], path].concat(), Vec::new())
+    }
+
+    fn of(method: Method, path: Vec<&'a str>, query: Vec<(&'a str, String)>) -> Self {
+        Self { method, path, query, body: None, if_match: None, timeout: TIMEOUT }
+    }
+
+    /// Waits so long for the answer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// With these query parameters.
@@ -116,7 +127,6 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("countermark/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
             // A token goes to the server that was named and to nobody it points at.
             .redirect(redirect::Policy::none())
             .retry(retry::never())
@@ -165,19 +175,17 @@ impl Client {
 
     /// Asks `/verify` about a token, which is the only credential of the request.
     pub async fn verify(&self, token: &BearerToken, query: Vec<(&str, String)>) -> Result<RawReply, Failure> {
-        let call = Call { method: Method::GET, path: vec!["verify"], query, body: None, if_match: None };
-        self.send(&call, Some(token)).await
+        self.send(&Call::of(Method::GET, vec!["verify"], query), Some(token)).await
     }
 
     /// Asks for the published keys (RFC 7517), as anybody may.
     pub async fn key_set(&self) -> Result<RawReply, Failure> {
-        let path = vec![".well-known", "jwks.json"];
-        self.send(&Call { method: Method::GET, path, query: Vec::new(), body: None, if_match: None }, None).await
+        self.send(&Call::of(Method::GET, vec![".well-known", "jwks.json"], Vec::new()), None).await
     }
 
     async fn send(&self, call: &Call<'_>, token: Option<&BearerToken>) -> Result<RawReply, Failure> {
         let url = self.server.endpoint(&call.path, &call.query)?;
-        let mut request = self.http.request(call.method.clone(), url);
+        let mut request = self.http.request(call.method.clone(), url).timeout(call.timeout);
         if let Some(token) = token {
             let header = HeaderValue::from_str(&format!("Bearer {}", token.reveal()));
             let mut header = header.map_err(|_| Failure::new("the token can't stand in a header"))?;

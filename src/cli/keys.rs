@@ -1,6 +1,7 @@
 //! `key …`: the keys that sign tokens.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 use reqwest::Method;
@@ -17,6 +18,9 @@ use super::serve::RotateMasterArgs;
 use super::table::{day, details, or_dash, table, text};
 use super::{Output, confirm, import, machine};
 use crate::token::Algorithm;
+
+/// Longer than a small hardware token takes for an RSA key, and than the server waits for it.
+const MAKING: Duration = Duration::from_secs(120);
 
 /// `key …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -106,7 +110,8 @@ async fn at_the_server(command: KeyCommand, session: &Session) -> Result<Answer,
             let algorithm = algorithm.map(|algorithm| ("algorithm".to_owned(), json!(algorithm)));
             let in_token = in_token.then(|| ("in_token".to_owned(), json!(true)));
             let body = Value::Object(algorithm.into_iter().chain(in_token).collect());
-            let reply = session.client.call(Call::new(Method::POST, &["keys"]).body(body)).await?;
+            let call = Call::new(Method::POST, &["keys"]).body(body).timeout(MAKING);
+            let reply = session.client.call(call).await?;
             prepared(&reply, session)
         }
         KeyCommand::Import { file, algorithm, passphrase_file } => {

@@ -16,9 +16,9 @@ use crate::config::{Pkcs11, Secret};
 
 /// Why something was not done.
 pub(super) enum Fault {
-    /// The way to the token is lost: another session may do it.
+    /// The way to the token is lost: another session may do it, at once.
     Lost(String),
-    /// It would be the same again.
+    /// It would be the same again now. Whoever asks later begins anew.
     Plain(String),
     /// It is no fault of the token's.
     Lacks(TokenError),
@@ -83,7 +83,6 @@ pub(super) struct Open {
     pub(super) module: Module,
     pub(super) session: Session,
     pub(super) slot: Slot,
-    pub(super) label: String,
     /// Private keys that were found, by their `CKA_ID` in hex.
     pub(super) found: HashMap<String, ObjectHandle>,
 }
@@ -132,7 +131,8 @@ impl Connection {
             None => self.connect()?,
         };
         let done = work(&mut open);
-        if !matches!(done, Err(Fault::Lost(_))) {
+        // Handles may be stale, and another token may lie there by now: what failed is not tried with them again.
+        if matches!(done, Ok(_) | Err(Fault::Lacks(_))) {
             self.open = Some(open);
         }
         done
@@ -160,7 +160,7 @@ impl Connection {
         let slot = self.slot(&module)?;
         let session = module.open_rw_session(slot)?;
         self.log_in(&module, slot, &session)?;
-        Ok(Open { module, session, slot, label: self.settings.token_label.clone(), found: HashMap::new() })
+        Ok(Open { module, session, slot, found: HashMap::new() })
     }
 
     /// Begun anew each time: modules look for tokens when they are initialized, and some only then.

@@ -95,8 +95,19 @@ impl HardwareToken {
         let made = tokio::task::spawn_blocking(move || {
             let keeper = Arc::clone(&token);
             token.ask(MAKING, move |connection| {
-                let (public, place) = connection.with(|open| key_pair::make(open, algorithm))?;
-                Ok(FreshKey { token: keeper, public, place, is_published: AtomicBool::new(false) })
+                let object = key_pair::new_id()?;
+                let made = connection.with(|open| key_pair::make(open, algorithm, &object));
+                let place = InToken { label: keeper.label.clone(), object };
+                match made {
+                    Ok(public) => Ok(FreshKey { token: keeper, public, place, is_published: AtomicBool::new(false) }),
+                    Err(error) => {
+                        // Nothing was made where the token lacks the means.
+                        if matches!(error, TokenError::Away(_)) {
+                            clear(connection, &place);
+                        }
+                        Err(error)
+                    }
+                }
             })
         });
         made.await.map_err(|error| TokenError::Away(error.to_string()))?
@@ -177,33 +188,38 @@ impl Drop for FreshKey {
         if self.is_published.load(Ordering::Relaxed) {
             return;
         }
-        let (place, kid) = (self.place.clone(), self.public.key_id().to_owned());
-        let left = {
-            let kid = kid.clone();
-            move |why: &dyn fmt::Display| {
-                tracing::error!(
-                    %why, token = place.label, object = place.object,
-                    "a key that was never published stays in the hardware token; remove the objects labelled \"countermark {kid}\""
-                );
-            }
-        };
-        let object = self.place.object.clone();
-        let job: Job = {
-            let left = left.clone();
-            Box::new(move |connection| match connection.with(|open| key_pair::destroy(open, &object)) {
-                Ok(()) => tracing::info!(%kid, "a key that was not published was destroyed in the hardware token"),
-                Err(error) => left(&error),
-            })
-        };
         // Also on the thread itself, which must not wait for its own queue.
         let Some(jobs) = &self.token.jobs else { return };
-        if let Err(error) = jobs.try_send(job) {
-            left(&match error {
-                TrySendError::Full(_) => "too many wait for it",
-                TrySendError::Disconnected(_) => "the thread that spoke to it is gone",
-            });
+        let place = self.place.clone();
+        if let Err(error) = jobs.try_send(Box::new(move |connection| clear(connection, &place))) {
+            stays(
+                &self.place,
+                match error {
+                    TrySendError::Full(_) => &"too many wait for it",
+                    TrySendError::Disconnected(_) => &"the thread that spoke to it is gone",
+                },
+            );
         }
     }
+}
+
+/// Destroys what lies there and was never published, if anything does.
+fn clear(connection: &mut Connection, place: &InToken) {
+    match connection.with(|open| key_pair::destroy(open, &place.object)) {
+        Ok(()) => tracing::info!(
+            token = place.label,
+            object = place.object,
+            "a key that was not published was destroyed in the hardware token"
+        ),
+        Err(error) => stays(place, &error),
+    }
+}
+
+fn stays(place: &InToken, why: &dyn fmt::Display) {
+    tracing::error!(
+        %why, token = place.label, object = place.object,
+        "a key that was never published may be left in the hardware token; remove the objects of this CKA_ID"
+    );
 }
 
 /// A published key whose private half lies in a token.
@@ -225,17 +241,10 @@ impl Signer for TokenSigner {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let (algorithm, object, signed) = (self.public.algorithm(), self.place.object.clone(), message.to_vec());
-        let work = move |connection: &mut Connection| {
-            connection.with(|open| key_pair::sign(open, algorithm, &object, &signed))
-        };
-        let signature = self.token.ask(SIGNING, work).map_err(|error| KeyError::OutOfReach(error.to_string()))?;
-        // What lies there under this id may be another key by now. No token goes out that nobody takes.
-        if !self.public.verifies(message, &signature) {
-            let why = format!("its object {} does not sign as the key {}", self.place.object, self.public.key_id());
-            return Err(KeyError::OutOfReach(self.token.amiss(why).to_string()));
-        }
-        Ok(signature)
+        let (public, object, message) = (self.public.clone(), self.place.object.clone(), message.to_vec());
+        let work =
+            move |connection: &mut Connection| connection.with(|open| key_pair::sign(open, &public, &object, &message));
+        self.token.ask(SIGNING, work).map_err(|error| KeyError::OutOfReach(error.to_string()))
     }
 
     fn waits(&self) -> bool {

@@ -11,8 +11,8 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, OctetKeyPairParameters, RSAKeyParameters,
 };
 
+use super::TokenError;
 use super::connection::{Fault, Open};
-use super::{InToken, TokenError};
 use crate::clock::random;
 use crate::token::{Algorithm, VerificationKey, of_point};
 
@@ -25,32 +25,32 @@ const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
 /// RFC 7518, section 3.5: as long as the hash.
 const PSS_SALT: u64 = 32;
 
-/// Makes a key pair whose private half can't be taken out, and checks that it is so.
-pub(super) fn make(open: &mut Open, algorithm: Algorithm) -> Result<(VerificationKey, InToken), Fault> {
-    is_able(open, algorithm)?;
-    let id: [u8; 16] = random().map_err(|error| Fault::Plain(error.to_string()))?;
-    let object: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let made = generated(open, algorithm, &id).and_then(|(public, private)| {
-        is_kept(open, private)?;
-        let key = public_half(open, algorithm, public)?;
-        let label = || vec![Attribute::Label(format!("countermark {}", key.key_id()).into_bytes())];
-        open.session.update_attributes(private, &label())?;
-        open.session.update_attributes(public, &label())?;
-        Ok(key)
-    });
-    match made {
-        Ok(key) => Ok((key, InToken { label: open.label.clone(), object })),
-        Err(fault) => {
-            if let Err(Fault::Lost(why) | Fault::Plain(why)) = destroy(open, &object) {
-                tracing::error!(%why, object, "a key that could not be finished stays in the hardware token");
-            }
-            Err(fault)
-        }
-    }
+/// A name that no other object has.
+pub(super) fn new_id() -> Result<String, TokenError> {
+    let id: [u8; 16] = random().map_err(|error| TokenError::Away(error.to_string()))?;
+    Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Signs as JWS has it.
-pub(super) fn sign(open: &mut Open, algorithm: Algorithm, object: &str, message: &[u8]) -> Result<Vec<u8>, Fault> {
+/// Makes a key pair whose private half can't be taken out, and checks that it is so. What an attempt before this one left under the
+/// same id goes first; what this one leaves where it fails is for the caller to [`destroy`].
+pub(super) fn make(open: &mut Open, algorithm: Algorithm, object: &str) -> Result<VerificationKey, Fault> {
+    is_able(open, algorithm)?;
+    destroy(open, object)?;
+    let (public, private) = generated(open, algorithm, &bytes(object)?)?;
+    is_kept(open, private)?;
+    let key = public_half(open, algorithm, public)?;
+    for half in [private, public] {
+        let label = Attribute::Label(format!("countermark {}", key.key_id()).into_bytes());
+        // For people only, and some modules change nothing that is made.
+        if let Err(error) = open.session.update_attributes(half, &[label]) {
+            tracing::warn!(%error, object, kid = key.key_id(), "the hardware token does not take a label for this object");
+        }
+    }
+    Ok(key)
+}
+
+/// Signs as JWS has it. What lies there under this id may be another key by now: no signature goes out that nobody takes.
+pub(super) fn sign(open: &mut Open, public: &VerificationKey, object: &str, message: &[u8]) -> Result<Vec<u8>, Fault> {
     let key = match open.found.get(object) {
         Some(key) => *key,
         None => {
@@ -59,6 +59,14 @@ pub(super) fn sign(open: &mut Open, algorithm: Algorithm, object: &str, message:
             key
         }
     };
+    let signature = signed(open, public.algorithm(), key, message)?;
+    if !public.verifies(message, &signature) {
+        return Err(Fault::Plain(format!("its object {object} does not sign as the key {}", public.key_id())));
+    }
+    Ok(signature)
+}
+
+fn signed(open: &Open, algorithm: Algorithm, key: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, Fault> {
     let signature = match algorithm {
         Algorithm::ES256 => {
             // r and s one after the other, as JWS wants them (RFC 7518, section 3.4); not every token hashes for it.
@@ -123,6 +131,10 @@ fn generated(open: &Open, algorithm: Algorithm, id: &[u8]) -> Result<(ObjectHand
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::Sign(true),
+        // It signs, and nothing else: some tokens allow the rest where they are not told.
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
     ]);
     let make = |how: Mechanism<'_>, own: Vec<Attribute>| {
         let mut public = common();
@@ -145,12 +157,15 @@ fn generated(open: &Open, algorithm: Algorithm, id: &[u8]) -> Result<(ObjectHand
     Ok(made?)
 }
 
-/// A token that lets its keys out, or takes them in, is none.
+/// A token that lets its keys out, takes them in, or uses them for more than it was told, is none.
 fn is_kept(open: &Open, private: ObjectHandle) -> Result<(), Fault> {
     let wanted = [
         Attribute::Token(true),
         Attribute::Private(true),
         Attribute::Sign(true),
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::AlwaysSensitive(true),

@@ -2,6 +2,7 @@
 
 mod alone;
 mod keys;
+mod moods;
 mod soft_hsm;
 mod trouble;
 
