@@ -17,7 +17,7 @@ const CALLS: usize = 1_000;
 const BOUND: Duration = Duration::from_secs(2);
 const NOISE: Duration = Duration::from_secs(1);
 /// Kilobytes that so many calls may take.
-const ROOM: u64 = 256 * 1024;
+const ROOM: u64 = 320 * 1024;
 
 fn connect(scene: &Scene) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", scene.server.port(0))).unwrap();
