@@ -214,15 +214,15 @@ impl Authority {
                     return Err(Error::NotConfirmed);
                 }
                 let (was, algorithm) = (before.state, before.algorithm);
-                let made = if was == KeyState::Active && document.next_to_sign().is_none() {
-                    Some(self.new_key(algorithm, self.successor_is_in_token(document)?).await?)
-                } else {
-                    None
-                };
                 let (tokens, _) = self.store.live_tokens_of(key_id, now).await?;
                 let admins = match was {
                     KeyState::Revoked => AdminsOfKey::default(),
                     _ => self.admins_of_key(key_id, document, now).await?,
+                };
+                let made = if was == KeyState::Active && document.next_to_sign().is_none() {
+                    Some(self.new_key(algorithm, self.successor_is_in_token(document)?).await?)
+                } else {
+                    None
                 };
                 document.revoke(key_id, now, tokens, made.as_ref().map(|key| key.pending(now)))?;
                 if was == KeyState::Active {

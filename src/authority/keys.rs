@@ -22,6 +22,9 @@ pub struct KeyView {
     pub state: KeyState,
     /// Whether its private half lies in a hardware token.
     pub in_token: bool,
+    /// There the `CKA_ID` of its objects, in hex, as long as it signs or may.
+    #[schema(required = true)]
+    pub token_object: Option<String>,
     /// When it was made.
     #[serde(with = "rfc3339")]
     pub created_at: DateTime<Utc>,
@@ -96,7 +99,8 @@ impl Authority {
                 id: facts.id.clone(),
                 algorithm: facts.algorithm,
                 state: facts.state,
-                in_token: facts.is_in_token,
+                in_token: facts.in_token.is_some(),
+                token_object: facts.in_token.as_ref().map(|place| place.object.clone()),
                 created_at: facts.created_at,
                 published_at: facts.published_at,
                 activated_at: facts.activated_at,

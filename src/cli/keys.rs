@@ -145,7 +145,8 @@ async fn at_the_server(command: KeyCommand, session: &Session) -> Result<Answer,
 
 async fn step(session: &Session, key: &str, step: &str, body: Option<Value>) -> Result<Reply, Failure> {
     let path = ["keys", key, step];
-    let call = Call::new(Method::POST, &path);
+    // Whoever revokes the key that signs may have to wait for another one.
+    let call = Call::new(Method::POST, &path).timeout(MAKING);
     session.client.call(if let Some(body) = body { call.body(body) } else { call }).await
 }
 
@@ -185,6 +186,7 @@ async fn show(key: &str, session: &Session) -> Result<Answer, Failure> {
             "in hardware token",
             if body.get("in_token") == Some(&Value::Bool(true)) { "yes".into() } else { String::new() },
         ),
+        ("CKA_ID there", text(body, "token_object")),
         ("created", text(body, "created_at")),
         ("published since", text(body, "published_at")),
         ("signs since", text(body, "activated_at")),

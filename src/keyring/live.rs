@@ -12,7 +12,7 @@ use super::{KeyEntry, KeyringDocument, MasterKey, Revoked};
 use crate::clock::Clock;
 use crate::config::SecretSource;
 use crate::node::{self, KeyCache, KeyOrigin, NotRead};
-use crate::pkcs11::HardwareToken;
+use crate::pkcs11::{HardwareToken, InToken};
 use crate::store::{KeyringChange, Store, StoreError};
 use crate::token::{Algorithm, KeyError, Signer, SigningKey};
 use crate::verify::{KeySet, KeyState, Unavailable};
@@ -88,8 +88,8 @@ pub struct KeyFacts {
     pub retired_at: Option<DateTime<Utc>>,
     /// What is remembered of its revocation.
     pub revoked: Option<Revoked>,
-    /// Whether its private half lies in a hardware token.
-    pub is_in_token: bool,
+    /// Where its private half lies, if in a hardware token.
+    pub in_token: Option<InToken>,
 }
 
 /// The document of one version, opened.
@@ -323,7 +323,7 @@ fn loaded(read: &Read, hardware: Option<&Arc<HardwareToken>>) -> Result<Loaded, 
             activated_at: entry.activated_at,
             retired_at: entry.retired_at,
             revoked: entry.revoked,
-            is_in_token: entry.in_token().is_some(),
+            in_token: entry.in_token().cloned(),
         })
         .collect();
     let (signer, out_of_reach) = match document.signer(hardware) {

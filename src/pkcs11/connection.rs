@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Module};
 use cryptoki::error::{Error, RvError};
@@ -32,7 +33,7 @@ impl From<Error> for Fault {
 }
 
 /// Whether it may be otherwise in a new session. Modules are not of one mind about what they call a token that was taken out.
-fn is_loss(error: &Error) -> bool {
+pub(super) fn is_loss(error: &Error) -> bool {
     matches!(
         error,
         Error::Pkcs11(
@@ -52,26 +53,44 @@ fn is_loss(error: &Error) -> bool {
     )
 }
 
-/// Whether a login failed before the PIN was looked at.
-fn is_on_the_way(error: &Error) -> bool {
+/// Whether a login failed because of the PIN. Modules are not of one mind about what they call a wrong one: other failures may be that
+/// too.
+fn is_of_the_pin(error: &Error) -> bool {
     matches!(
         error,
         Error::Pkcs11(
-            RvError::SessionHandleInvalid
-                | RvError::SessionClosed
-                | RvError::DeviceRemoved
-                | RvError::TokenNotPresent
-                | RvError::TokenNotRecognized
-                | RvError::CryptokiNotInitialized
-                | RvError::HostMemory
-                | RvError::DeviceMemory,
+            RvError::PinIncorrect
+                | RvError::PinInvalid
+                | RvError::PinLenRange
+                | RvError::PinExpired
+                | RvError::PinLocked
+                | RvError::UserPinNotInitialized,
             _
         )
     )
 }
 
+/// A PIN with which nobody was let in.
+struct Refused {
+    pin: Secret,
+    when: Instant,
+    /// Whether that was because of the PIN, as far as the token says.
+    is_wrong: bool,
+}
+
+impl Refused {
+    /// Tokens lock themselves after a few wrong PINs: one that is wrong is not tried again, and one that may be only after a while, so
+    /// that a token that was away for a moment is not given up.
+    fn forbids(&self, pin: &Secret, is_count_low: bool) -> bool {
+        self.pin == *pin && (self.is_wrong || is_count_low || self.when.elapsed() < LATER)
+    }
+}
+
+/// When a login is tried again that failed for another reason than the PIN.
+const LATER: Duration = Duration::from_secs(5);
+
 /// Short: the library's own texts are paragraphs of the standard.
-fn told(error: &Error) -> String {
+pub(super) fn told(error: &Error) -> String {
     match error {
         Error::Pkcs11(why, function) => format!("C_{function:?} says {why:?}"),
         other => other.to_string(),
@@ -83,6 +102,7 @@ pub(super) struct Open {
     pub(super) module: Module,
     pub(super) session: Session,
     pub(super) slot: Slot,
+    pub(super) label: String,
     /// Private keys that were found, by their `CKA_ID` in hex.
     pub(super) found: HashMap<String, ObjectHandle>,
 }
@@ -92,8 +112,7 @@ pub(super) struct Connection {
     trouble: Trouble,
     module: Option<Module>,
     open: Option<Open>,
-    /// Tokens lock themselves after a few wrong PINs: one that was refused is not tried again.
-    refused: Option<Secret>,
+    refused: Option<Refused>,
 }
 
 impl Connection {
@@ -160,7 +179,7 @@ impl Connection {
         let slot = self.slot(&module)?;
         let session = module.open_rw_session(slot)?;
         self.log_in(&module, slot, &session)?;
-        Ok(Open { module, session, slot, found: HashMap::new() })
+        Ok(Open { module, session, slot, label: self.settings.token_label.clone(), found: HashMap::new() })
     }
 
     /// Begun anew each time: modules look for tokens when they are initialized, and some only then.
@@ -210,17 +229,19 @@ impl Connection {
 
     fn log_in(&mut self, module: &Module, slot: Slot, session: &Session) -> Result<(), Fault> {
         let pin = self.settings.pin.read().map_err(|error| Fault::Plain(format!("its PIN: {error}")))?;
-        if self.refused.as_ref() == Some(&pin) {
-            return Err(Fault::Plain(
+        let info = module.get_token_info(slot).ok();
+        let is_count_low = info.as_ref().is_none_or(|info| info.user_pin_count_low());
+        if let Some(refused) = self.refused.as_ref().filter(|refused| refused.forbids(&pin, is_count_low)) {
+            return Err(Fault::Plain(if refused.is_wrong || is_count_low {
                 "it refused the PIN. That is not tried again, because tokens lock themselves: correct signing.pkcs11.pin_file, or \
                  start again"
-                    .into(),
-            ));
+                    .into()
+            } else {
+                "it let nobody in, and not because of the PIN; that is tried again in a while".into()
+            }));
         }
         // Of several issuers with one wrong PIN none is to be the one that locks it.
-        if let Ok(info) = module.get_token_info(slot)
-            && (info.user_pin_final_try() || info.user_pin_locked())
-        {
+        if info.is_some_and(|info| info.user_pin_final_try() || info.user_pin_locked()) {
             return Err(Fault::Plain(
                 "its PIN is locked, or would be after one more wrong one: log in by hand with the right one first"
                     .into(),
@@ -232,10 +253,7 @@ impl Connection {
                 Ok(())
             }
             Err(error) => {
-                // Modules are not of one mind about what they call a wrong PIN.
-                if !is_on_the_way(&error) {
-                    self.refused = Some(pin);
-                }
+                self.refused = Some(Refused { pin, when: Instant::now(), is_wrong: is_of_the_pin(&error) });
                 Err(Fault::Plain(format!("it lets nobody in with the PIN of signing.pkcs11: {}", told(&error))))
             }
         }

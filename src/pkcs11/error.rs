@@ -12,6 +12,9 @@ pub enum TokenError {
         /// What it would take.
         mechanism: &'static str,
     },
+    /// It makes no keys that are fit to sign tokens.
+    #[error("the hardware token makes keys that can't be used: {0}; choose another algorithm, or another token")]
+    Unfit(String),
     /// It can't be used now. The cause is for the log.
     #[error("{0}")]
     Away(String),

@@ -1,8 +1,9 @@
 //! The one thread that speaks to the token, and who may ask it for what.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -94,20 +95,24 @@ impl HardwareToken {
         let token = Arc::clone(self);
         let made = tokio::task::spawn_blocking(move || {
             let keeper = Arc::clone(&token);
-            token.ask(MAKING, move |connection| {
-                let object = key_pair::new_id()?;
-                let made = connection.with(|open| key_pair::make(open, algorithm, &object));
+            let make = move |connection: &mut Connection| {
+                let (object, is_begun) = (key_pair::new_id()?, Cell::new(false));
+                let made = connection.with(|open| key_pair::make(open, algorithm, &object, &is_begun));
                 let place = InToken { label: keeper.label.clone(), object };
                 match made {
                     Ok(public) => Ok(FreshKey { token: keeper, public, place, is_published: AtomicBool::new(false) }),
                     Err(error) => {
-                        // Nothing was made where the token lacks the means.
-                        if matches!(error, TokenError::Away(_)) {
+                        if is_begun.get() {
                             clear(connection, &place);
                         }
                         Err(error)
                     }
                 }
+            };
+            // Nobody waits for it any more, and the queue may be full.
+            token.ask(MAKING, make, |connection, late| {
+                late.set_published(true);
+                clear(connection, &late.place);
             })
         });
         made.await.map_err(|error| TokenError::Away(error.to_string()))?
@@ -118,18 +123,21 @@ impl HardwareToken {
         Arc::new(TokenSigner { token: Arc::clone(self), public, place: place.clone() })
     }
 
-    /// Has the thread do something. What it yields too late is dropped.
+    /// Has the thread do something, and something else with what comes of it too late.
     fn ask<T: Send + 'static>(
         &self,
         within: Duration,
         work: impl FnOnce(&mut Connection) -> Result<T, TokenError> + Send + 'static,
+        too_late: impl FnOnce(&mut Connection, T) + Send + 'static,
     ) -> Result<T, TokenError> {
         let deadline = Instant::now() + within;
         let (reply, answer) = sync_channel(1);
         let job: Job = Box::new(move |connection| {
             // Nobody waits for it any more.
-            if Instant::now() < deadline {
-                let _ = reply.send(work(connection));
+            if Instant::now() < deadline
+                && let Err(SendError(Ok(late))) = reply.send(work(connection))
+            {
+                too_late(connection, late);
             }
         });
         let jobs = self.jobs.as_ref().ok_or_else(|| self.amiss("it is being left".into()))?;
@@ -206,7 +214,8 @@ impl Drop for FreshKey {
 /// Destroys what lies there and was never published, if anything does.
 fn clear(connection: &mut Connection, place: &InToken) {
     match connection.with(|open| key_pair::destroy(open, &place.object)) {
-        Ok(()) => tracing::info!(
+        Ok(0) => {}
+        Ok(_) => tracing::info!(
             token = place.label,
             object = place.object,
             "a key that was not published was destroyed in the hardware token"
@@ -244,7 +253,7 @@ impl Signer for TokenSigner {
         let (public, object, message) = (self.public.clone(), self.place.object.clone(), message.to_vec());
         let work =
             move |connection: &mut Connection| connection.with(|open| key_pair::sign(open, &public, &object, &message));
-        self.token.ask(SIGNING, work).map_err(|error| KeyError::OutOfReach(error.to_string()))
+        self.token.ask(SIGNING, work, |_, _| ()).map_err(|error| KeyError::OutOfReach(error.to_string()))
     }
 
     fn waits(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Key pairs in the token: made, found, used, destroyed.
 
+use std::cell::Cell;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,14 +9,15 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::SessionState;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, OctetKeyPairParameters, RSAKeyParameters,
 };
 
 use super::TokenError;
-use super::connection::{Fault, Open};
+use super::connection::{Fault, Open, is_loss, told};
 use crate::clock::random;
-use crate::token::{Algorithm, VerificationKey, of_point};
+use crate::token::{Algorithm, VerificationKey, has_the_mark_of_roca, of_point};
 
 /// The object identifier of P-256 (RFC 5480, section 2.1.1.1), in DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -33,17 +36,33 @@ pub(super) fn new_id() -> Result<String, TokenError> {
 
 /// Makes a key pair whose private half can't be taken out, and checks that it is so. What an attempt before this one left under the
 /// same id goes first; what this one leaves where it fails is for the caller to [`destroy`].
-pub(super) fn make(open: &mut Open, algorithm: Algorithm, object: &str) -> Result<VerificationKey, Fault> {
+/// `is_begun` says whether there may be any.
+pub(super) fn make(
+    open: &mut Open,
+    algorithm: Algorithm,
+    object: &str,
+    is_begun: &Cell<bool>,
+) -> Result<VerificationKey, Fault> {
     is_able(open, algorithm)?;
-    destroy(open, object)?;
-    let (public, private) = generated(open, algorithm, &bytes(object)?)?;
+    if is_begun.get() {
+        destroy(open, object)?;
+    }
+    is_begun.set(true);
+    // So that it is known whose it is, if this process does not live to tell.
+    tracing::info!(object, token = open.label, "a key is being made in the hardware token");
+    let (public, private) = generated(open, algorithm, object)?;
     is_kept(open, private)?;
     let key = public_half(open, algorithm, public)?;
     for half in [private, public] {
         let label = Attribute::Label(format!("countermark {}", key.key_id()).into_bytes());
-        // For people only, and some modules change nothing that is made.
-        if let Err(error) = open.session.update_attributes(half, &[label]) {
-            tracing::warn!(%error, object, kid = key.key_id(), "the hardware token does not take a label for this object");
+        match open.session.update_attributes(half, &[label]) {
+            Err(error) if is_loss(&error) => return Err(error.into()),
+            // For people only, and some modules change nothing that is made.
+            Err(error) => {
+                let (why, kid) = (told(&error), key.key_id());
+                tracing::warn!(why, object, kid, "the hardware token does not take another label for this object");
+            }
+            Ok(()) => {}
         }
     }
     Ok(key)
@@ -88,13 +107,22 @@ fn signed(open: &Open, algorithm: Algorithm, key: ObjectHandle, message: &[u8]) 
     Ok(signature?)
 }
 
-/// Destroys both halves. That they are not there is as well.
-pub(super) fn destroy(open: &mut Open, object: &str) -> Result<(), Fault> {
+/// Destroys both halves, if they are there: how many objects that were.
+pub(super) fn destroy(open: &mut Open, object: &str) -> Result<usize, Fault> {
     open.found.remove(object);
-    for found in open.session.find_objects(&[Attribute::Token(true), Attribute::Id(bytes(object)?)])? {
-        open.session.destroy_object(found)?;
+    destroy_all(open, object)
+}
+
+fn destroy_all(open: &Open, object: &str) -> Result<usize, Fault> {
+    // Whoever is not logged in sees no private half.
+    if !matches!(open.session.get_session_info()?.session_state(), SessionState::RwUser) {
+        return Err(Fault::Lost("the session is not logged in any more".into()));
     }
-    Ok(())
+    let found = open.session.find_objects(&[Attribute::Token(true), Attribute::Id(bytes(object)?)])?;
+    for object in &found {
+        open.session.destroy_object(*object)?;
+    }
+    Ok(found.len())
 }
 
 /// Whether the token has what the algorithm takes.
@@ -123,8 +151,9 @@ fn is_able(open: &Open, algorithm: Algorithm) -> Result<(), Fault> {
     }
 }
 
-fn generated(open: &Open, algorithm: Algorithm, id: &[u8]) -> Result<(ObjectHandle, ObjectHandle), Fault> {
-    let common = || vec![Attribute::Token(true), Attribute::Id(id.to_vec()), Attribute::Label(b"countermark".to_vec())];
+fn generated(open: &Open, algorithm: Algorithm, object: &str) -> Result<(ObjectHandle, ObjectHandle), Fault> {
+    let (id, label) = (bytes(object)?, format!("countermark {object}").into_bytes());
+    let common = || vec![Attribute::Token(true), Attribute::Id(id.clone()), Attribute::Label(label.clone())];
     let mut private = common();
     private.extend([
         Attribute::Private(true),
@@ -147,7 +176,14 @@ fn generated(open: &Open, algorithm: Algorithm, id: &[u8]) -> Result<(ObjectHand
         Algorithm::EdDSA => {
             let [name, identifier] = ED25519;
             let make = |curve: &[u8]| make(Mechanism::EccEdwardsKeyPairGen, vec![Attribute::EcParams(curve.to_vec())]);
-            make(name).or_else(|_| make(identifier))
+            match make(name) {
+                // Modules say this and that of a name that they don't know. It may have been made all the same.
+                Err(_) => {
+                    destroy_all(open, object)?;
+                    make(identifier)
+                }
+                made => made,
+            }
         }
         Algorithm::RS256 | Algorithm::PS256 => make(
             Mechanism::RsaPkcsKeyPairGen,
@@ -176,7 +212,8 @@ fn is_kept(open: &Open, private: ObjectHandle) -> Result<(), Fault> {
     let has = open.session.get_attributes(private, &types)?;
     match wanted.into_iter().find(|wanted| !has.contains(wanted)) {
         Some(missing) => {
-            Err(Fault::Plain(format!("it does not keep private keys to itself: {missing:?} does not hold")))
+            let why = format!("it does not keep private keys to itself, {missing:?} is not so");
+            Err(Fault::Lacks(TokenError::Unfit(why)))
         }
         None => Ok(()),
     }
@@ -206,6 +243,10 @@ fn public_half(open: &Open, algorithm: Algorithm, public: ObjectHandle) -> Resul
         }
         _ => None,
     };
+    if matches!(has.as_slice(), [Attribute::Modulus(modulus), ..] if has_the_mark_of_roca(modulus)) {
+        let why = "whoever has the public half can find the private one (ROCA, CVE-2017-15361)";
+        return Err(Fault::Lacks(TokenError::Unfit(why.into())));
+    }
     let jwk = key.map(|algorithm| Jwk { common: CommonParameters::default(), algorithm });
     jwk.and_then(|jwk| VerificationKey::from_jwk(algorithm, jwk).ok())
         .ok_or_else(|| Fault::Plain("it made a public key that is none of its algorithm".into()))
@@ -228,8 +269,9 @@ fn private_of(open: &Open, object: &str) -> Result<ObjectHandle, Fault> {
     let wanted = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Token(true), Attribute::Id(bytes(object)?)];
     match open.session.find_objects(&wanted)?.as_slice() {
         [one] => Ok(*one),
+        // Nor does a session that has lost its login, or an old look at the token, see any.
         [] => {
-            Err(Fault::Plain(format!("it has no private key of the id {object}: restore it, or activate another key")))
+            Err(Fault::Lost(format!("it has no private key of the id {object}: restore it, or activate another key")))
         }
         several => Err(Fault::Plain(format!("{} private keys have the id {object}", several.len()))),
     }

@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 use super::{Algorithm, SigningKey};
 pub use error::ImportError;
 use pem::Label;
+#[cfg(feature = "pkcs11")]
+pub(crate) use roca::has_the_mark as has_the_mark_of_roca;
 
 /// What a private key is, before it has its algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ const GENERATOR: u32 = 65537;
 
 /// Whether this modulus (big-endian) is of such a make. One in 2^154 others is taken for one: 65537 has so much fewer powers than
 /// there are remainders without a common divisor.
-pub(super) fn has_the_mark(modulus: &[u8]) -> bool {
+pub fn has_the_mark(modulus: &[u8]) -> bool {
     is_a_power(|prime| modulus.iter().fold(0, |rest, byte| (rest << 8 | u32::from(*byte)) % prime))
 }
 

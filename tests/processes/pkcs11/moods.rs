@@ -22,7 +22,7 @@ impl Moody {
         let (hsm, directory, module) = (SoftHsm::new(machine), machine.path("hsm"), machine.path("moody.so"));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/processes/pkcs11/moody.c");
         let mut compiler = bare_program("cc".as_ref(), &directory);
-        compiler.args(["-shared", "-fPIC", "-o"]).arg(&module).args([source, "-ldl"]);
+        compiler.args(["-std=gnu11", "-shared", "-fPIC", "-o"]).arg(&module).args([source, "-ldl"]);
         finish(&mut compiler, "").expect(0);
         Self { hsm, directory, module }
     }
@@ -92,10 +92,11 @@ fn a_token_that_lets_keys_out_gets_none() {
     let token = Moody::new(&machine);
     let server = token.of(machine.serve(), PIN, "").ready();
     token.is("lets keys out");
-    assert_eq!(prepare(&server, "ES256").expect(503).reason(), "hardware_token_away");
+    let refused = prepare(&server, "ES256").expect(409);
+    assert_eq!(refused.reason(), "hardware_token");
+    let why = "it does not keep private keys to itself, Extractable(false) is not so";
+    assert!(refused.json()["detail"].as_str().unwrap().contains(why), "{refused:?}");
     assert_eq!(token.calls("C_GenerateKeyPair"), 1);
-    let log = server.log();
-    assert!(log.contains("it does not keep private keys to itself: Extractable(false) does not hold"), "{log}");
     assert_eq!(token.hsm.objects(), Vec::<Value>::new(), "destroyed again");
     assert_eq!(states(&server), ["active"]);
 }
@@ -120,7 +121,7 @@ fn a_token_that_takes_no_label_makes_keys_all_the_same() {
     let (id, _) = server.create("ci", "auditor");
     token.is("changes nothing");
     let key = signs_in_token(&server, "ES256");
-    assert!(server.log().contains("does not take a label"), "{}", server.log());
+    assert!(server.log().contains("does not take another label"), "{}", server.log());
     let issued = server.regenerate(&server.admin(), &id).expect(201).json();
     assert_eq!(kid(issued["token"].as_str().unwrap()), key);
 }
@@ -134,6 +135,22 @@ fn a_wrong_pin_is_tried_once() {
         assert_eq!(prepare(&server, "ES256").expect(503).reason(), "hardware_token_away");
     }
     assert_eq!(token.calls("C_Login"), 1, "{}", server.log());
+}
+
+#[test]
+fn a_login_that_fails_for_another_reason_than_the_pin_is_tried_again() {
+    let machine = Machine::new();
+    let token = Moody::new(&machine);
+    token.is("lets nobody in");
+    let server = token.of(machine.serve(), PIN, "").ready();
+    for _ in 0..5 {
+        assert_eq!(prepare(&server, "ES256").expect(503).reason(), "hardware_token_away");
+    }
+    assert!(token.calls("C_Login") <= 2, "not at once");
+    token.is("");
+    soon("it is logged in", || prepare(&server, "ES256").status == 201);
+    assert!(server.log().contains("the hardware token can be used again"), "{}", server.log());
+    assert!(!server.log().contains("may be left in the hardware token"), "nothing was made: {}", server.log());
 }
 
 #[test]

@@ -34,12 +34,14 @@ static int is_in_mood(const char *mood) {
 
 static void note(const char *call) {
     FILE *file = in_directory("calls", "a");
+    if (!file) abort();
     fprintf(file, "%s\n", call);
     fclose(file);
 }
 
 static number login(number session, number who, unsigned char *pin, number length) {
     note("C_Login");
+    if (is_in_mood("lets nobody in")) return CKR_DEVICE_ERROR;
     return theirs->list[LOGIN](session, who, pin, length);
 }
 
@@ -62,7 +64,9 @@ static number generate(number session, void *how, void *public, number publics, 
     number answer = theirs->list[GENERATE_KEY_PAIR](session, how, public, publics, private, privates, public_key, private_key);
     // Made, and then the way to it is lost.
     if (answer == CKR_OK && is_in_mood("is lost once")) {
-        fclose(in_directory("mood", "w"));
+        FILE *file = in_directory("mood", "w");
+        if (!file) abort();
+        fclose(file);
         return CKR_DEVICE_ERROR;
     }
     return answer;
