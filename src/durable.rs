@@ -65,8 +65,13 @@ pub fn remove_leftovers(directory: &Path, names: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
+/// A file that was not there, with these permission bits.
+pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
 fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = create_new(path, mode)?;
     file.write_all(content)?;
     file.sync_all()
 }

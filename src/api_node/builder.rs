@@ -269,7 +269,7 @@ impl Builder {
         let options = NodeOptions { prefix: self.prefix.clone(), firehose: self.firehose };
         let store = Arc::new(NodeStore::open(&target, &options, &disconnect));
         let process = uuid_v7(clock.now()).to_string();
-        let (recorder, writer) = Recorder::new(name, process.clone(), 0, self.audit_queue);
+        let (recorder, writer) = Recorder::new(name, self.audit_queue);
         let mut issuers = vec![self.issuer.clone()];
         issuers.extend(self.also_accept_issuers);
         let node = Arc::new(Node::new(Parts {

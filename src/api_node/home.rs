@@ -1,5 +1,6 @@
 //! Where an API's node is at home.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use super::key_set::{PATIENCE, PublishedKeys};
 use crate::node::{Home, KeyCache};
-use crate::store::{Dataset, NodeStore, NotRecognised, Recognised, StoreError};
+use crate::store::{ActEntry, Claimed, Dataset, NodeStore, NotRecognised, Recognised, StoreError};
 use crate::verify::freshness::Identity;
 use crate::verify::{KeySet, Unavailable};
 
@@ -107,6 +108,19 @@ impl Home for ApiHome {
 
     async fn keys_for_unknown(&self) -> Result<Arc<KeySet>, Unavailable> {
         self.keys.for_unknown().await
+    }
+
+    async fn claim(&self, node: &str) -> Result<Claimed, StoreError> {
+        self.store.claim_blocks(node).await
+    }
+
+    /// It carries out none.
+    async fn unlinked(&self, _node: &str) -> Result<BTreeMap<u64, ActEntry>, StoreError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn linked(&self, _node: &str, _acts: &[u64]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn keys_at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {

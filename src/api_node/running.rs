@@ -118,7 +118,7 @@ impl Running {
             let problem = format!("at most {} ms in this dataset", lease_ceiling.as_millis());
             return Err(NotBegun::Refused(StartError::setting("max_staleness", problem)));
         }
-        recorder.go_on_after(store.last_call(recorder.node()).await?);
+        recorder.claim(home, None).await?;
         home.begin_with_the_copy(&dataset);
         home.begin();
         Ok(())

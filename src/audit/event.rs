@@ -88,6 +88,8 @@ pub mod kinds {
     pub const KEY_REVOKE: &str = "key.revoke";
     /// The master key that seals the signing keys is being changed, or was.
     pub const MASTER_KEY: &str = "key.master";
+    /// Another key signs checkpoints of the audit.
+    pub const AUDIT_KEY: &str = "key.audit";
     /// An admin got a new token on the machine itself.
     pub const RECOVER: &str = "admin.recover";
     /// The store was set up.
@@ -203,6 +205,26 @@ impl Event {
     /// Reads what was written as a line.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
+    }
+}
+
+/// The event of an act, with a number that is good under one claim of the node's chain alone: under a later one the act can't be
+/// committed with it, and its number is nobody's.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbered {
+    /// The event, with the node's name and its number there.
+    pub event: Event,
+    /// The claim.
+    pub claim: String,
+}
+
+#[cfg(feature = "server")]
+impl std::ops::Deref for Numbered {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
     }
 }
 

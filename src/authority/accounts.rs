@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
+use super::acts::{Acting, Change};
 use super::call::By;
 use super::checks::{may_grant, powers_of};
 use super::receipts::{NotHeld, TRIES, changes_servers};
@@ -157,7 +158,7 @@ impl Authority {
             now,
             event: &event,
         };
-        let committed = self.commit(By::Somebody(act), &change, false).await?;
+        let committed = self.commit(By::Somebody(act), &change).await?;
         // There is no older token, and no node knows anything of the account: it holds everywhere.
         let receipt = Receipt::of_the_first(&committed, self.clock.now());
         Ok(self.issued(id, state, profile, signed, receipt))
@@ -298,8 +299,9 @@ impl Authority {
         change: &AccountChange<'_>,
         ends: Option<DateTime<Utc>>,
     ) -> Result<Receipt, Error> {
+        let mut acting = Acting::new(Change::Account(change));
         for tries in 0..TRIES {
-            let committed = self.commit(by, change, tries > 0).await?;
+            let committed = self.commit_again(by, &mut acting, tries > 0).await?;
             match self.held_everywhere(&committed, ends).await {
                 Ok(receipt) => return Ok(receipt),
                 // Whether this one has the change is not known: it is asked for again.
@@ -310,12 +312,14 @@ impl Authority {
         Err(Error::from(changes_servers()).after(&change.event.kind))
     }
 
-    /// Commits a change in which an act's event lies; from then on the call is recorded. `again`: it may have been made before.
-    pub(super) async fn commit(&self, by: By<'_>, change: &AccountChange<'_>, again: bool) -> Result<Committed, Error> {
-        let committed = match self.store.change_account(change, again).await {
-            Ok(committed) => committed,
-            Err(error) => return Err(self.not_committed(change.event, Error::of_account(error))),
-        };
+    /// Commits a change in which an act's event lies; from then on the call is recorded.
+    pub(super) async fn commit(&self, by: By<'_>, change: &AccountChange<'_>) -> Result<Committed, Error> {
+        self.commit_again(by, &mut Acting::new(Change::Account(change)), false).await
+    }
+
+    async fn commit_again(&self, by: By<'_>, acting: &mut Acting<'_>, again: bool) -> Result<Committed, Error> {
+        let committed = self.carry_out(acting, again).await;
+        let committed = committed.map_err(|error| Error::of_account(error).after(&acting.event().kind))?;
         // Asked for again, it is still one act.
         if !again {
             self.is_committed(by);
@@ -343,14 +347,6 @@ impl Authority {
         });
     }
 
-    /// The number of an event that was not committed goes to another one.
-    pub(super) fn not_committed(&self, event: &Event, error: Error) -> Error {
-        if !matches!(error, Error::Uncertain { .. }) {
-            self.recorder().give_back(event.sequence);
-        }
-        error.after(&event.kind)
-    }
-
     /// The event of an act upon an account, as the account will be.
     pub(super) fn act_event(
         &self,
@@ -375,7 +371,7 @@ impl Authority {
         event.token_id = state.token_id;
         event.generation = Some(state.generation);
         event.key_id = state.token_id.and(profile.token.as_ref()).map(|token| token.key_id.clone());
-        self.recorder().number(event)
+        event
     }
 
     /// Whether the account is an active admin that can use Countermark's own API, and until when its token lives.

@@ -67,9 +67,7 @@ impl Startup {
             .issuer
             .parse()
             .map_err(|_| BootstrapError::Refused(format!("the issuer {} can't be an audience", dataset.issuer)))?;
-        let last_sequence = self.store.last_sequence(&self.node).await?;
-        let process = uuid_v7(self.clock.now()).to_string();
-        let (recorder, writer) = Recorder::new(self.node, process, last_sequence, self.audit_queue);
+        let (recorder, writer) = Recorder::new(self.node, self.audit_queue);
         let mut issuers = vec![dataset.issuer.clone()];
         issuers.extend(self.settings.also_accept_issuers.iter().cloned());
         let keys = Arc::new(keys);
@@ -83,6 +81,7 @@ impl Startup {
             guessing: self.guessing,
             recorder,
         });
+        node.recorder().claim(node.home(), None).await?;
         let authority = Authority {
             node: Arc::new(node),
             tables: Tables::default(),
@@ -287,7 +286,7 @@ impl Authority {
             now,
             event: &event,
         };
-        match self.commit(By::Machine, &change, false).await {
+        match self.commit(By::Machine, &change).await {
             Ok(_) => Ok(true),
             Err(Error::UsernameTaken) => Ok(false),
             Err(error) => Err(error),

@@ -164,7 +164,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
-            StoreError::Unmet => Self::Unavailable(error.to_string()),
+            StoreError::Unmet | StoreError::Unclaimed => Self::Unavailable(error.to_string()),
             StoreError::Uncertain(cause) => Self::uncertain(cause),
             StoreError::Unconfirmed { .. } => Self::uncertain(error.to_string()),
             StoreError::Full(what) => Self::Full(what),

@@ -1,10 +1,11 @@
 //! Where an issuer's node is at home.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::keyring::Keys;
 use crate::node::Home;
-use crate::store::{NodeStore, Store, StoreError};
+use crate::store::{ActEntry, Claimed, NodeStore, Store, StoreError};
 use crate::verify::freshness::Identity;
 use crate::verify::{KeySet, Unavailable};
 
@@ -33,6 +34,19 @@ impl Home for Issuer {
 
     async fn keys_for_unknown(&self) -> Result<Arc<KeySet>, Unavailable> {
         self.keys.for_unknown().await
+    }
+
+    async fn claim(&self, node: &str) -> Result<Claimed, StoreError> {
+        self.store.claim(node).await
+    }
+
+    async fn unlinked(&self, node: &str) -> Result<BTreeMap<u64, ActEntry>, StoreError> {
+        let all = self.store.unlinked_acts().await?;
+        Ok(all.into_iter().filter(|((of, _), _)| of == node).map(|((_, number), act)| (number, act)).collect())
+    }
+
+    async fn linked(&self, node: &str, acts: &[u64]) -> Result<(), StoreError> {
+        self.store.linked(node, acts).await
     }
 
     async fn keys_at_least(&self, version: u64) -> Result<Arc<KeySet>, Unavailable> {

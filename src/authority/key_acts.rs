@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::acts::{Acting, Change};
 use super::call::By;
 use super::new_key::NewKey;
 use super::receipts::{NotHeld, TRIES, changes_servers};
@@ -274,7 +275,6 @@ impl Authority {
                 revoked: step.is_revoked.then_some(step.key_id.as_str()),
                 shut_out: &step.admins.shut_out,
                 author: by.author(),
-                event: None,
             };
             let new = if let Wanted::Prepare { key, .. } = wanted { Some(key) } else { step.made.as_ref() };
             // Whoever leaves in the middle does not know either.
@@ -303,16 +303,15 @@ impl Authority {
         event: &Event,
         change: KeyringChange<'_>,
     ) -> Result<Receipt, Error> {
-        let change = KeyringChange { event: Some(event), ..change };
+        let mut acting = Acting::new(Change::Keys(&change, event));
         for tries in 0..TRIES {
-            let committed = match self.store.replace_keyring(&change, tries > 0).await {
-                Ok(committed) => committed,
-                Err(StoreError::InUse(tokens)) => {
-                    let needed = StepError::Needed { tokens, last_expiry: None };
-                    return Err(self.not_committed(event, needed.into()));
-                }
-                Err(error) => return Err(self.not_committed(event, error.into())),
-            };
+            let committed = self.carry_out(&mut acting, tries > 0).await.map_err(|error| {
+                let error = match error {
+                    StoreError::InUse(tokens) => StepError::Needed { tokens, last_expiry: None }.into(),
+                    error => Error::from(error),
+                };
+                error.after(&event.kind)
+            })?;
             // Asked for again, it is still one act.
             if tries == 0 {
                 self.is_committed(by);
@@ -339,7 +338,7 @@ impl Authority {
         for (name, value) in step.details.iter().filter(|(_, value)| !value.is_null()) {
             event = event.detail(name, value.clone());
         }
-        self.recorder().number(event)
+        event
     }
 }
 

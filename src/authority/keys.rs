@@ -71,7 +71,7 @@ pub struct NextStep {
 /// The published key set (RFC 7517, section 5).
 #[derive(Debug, Serialize)]
 pub struct PublishedKeys {
-    /// Pending, active and retiring keys.
+    /// Pending, active and retiring keys; and those that sign checkpoints of the audit, which have `key_ops`.
     pub keys: Vec<jsonwebtoken::jwk::Jwk>,
     /// The version of the key set, which only rises: so API nodes know whether what they read has what the store speaks of.
     pub countermark_version: u64,
@@ -122,10 +122,11 @@ impl Authority {
 
     /// The published set (RFC 7517).
     pub fn published_keys(&self) -> PublishedKeys {
-        let set = self.keys.set();
+        let loaded = self.keys.now();
+        let of_tokens = loaded.set.iter().filter(|key| key.state.is_published()).map(|key| key.public.jwk().clone());
         PublishedKeys {
-            keys: set.iter().filter(|key| key.state.is_published()).map(|key| key.public.jwk().clone()).collect(),
-            countermark_version: set.version(),
+            keys: of_tokens.chain(loaded.audit.published()).collect(),
+            countermark_version: loaded.set.version(),
         }
     }
 

@@ -96,7 +96,6 @@ impl Authority {
         let event = Event::new(self.clock.now(), kinds::MASTER_KEY, Outcome::Done)
             .detail("change", what)
             .detail("master_keys", names);
-        let event = self.recorder().number(event);
         match self.commit_keys(By::Machine, &event, KeyringChange::of(read.version, &sealed)).await {
             Ok(_) => Ok(true),
             Err(Error::Conflict) => Ok(false),

@@ -50,6 +50,10 @@ pub struct Metrics {
     audit_written: Counter<u64, AtomicU64>,
     audit_failures: Counter<u64, AtomicU64>,
     audit_refused: Counter<u64, AtomicU64>,
+    /// How old the last checkpoint of the audit is, in seconds.
+    pub checkpoint_age: Gauge<i64, std::sync::atomic::AtomicI64>,
+    /// Looks at the audit that have found something wrong with it.
+    pub audit_alarms: Counter<u64, AtomicU64>,
     /// Open connections.
     pub connections: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Connections closed at once because all places were taken and in use.
@@ -95,6 +99,8 @@ impl Metrics {
             audit_written: Counter::default(),
             audit_failures: Counter::default(),
             audit_refused: Counter::default(),
+            checkpoint_age: Gauge::default(),
+            audit_alarms: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             connections_displaced: Counter::default(),
@@ -136,6 +142,16 @@ impl Metrics {
             "audit_refused_calls",
             "Calls refused because their event could not be taken",
             metrics.audit_refused.clone(),
+        );
+        registry.register(
+            "audit_checkpoint_age_seconds",
+            "Age of the last signed checkpoint of the audit",
+            metrics.checkpoint_age.clone(),
+        );
+        registry.register(
+            "audit_alarms",
+            "Looks at the audit in the store that found checkpoints or blocks missing or changed",
+            metrics.audit_alarms.clone(),
         );
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register(

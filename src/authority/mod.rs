@@ -2,10 +2,13 @@
 
 mod accounts;
 mod activity;
+mod acts;
 mod bootstrap;
 mod call;
+mod checkpoints;
 mod checks;
 mod error;
+mod export;
 mod home;
 mod key_acts;
 mod key_uses;
@@ -31,6 +34,7 @@ pub use accounts::{AccountFilter, AccountPage, AccountPatch, NewAccount};
 pub use activity::EventPage;
 pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::Act;
+pub use checkpoints::{Checkpoints, NoCheckpoint};
 pub use error::{AccountRef, Error};
 pub use home::Issuer;
 pub use key_acts::{ChangedKey, KeyToPrepare};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::acts::{Acting, Change};
 use super::call::By;
 use super::receipts::{NotHeld, TRIES, changes_servers};
 use super::{Act, Authority, Error, Receipt};
@@ -125,14 +126,15 @@ impl Authority {
     }
 
     async fn commit_named(&self, act: &Act, change: &NamedChange<'_>) -> Result<Receipt, Error> {
+        let mut acting = Acting::new(Change::Named(change));
         for tries in 0..TRIES {
-            let committed = match (self.store.change_named(change, tries > 0).await, change.kind) {
-                (Ok(committed), _) => committed,
-                (Err(StoreError::InUse(count)), NamedKind::Team) => {
-                    return Err(self.not_committed(change.event, Error::TeamInUse(count)));
-                }
-                (Err(error), _) => return Err(self.not_committed(change.event, error.into())),
-            };
+            let committed = self.carry_out(&mut acting, tries > 0).await.map_err(|error| {
+                let error = match (error, change.kind) {
+                    (StoreError::InUse(count), NamedKind::Team) => Error::TeamInUse(count),
+                    (error, _) => error.into(),
+                };
+                error.after(&change.event.kind)
+            })?;
             // Asked for again, it is still one act.
             if tries == 0 {
                 self.is_committed(By::Somebody(act));
@@ -149,7 +151,7 @@ impl Authority {
     fn named_event(&self, act: &Act, kind: &'static str, what: &str, name: &str) -> Event {
         let mut event = act.call.event(kind, Outcome::Done, self.clock.as_ref()).detail(what, name);
         event.actor_id = Some::<AccountId>(act.actor.account());
-        self.recorder().number(event)
+        event
     }
 }
 

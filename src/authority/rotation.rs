@@ -25,7 +25,8 @@ impl Authority {
         let loaded = self.keys.now();
         let facts = &loaded.facts;
         let now = self.clock.now();
-        let mut is_well = match self.due(facts, now) {
+        let mut is_well = self.rotate_audit_key().await;
+        is_well &= match self.due(facts, now) {
             Some(Due::Prepare) => done("prepared", self.prepare_new().await.map(|changed| changed.key.id)),
             Some(Due::Activate(id)) => done("activated", self.activate_next(&id).await.map(|changed| changed.key.id)),
             None => true,

@@ -1,12 +1,13 @@
 //! What an issuer does by itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::call::By;
+use super::checkpoints::Checkpoints;
 use super::{AccountRef, Authority, Error};
 use crate::account::AccountState;
 use crate::audit::kinds;
@@ -26,6 +27,9 @@ const FORGET: Duration = Duration::from_secs(600);
 /// How often it is looked whether the signing keys in the store are still what they were.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// How often the ends of the chains of the audit are looked at, and signed.
+const CHECKPOINTS: Duration = Duration::from_secs(5);
+
 /// How often nodes that stand still are looked for.
 const STANDING: Duration = Duration::from_secs(1);
 /// After so long without a renewal a node is taken out of the table: it has no lease, or none for long.
@@ -36,19 +40,22 @@ pub struct Upkeep {
     authority: Arc<Authority>,
     /// Each node's renewals, and since when they stand there by our clock.
     standing: HashMap<String, (u64, Instant)>,
+    /// Acts that no block linked at the last look.
+    unlinked: BTreeSet<(String, u64)>,
 }
 
 impl Upkeep {
     /// Of this issuer.
     pub fn new(authority: Arc<Authority>) -> Self {
-        Self { authority, standing: HashMap::new() }
+        Self { authority, standing: HashMap::new(), unlinked: BTreeSet::new() }
     }
 
     /// Works until it is stopped.
     pub async fn run(self, stop: CancellationToken) {
         // By itself: a key that is made in a hardware token may take its time.
         let rotating = rotate(Arc::clone(&self.authority), stop.clone());
-        tokio::join!(self.work(stop), rotating);
+        let signing = checkpoints(Arc::clone(&self.authority), stop.clone());
+        tokio::join!(self.work(stop), rotating, signing);
     }
 
     async fn work(mut self, stop: CancellationToken) {
@@ -62,7 +69,10 @@ impl Upkeep {
                 _ = overlaps.tick() => self.end_overlaps().await,
                 _ = standing.tick() => self.remove_standing().await,
                 _ = forget.tick() => self.authority.forget_expired_tokens().await,
-                _ = look.tick() => self.look_at_keys().await,
+                _ = look.tick() => {
+                    self.look_at_keys().await;
+                    self.link_orphans().await;
+                }
             }
         }
     }
@@ -101,6 +111,12 @@ impl Upkeep {
         }
     }
 
+    async fn link_orphans(&mut self) {
+        if let Err(error) = self.authority.link_orphans(&mut self.unlinked).await {
+            tracing::debug!(%error, "acts of nodes that have gone wait for their place in the chain");
+        }
+    }
+
     async fn end_overlaps(&self) {
         let ended = match self.authority.store.ended_overlaps(self.authority.clock.now()).await {
             Ok(ended) => ended,
@@ -112,6 +128,22 @@ impl Upkeep {
                 Ok(()) | Err(Error::Conflict | Error::NotFound(_)) => {}
                 Err(error) => tracing::warn!(%error, account = %id, "an overlap could not be ended"),
             }
+        }
+    }
+}
+
+/// By itself, so that nothing else keeps it waiting.
+async fn checkpoints(authority: Arc<Authority>, stop: CancellationToken) {
+    let mut known = Checkpoints::default();
+    let mut tick = tokio::time::interval(CHECKPOINTS);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = authority.checkpoint(&mut known).await {
+            tracing::debug!(%error, "a checkpoint of the audit waits");
         }
     }
 }
@@ -154,6 +186,6 @@ impl Authority {
             now,
             event: &event,
         };
-        self.commit(By::Machine, &change, false).await.map(|_| ())
+        self.commit(By::Machine, &change).await.map(|_| ())
     }
 }

@@ -17,6 +17,8 @@ use super::{problem, when};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// What is long as long as it goes on.
+const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Far above any page that the API serves.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -173,6 +175,41 @@ impl Client {
         Ok(Reply { text, body, etag })
     }
 
+    /// Makes a request whose answer may be of any length, and takes it line by line.
+    pub async fn lines(
+        &self,
+        call: Call<'_>,
+        mut take: impl FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let token = self.credential.as_ref().map(|credential| &credential.token);
+        let mut response = self.request(&call.timeout(FOR_EVER), token).await?;
+        if !response.status().is_success() {
+            let raw = self.whole(response, &Method::GET).await?;
+            return Err(problem::Problem::read(&raw).into_failure(&self.server, self.credential.as_ref()));
+        }
+        let mut rest = Vec::new();
+        loop {
+            let chunk = tokio::time::timeout(TIMEOUT, response.chunk()).await;
+            let chunk = chunk.map_err(|_| self.silent())?;
+            let Some(chunk) = chunk.map_err(|error| problem::unreachable(&error, &self.server, &Method::GET))? else {
+                break;
+            };
+            rest.extend_from_slice(&chunk);
+            let end = memchr::memrchr(b'\n', &rest).map_or(0, |end| end + 1);
+            let text = std::str::from_utf8(rest.get(..end).unwrap_or_default()).map_err(|_| self.strange_answer())?;
+            text.split_terminator('\n').try_for_each(&mut take)?;
+            rest.drain(..end);
+            if rest.len() > MAX_ANSWER {
+                return Err(self.strange_answer());
+            }
+        }
+        if rest.is_empty() { Ok(()) } else { Err(self.strange_answer()) }
+    }
+
+    fn silent(&self) -> Failure {
+        Failure::new(format!("{} went silent in the middle of its answer", self.server)).next("try again")
+    }
+
     /// Asks `/verify` about a token, which is the only credential of the request.
     pub async fn verify(&self, token: &BearerToken, query: Vec<(&str, String)>) -> Result<RawReply, Failure> {
         self.send(&Call::of(Method::GET, vec!["verify"], query), Some(token)).await
@@ -184,6 +221,11 @@ impl Client {
     }
 
     async fn send(&self, call: &Call<'_>, token: Option<&BearerToken>) -> Result<RawReply, Failure> {
+        let response = self.request(call, token).await?;
+        self.whole(response, &call.method).await
+    }
+
+    async fn request(&self, call: &Call<'_>, token: Option<&BearerToken>) -> Result<reqwest::Response, Failure> {
         let url = self.server.endpoint(&call.path, &call.query)?;
         let mut request = self.http.request(call.method.clone(), url).timeout(call.timeout);
         if let Some(token) = token {
@@ -198,8 +240,11 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let failed = |error| problem::unreachable(&error, &self.server, &call.method);
-        let mut response = request.send().await.map_err(failed)?;
+        request.send().await.map_err(|error| problem::unreachable(&error, &self.server, &call.method))
+    }
+
+    async fn whole(&self, mut response: reqwest::Response, method: &Method) -> Result<RawReply, Failure> {
+        let failed = |error| problem::unreachable(&error, &self.server, method);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > MAX_ANSWER {

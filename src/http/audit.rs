@@ -1,6 +1,11 @@
 //! `/api/v1/audit`, and an account's activity and usage.
 
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
+use ipnet::IpNet;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -8,8 +13,10 @@ use super::extract::{Account, Caller, Limit, NoQuery, Query, Ready, Time, text};
 use super::no_store;
 use super::permissions::AuditRead;
 use super::problem::Problem;
+use crate::account::AccountId;
 use crate::audit::Outcome;
-use crate::authority::{AccountRef, EventPage, Usage};
+use crate::audit::checkpoint::Part;
+use crate::authority::{AccountRef, Authority, EventPage, Usage};
 use crate::store::{AuditCursor, AuditFilter};
 
 /// Which events are wanted.
@@ -37,6 +44,18 @@ pub struct AuditQuery {
     #[serde(default)]
     #[param(nullable = false)]
     node: Option<String>,
+    /// By a request of this method.
+    #[serde(default)]
+    #[param(nullable = false)]
+    method: Option<String>,
+    /// For a path that begins so.
+    #[serde(default)]
+    #[param(nullable = false)]
+    path: Option<String>,
+    /// From this address, or an address of this network (CIDR).
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>)]
+    address: Option<Origin>,
     /// Not before this time.
     #[serde(default, deserialize_with = "text")]
     #[param(nullable = false, value_type = Option<String>, format = DateTime)]
@@ -60,10 +79,34 @@ pub struct AuditQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ActivityQuery {
+    /// Of this kind.
+    #[serde(default)]
+    #[param(nullable = false)]
+    kind: Option<String>,
     /// That ended so.
     #[serde(default, deserialize_with = "text")]
     #[param(nullable = false, inline)]
     outcome: Option<Outcome>,
+    /// For this reason.
+    #[serde(default)]
+    #[param(nullable = false)]
+    reason: Option<String>,
+    /// Decided by this node.
+    #[serde(default)]
+    #[param(nullable = false)]
+    node: Option<String>,
+    /// By a request of this method.
+    #[serde(default)]
+    #[param(nullable = false)]
+    method: Option<String>,
+    /// For a path that begins so.
+    #[serde(default)]
+    #[param(nullable = false)]
+    path: Option<String>,
+    /// From this address, or an address of this network (CIDR).
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>)]
+    address: Option<Origin>,
     /// Not before this time.
     #[serde(default, deserialize_with = "text")]
     #[param(nullable = false, value_type = Option<String>, format = DateTime)]
@@ -82,6 +125,18 @@ pub struct ActivityQuery {
     cursor: Option<Cursor>,
 }
 
+/// An address is a network of one.
+struct Origin(IpNet);
+
+impl std::str::FromStr for Origin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| "it is an address, 192.0.2.1, or a network, 192.0.2.0/24")
+    }
+}
+
 struct Cursor(AuditCursor);
 
 impl std::str::FromStr for Cursor {
@@ -92,6 +147,55 @@ impl std::str::FromStr for Cursor {
     }
 }
 
+/// Which part of the audit is exported.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportQuery {
+    /// Events of this account: id or username. Of all others only their hashes are exported.
+    #[serde(default)]
+    #[param(nullable = false, pattern = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
+    account: Option<String>,
+    /// Events of this node.
+    #[serde(default)]
+    #[param(nullable = false)]
+    node: Option<String>,
+    /// Written to the store not before this time.
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+    from: Option<Time>,
+    /// Written to the store before this time.
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+    to: Option<Time>,
+}
+
+/// The audit with what proves that it is whole, oldest first: lines of JSON, of which those that begin with `{"record":` say what
+/// follows, and all others are events. `countermark audit verify` checks it.
+#[utoipa::path(get, path = "/audit/export", tag = "audit", params(ExportQuery), security(("bearer" = ["audit:read"])),
+    responses((status = 200, body = String, content_type = "application/x-ndjson")))]
+pub async fn export(
+    _caller: Caller<AuditRead>,
+    Ready(authority): Ready,
+    Query(query): Query<ExportQuery>,
+) -> Result<Response, Problem> {
+    let part = Part {
+        from: query.from.map(|Time(time)| time),
+        to: query.to.map(|Time(time)| time),
+        account: account(&authority, query.account.as_deref()).await?,
+        node: query.node,
+    };
+    let export = Body::from_stream(authority.export(part));
+    Ok(no_store(([(CONTENT_TYPE, "application/x-ndjson")], export)))
+}
+
+async fn account(authority: &Authority, text: Option<&str>) -> Result<Option<AccountId>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let wanted = text.parse().map(AccountRef::Id).or_else(|_| text.parse().map(AccountRef::Name));
+    let wanted = wanted.map_err(|_| Problem::invalid_field("account", "it is the id or the username of an account"))?;
+    Ok(Some(authority.id_of(&wanted).await?))
+}
+
 /// The audit, from the newest on. A page may be short, or empty, and still have a next one.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(AuditQuery), security(("bearer" = ["audit:read"])),
     responses((status = 200, body = EventPage)))]
@@ -100,20 +204,15 @@ pub async fn list(
     Ready(authority): Ready,
     Query(query): Query<AuditQuery>,
 ) -> Result<Response, Problem> {
-    let account = match &query.account {
-        None => None,
-        Some(text) => {
-            let wanted = text.parse().map(AccountRef::Id).or_else(|_| text.parse().map(AccountRef::Name));
-            let wanted =
-                wanted.map_err(|_| Problem::invalid_field("account", "it is the id or the username of an account"))?;
-            Some(authority.id_of(&wanted).await?)
-        }
-    };
+    let account = account(&authority, query.account.as_deref()).await?;
     let filter = AuditFilter {
         kind: query.kind,
         outcome: query.outcome,
         reason: query.reason,
         node: query.node,
+        method: query.method,
+        path: query.path,
+        address: query.address.map(|Origin(network)| network),
         from: query.from.map(|Time(time)| time),
         to: query.to.map(|Time(time)| time),
     };
@@ -134,10 +233,15 @@ pub async fn activity(
 ) -> Result<Response, Problem> {
     let account = authority.id_of(&account).await?;
     let filter = AuditFilter {
+        kind: query.kind,
         outcome: query.outcome,
+        reason: query.reason,
+        node: query.node,
+        method: query.method,
+        path: query.path,
+        address: query.address.map(|Origin(network)| network),
         from: query.from.map(|Time(time)| time),
         to: query.to.map(|Time(time)| time),
-        ..AuditFilter::default()
     };
     let cursor = query.cursor.map(|Cursor(cursor)| cursor);
     let page = authority.events(Some(account), &filter, cursor.as_ref(), query.limit.unwrap_or_default().0).await?;

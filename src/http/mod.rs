@@ -64,6 +64,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(keys::retire))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
         .routes(routes!(nodes::list));
     let (administration, openapi) =
         OpenApiRouter::with_openapi(docs::Description::openapi()).nest("/api/v1", administration).split_for_parts();

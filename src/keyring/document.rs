@@ -9,6 +9,7 @@ use jsonwebtoken::jwk::Jwk;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::audit_keys::AuditKey;
 use crate::clock::rfc3339;
 use crate::pkcs11::{HardwareToken, InToken, TokenError};
 use crate::token::{Algorithm, KeyError, Signer, SigningKey, VerificationKey};
@@ -19,6 +20,9 @@ use crate::verify::{KeySet, KeyState, KnownKey};
 pub struct KeyringDocument {
     /// In the order in which they were made.
     pub keys: Vec<KeyEntry>,
+    /// Those that sign checkpoints of the audit; the newest last.
+    #[serde(default)]
+    pub audit: Vec<AuditKey>,
 }
 
 /// One key of the document.
@@ -168,7 +172,7 @@ mod tests {
     fn k7_no_private_key_shows_and_a_document_reads_back() {
         let key = SigningKey::generate(Algorithm::ES256).unwrap();
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let document = KeyringDocument { keys: vec![KeyEntry::active(&key, now)] };
+        let document = KeyringDocument { keys: vec![KeyEntry::active(&key, now)], ..Default::default() };
         let private = STANDARD.encode(key.expose_pkcs8());
         assert!(!format!("{document:?}").contains(&private[..40]));
         let text = serde_json::to_string(&document).unwrap();
@@ -182,7 +186,8 @@ mod tests {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let key = SigningKey::generate(Algorithm::ES256).unwrap();
         let place = InToken { label: "t".into(), object: "0a".into() };
-        let mut document = KeyringDocument { keys: vec![KeyEntry::pending_in_token(key.public(), place, now)] };
+        let mut document =
+            KeyringDocument { keys: vec![KeyEntry::pending_in_token(key.public(), place, now)], ..Default::default() };
         document.keys[0].state = KeyState::Active;
         let written = serde_json::to_value(&document).unwrap();
         assert_eq!(written["keys"][0]["token"], serde_json::json!({ "label": "t", "object": "0a" }));
@@ -202,7 +207,7 @@ mod tests {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let mut entry = KeyEntry::active(&SigningKey::generate(Algorithm::ES256).unwrap(), now);
         entry.id = "another".into();
-        let document = KeyringDocument { keys: vec![entry] };
+        let document = KeyringDocument { keys: vec![entry], ..Default::default() };
         assert!(document.key_set(1).is_err() && document.signer(None).is_err());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::audit_keys::AuditKeys;
 use super::high_water::{HighWater, Sighting, Unlikely};
 use super::seal::{Envelope, Opened};
 use super::{KeyEntry, KeyringDocument, MasterKey, Revoked};
@@ -103,6 +104,8 @@ pub struct Loaded {
     pub out_of_reach: Option<String>,
     /// What is told of each.
     pub facts: Vec<KeyFacts>,
+    /// Those that sign checkpoints of the audit.
+    pub audit: AuditKeys,
 }
 
 impl node::Loaded for Loaded {
@@ -238,13 +241,15 @@ impl Keys {
         Ok(Some(Self(KeyCache::new(origin, loaded, clock))))
     }
 
-    /// Makes the first key of an empty store. Somebody else may have been faster; then it changes nothing (K5).
+    /// Makes the first keys of an empty store. Somebody else may have been faster; then it changes nothing (K5).
     pub async fn create(at: &KeysAt, algorithm: Algorithm, now: DateTime<Utc>) -> Result<(), KeyringError> {
-        let document = KeyringDocument { keys: vec![KeyEntry::active(&SigningKey::generate(algorithm)?, now)] };
+        let keys = vec![KeyEntry::active(&SigningKey::generate(algorithm)?, now)];
+        let mut document = KeyringDocument { keys, ..Default::default() };
+        document.change_audit_key(now)?;
         let envelope = Envelope::under(&[&at.master], &at.dataset).map_err(|_| KeyringError::Sealed)?;
         let sealed = seal(&at.dataset, &Read { version: 0, document, envelope })?;
         let first = KeyringChange::of(0, &sealed);
-        match at.store.replace_keyring(&first, false).await {
+        match at.store.replace_keyring(&first, None, false).await {
             Ok(_) | Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -333,7 +338,8 @@ fn loaded(read: &Read, hardware: Option<&Arc<HardwareToken>>) -> Result<Loaded, 
         }
         signer => (signer?, None),
     };
-    Ok(Loaded { set: Arc::new(document.key_set(*version)?), signer, out_of_reach, facts })
+    let audit = document.audit_keys()?;
+    Ok(Loaded { set: Arc::new(document.key_set(*version)?), signer, out_of_reach, facts, audit })
 }
 
 fn seal(dataset: &str, read: &Read) -> Result<String, KeyringError> {

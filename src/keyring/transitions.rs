@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn first() -> KeyringDocument {
-        KeyringDocument { keys: vec![KeyEntry::active(&KEYS[0], at(0))] }
+        KeyringDocument { keys: vec![KeyEntry::active(&KEYS[0], at(0))], ..Default::default() }
     }
 
     fn id(number: usize) -> &'static str {

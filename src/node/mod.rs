@@ -10,6 +10,7 @@ mod record;
 mod recorder;
 mod verification;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +20,13 @@ pub use follower::Follower;
 pub use guessing::Guessing;
 pub use key_cache::{KeyCache, KeyOrigin, Loaded, NotRead};
 pub use record::Ending;
+#[cfg(feature = "server")]
+pub use recorder::ActEnd;
 pub use recorder::{Full, Permit, Recorder, RecorderCounters, Writer};
 pub use verification::Refused;
 
 use crate::clock::Clock;
-use crate::store::{NodeStore, StoreError};
+use crate::store::{ActEntry, Claimed, NodeStore, StoreError};
 use crate::verify::freshness::{Freshness, Identity};
 use crate::verify::{Decider, KeySet, SignatureCounts, Unavailable};
 use flights::Flights;
@@ -45,6 +48,15 @@ pub trait Home: Send + Sync + 'static {
 
     /// The set after a key was met that is not in it (K6).
     fn keys_for_unknown(&self) -> impl Future<Output = Result<Arc<KeySet>, Unavailable>> + Send;
+
+    /// Claims the chain of this node's blocks (A3): nobody else writes to it from then on.
+    fn claim(&self, node: &str) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+
+    /// Acts of this node that are committed and no block links.
+    fn unlinked(&self, node: &str) -> impl Future<Output = Result<BTreeMap<u64, ActEntry>, StoreError>> + Send;
+
+    /// A block links these by now.
+    fn linked(&self, node: &str, acts: &[u64]) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// A set of at least this version.
     fn keys_at_least(&self, version: u64) -> impl Future<Output = Result<Arc<KeySet>, Unavailable>> + Send;

@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::link::Link;
+use super::schema::hard_bound;
 use super::{Committed, Store, StoreError, refused};
 use crate::account::{
     Account, AccountId, AccountState, Kind, PreviousToken, StateRecord, TokenFacts, Tombstone, Versioned,
 };
-use crate::audit::Event;
+use crate::audit::block::hash;
+use crate::audit::{Event, Numbered};
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::name::{Description, Username};
@@ -202,7 +204,7 @@ pub struct AccountChange<'a> {
     pub keys_version: Option<u64>,
     /// Now.
     pub now: DateTime<Utc>,
-    /// The act.
+    /// The act, without a number.
     pub event: &'a Event,
 }
 
@@ -218,8 +220,13 @@ pub struct Page {
 impl Store {
     /// Carries out one change of one account, together with its event (A1).
     ///
-    /// `again`: it may have been carried out before; then it is not done twice.
-    pub async fn change_account(&self, change: &AccountChange<'_>, again: bool) -> Result<Committed, StoreError> {
+    /// `act` is its event with a number. `again`: it may have been carried out before; then it is not done twice.
+    pub async fn change_account(
+        &self,
+        change: &AccountChange<'_>,
+        act: &Numbered,
+        again: bool,
+    ) -> Result<Committed, StoreError> {
         let no_longer = change.before.map(|before| &before.state);
         let username = change.after.map(|(state, _)| &state.username).or(no_longer.map(|state| &state.username));
         let username = username.ok_or(StoreError::NotFound)?;
@@ -260,6 +267,7 @@ impl Store {
             .map(|token| json!([place(token), token.member]))
             .collect();
 
+        let event = act.to_line();
         let overlap =
             change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
         let plan = json!({
@@ -284,8 +292,10 @@ impl Store {
             "add": add,
             "remove": remove,
             "deleted": change.after.is_none(),
-            "node": change.event.node,
-            "sequence": change.event.sequence,
+            "node": act.node,
+            "claim": act.claim,
+            "sequence": act.sequence,
+            "hash": hash(&event),
         });
         let profile = match change.after {
             Some((_, profile)) => encode(profile)?,
@@ -320,7 +330,8 @@ impl Store {
             .key(schema.acts_of(change.event.actor_id.unwrap_or(change.id)))
             .key(schema.keyring())
             .key(schema.state(change.author.as_ref().map_or(change.id, |author| author.id)))
-            .key(schema.leases());
+            .key(schema.leases())
+            .key(schema.unlinked());
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }
@@ -328,8 +339,8 @@ impl Store {
             .arg(plan.to_string())
             .arg(encode(&record)?)
             .arg(profile)
-            .arg(change.event.to_line())
-            .arg(self.options.retention.firehose)
+            .arg(event)
+            .arg(hard_bound(self.options.retention.firehose))
             .arg(self.options.retention.activity);
         let changed = if only_less { self.restrict(script, again).await? } else { self.change(script, again).await? };
         changed.map_err(|reply| refused(&reply))

@@ -1,10 +1,12 @@
 //! The firehose and the activity logs: writing batches, reading back from the newest.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,12 @@ pub struct AuditFilter {
     pub reason: Option<String>,
     /// Decided by this node.
     pub node: Option<String>,
+    /// By a request of this method.
+    pub method: Option<String>,
+    /// For a path that begins so.
+    pub path: Option<String>,
+    /// From an address of this network.
+    pub address: Option<IpNet>,
     /// Not before.
     pub from: Option<DateTime<Utc>>,
     /// Before.
@@ -47,6 +55,12 @@ impl AuditFilter {
             && self.outcome.is_none_or(|outcome| event.outcome == outcome)
             && self.reason.as_ref().is_none_or(|reason| event.reason.as_ref() == Some(reason))
             && self.node.as_ref().is_none_or(|node| event.node == *node)
+            && self.method.as_ref().is_none_or(|method| event.method.as_ref() == Some(method))
+            && self.path.as_ref().is_none_or(|path| event.path.as_ref().is_some_and(|at| at.starts_with(path.as_str())))
+            && self.address.is_none_or(|network| {
+                let address = event.client_address.as_ref().and_then(|address| address.parse::<IpAddr>().ok());
+                address.is_some_and(|address| network.contains(&address))
+            })
             && self.from.is_none_or(|from| event.time >= from)
             && self.to.is_none_or(|to| event.time < to)
     }
@@ -111,15 +125,6 @@ impl Reader {
 }
 
 impl Store {
-    /// The highest sequence that this node has used, in calls or in acts.
-    pub async fn last_sequence(&self, node: &str) -> Result<u64, StoreError> {
-        let calls = self.last_call(node).await?;
-        let mut command = redis::cmd("HGET");
-        command.arg(self.schema.act_heads()).arg(node);
-        let acts: Option<u64> = self.query(&self.shared, command).await?;
-        Ok(calls.max(acts.unwrap_or(0)))
-    }
-
     /// Events from the newest on, up to the limit, and where to go on. Looks at 5,000 at the most: a page may so be short,
     /// or empty, and still have a next one.
     pub async fn events(

@@ -22,6 +22,9 @@ pub enum StoreError {
     /// There is no room for it. Nothing was changed.
     #[error("the store has no room: its {0} is full")]
     Full(Full),
+    /// The act's number was given under a claim of the node's chain that is not held any more. Nothing was changed.
+    #[error("another process claims to be this node; give each its own node_name")]
+    Unclaimed,
     /// Another change came first.
     #[error("another change came first")]
     Conflict,

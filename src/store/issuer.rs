@@ -245,7 +245,7 @@ impl Store {
     }
 
     /// How long a command on the connection for changes may take.
-    fn longest_wait(&self) -> Duration {
+    pub(super) fn longest_wait(&self) -> Duration {
         let replicas = self.options.replicas_required > 0;
         self.timeout + if replicas { self.options.replica_timeout } else { Duration::ZERO }
     }
@@ -423,6 +423,7 @@ enum Tried {
 pub(super) fn refused(reply: &[String]) -> StoreError {
     let second = || reply.get(1).cloned().unwrap_or_default();
     match reply.first().map(String::as_str) {
+        Some("claim") => StoreError::Unclaimed,
         Some("conflict") => StoreError::Conflict,
         Some("not_found") => StoreError::NotFound,
         Some("username_taken") => StoreError::UsernameTaken,

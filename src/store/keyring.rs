@@ -3,9 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::schema::hard_bound;
 use super::{Author, Committed, Store, StoreError, refused};
 use crate::account::AccountId;
-use crate::audit::Event;
+use crate::audit::Numbered;
+use crate::audit::block::hash;
 use crate::epoch::Epoch;
 
 /// One change of the document.
@@ -25,14 +27,12 @@ pub struct KeyringChange<'a> {
     pub shut_out: &'a [(AccountId, Epoch)],
     /// Who does it. `None`: Countermark itself.
     pub author: Option<Author>,
-    /// The act. `None`: the first document of all.
-    pub event: Option<&'a Event>,
 }
 
 impl<'a> KeyringChange<'a> {
     /// The document of this version is replaced by this one, whatever else is.
     pub fn of(read: u64, document: &'a str) -> Self {
-        Self { read, document, unneeded: None, remains: None, revoked: None, shut_out: &[], author: None, event: None }
+        Self { read, document, unneeded: None, remains: None, revoked: None, shut_out: &[], author: None }
     }
 }
 
@@ -63,9 +63,15 @@ impl Store {
 
     /// Replaces the document, together with its event (A1), if it is still of the version that was read.
     ///
-    /// `again`: it may have been replaced by this one before; then it is not done twice.
-    pub async fn replace_keyring(&self, change: &KeyringChange<'_>, again: bool) -> Result<Committed, StoreError> {
+    /// `act` is its event with a number; `None`: the first document of all. `again`: it may have been replaced by this one before; then it is not done twice.
+    pub async fn replace_keyring(
+        &self,
+        change: &KeyringChange<'_>,
+        act: Option<&Numbered>,
+        again: bool,
+    ) -> Result<Committed, StoreError> {
         let schema = &self.schema;
+        let event = act.map(|act| act.to_line()).unwrap_or_default();
         let plan = json!({
             "dataset": self.dataset_id().await?,
             "read": change.read.to_string(),
@@ -74,8 +80,10 @@ impl Store {
             "remains": change.remains.map_or(Value::Bool(false), |(_, version)| version.to_string().into()),
             "revoked": change.revoked.map_or(Value::Bool(false), Value::from),
             "shut_out": change.shut_out.iter().map(|(id, version)| json!([id, version.to_string()])).collect::<Vec<_>>(),
-            "node": change.event.map(|event| event.node.as_str()),
-            "sequence": change.event.map(|event| event.sequence),
+            "node": act.map(|act| act.node.as_str()),
+            "claim": act.map(|act| act.claim.as_str()),
+            "sequence": act.map(|act| act.sequence),
+            "hash": hash(&event),
         });
         let author = change.author.as_ref().map(|author| author.id);
         let only_less = change.revoked.is_some() || change.unneeded.is_some();
@@ -93,15 +101,16 @@ impl Store {
             .key(schema.roles())
             .key(schema.live(change.unneeded.map_or("", |(key_id, _)| key_id)))
             .key(schema.state(change.remains.map_or_else(AccountId::nobody, |(admin, _)| admin)))
-            .key(schema.admins());
+            .key(schema.admins())
+            .key(schema.unlinked());
         for (admin, _) in change.shut_out {
             script.key(schema.state(*admin));
         }
         script
             .arg(plan.to_string())
             .arg(change.document)
-            .arg(change.event.map(Event::to_line).unwrap_or_default())
-            .arg(self.options.retention.firehose)
+            .arg(event)
+            .arg(hard_bound(self.options.retention.firehose))
             .arg(self.options.retention.activity);
         let changed = if only_less { self.restrict(script, again).await? } else { self.change(script, again).await? };
         changed.map_err(|reply| refused(&reply))

@@ -5,9 +5,13 @@
 
 #[cfg(feature = "server")]
 mod accounts;
+#[cfg(feature = "server")]
+mod acts;
 mod append;
 #[cfg(feature = "server")]
 mod audit;
+#[cfg(feature = "server")]
+mod checkpoints;
 #[cfg(feature = "server")]
 mod data_dir;
 mod definition;
@@ -47,9 +51,11 @@ mod wire;
 
 #[cfg(feature = "server")]
 pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
-pub use append::Batch;
+pub use append::{ActEntry, Acts, Block, Claimed, Head};
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
+#[cfg(feature = "server")]
+pub use checkpoints::{ACTS, StoredAct, StoredBlock, comes_before, stream_of};
 #[cfg(feature = "server")]
 pub use data_dir::{DataDir, DataDirError};
 pub use error::{Full, StoreError};

@@ -68,7 +68,6 @@ impl Schema {
         with_keys(&[
             ("XADD @ * f v", &self.shard_log(shard)),
             ("HGET @ f", &self.shard_heads(shard)),
-            ("HMGET @ f", &self.shard_heads(shard)),
             ("HSET @ f v", &self.shard_heads(shard)),
         ])
     }

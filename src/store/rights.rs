@@ -12,7 +12,7 @@ impl Schema {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let mut commands: Vec<Vec<String>> =
             ["PING", "INFO", "TIME", "WAIT 0 0", "EVAL # 0", "SCRIPT LOAD #"].map(words).into();
-        let of_a_key: [(&str, &str); 42] = [
+        let of_a_key: [(&str, &str); 43] = [
             ("EVALSHA # 1 @", &meta),
             ("HGET @ f", &meta),
             ("HMGET @ f", &meta),
@@ -40,6 +40,7 @@ impl Schema {
             ("ZRANGEBYSCORE @ 0 1", &admins),
             ("XADD @ * f v", &feed),
             ("XTRIM @ MAXLEN 1", &feed),
+            ("XLEN @", &feed),
             ("XRANGE @ - +", &feed),
             ("XREVRANGE @ + -", &feed),
             ("XREAD STREAMS @ 0-0", &feed),

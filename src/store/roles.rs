@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::definition::{RoleDefinition, split};
+use super::schema::hard_bound;
 use super::{Author, Committed, Store, StoreError, refused};
-use crate::audit::Event;
+use crate::audit::block::hash;
+use crate::audit::{Event, Numbered};
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName};
 use crate::permission::{Role, Team};
@@ -80,20 +82,28 @@ fn team(name: &TeamName, text: &str) -> Result<Named<Team>, StoreError> {
 impl Store {
     /// Carries out one change of a role or a team, together with its event (A1).
     ///
-    /// `again`: it may have been carried out before; then it is not done twice.
-    pub async fn change_named(&self, change: &NamedChange<'_>, again: bool) -> Result<Committed, StoreError> {
+    /// `act` is its event with a number. `again`: it may have been carried out before; then it is not done twice.
+    pub async fn change_named(
+        &self,
+        change: &NamedChange<'_>,
+        act: &Numbered,
+        again: bool,
+    ) -> Result<Committed, StoreError> {
         let (definitions, references, kind) = match change.kind {
             NamedKind::Role => (self.schema.roles(), self.schema.role_refs(), "role"),
             NamedKind::Team => (self.schema.teams(), self.schema.team_refs(), "team"),
         };
+        let event = act.to_line();
         let plan = json!({
             "dataset": self.dataset_id().await?,
             "author": change.author.plan(),
             "kind": kind,
             "name": change.name,
             "expect": change.before.map(|version| version.to_string()).unwrap_or_default(),
-            "node": change.event.node,
-            "sequence": change.event.sequence,
+            "node": act.node,
+            "claim": act.claim,
+            "sequence": act.sequence,
+            "hash": hash(&event),
         });
         let mut script = self.scripts.named.prepare_invoke();
         script
@@ -108,10 +118,11 @@ impl Store {
             .key(self.schema.roles())
             .key(self.schema.leases())
             .key(self.schema.keyring())
+            .key(self.schema.unlinked())
             .arg(plan.to_string())
             .arg(change.after.as_deref().unwrap_or_default())
-            .arg(change.event.to_line())
-            .arg(self.options.retention.firehose)
+            .arg(event)
+            .arg(hard_bound(self.options.retention.firehose))
             .arg(self.options.retention.activity);
         self.change(script, again).await?.map_err(|reply| refused(&reply))
     }

@@ -21,9 +21,11 @@
 //! | `{P}:leases` | hash | node id → `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds | about four leases after the last renewal, or a minute without a lease |
 //! | `{P}:acts` | stream | events of administrative acts: `v` epoch, `e` line | `audit.firehose_max_entries` |
 //! | `{P}:acts:ACCOUNT` | stream | the same, of one account | `audit.activity_max_entries` |
-//! | `{P}:act_heads` | hash | node → sequence of its last act | for ever |
-//! | `{P:aN}:log` | stream | firehose shard N, one entry a batch: `n` node, `f` first, `c` count, `e` lines | `audit.firehose_max_entries` |
-//! | `{P:aN}:heads` | hash | node → its last sequence in the shard; `NODE#batch` → process and number of its last batch | for ever |
+//! | `{P}:act_heads` | hash | node → sequence of its last act; `NODE#claim` → under which claim acts are numbered | for ever |
+//! | `{P}:unlinked` | hash | `NODE SEQUENCE` → `ENTRY HASH` of an act that no block links | until one does |
+//! | `{P}:checkpoints` | stream | signed checkpoints of the audit: `c` the checkpoint | 10,000 |
+//! | `{P:aN}:log` | stream | firehose shard N, one entry a block (see [`crate::audit::block`]): `b` header, `e` lines | `audit.firehose_max_entries` |
+//! | `{P:aN}:heads` | hash | node → `CLAIM BLOCK LAST HASH ENTRY OPEN` of its last block | for ever |
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
 //! | `{P:kKID}:calls` | hash | `allowed:HOUR`, `refused:HOUR` → calls with tokens that the key signed; `mark:N` → last batch of shard N | a day, and `audit.retention` after the last call |
 //! | `{P:ACCOUNT}:activity` | stream | calls of one account, some in each entry: `n` number of its last, `e` lines | `audit.activity_max_entries` (of them), `audit.retention` |
@@ -35,6 +37,12 @@ use crate::account::AccountId;
 
 /// Shards of the firehose. Fixed: a node writes to the shard of its name for ever.
 pub const SHARDS: u16 = 4;
+
+/// How long a stream of events may get at the most, where so many entries are to be kept: whoever writes to it cuts off what is
+/// beyond that. An issuer removes what is too much long before, and signs what it removes first.
+pub fn hard_bound(kept: u64) -> u64 {
+    kept.saturating_mul(2)
+}
 
 /// Makes the names of keys.
 #[derive(Debug, Clone)]
@@ -173,6 +181,12 @@ impl Schema {
     pub(super) fn act_heads(&self) -> String {
         self.together("act_heads")
     }
+    pub(super) fn checkpoints(&self) -> String {
+        self.together("checkpoints")
+    }
+    pub(super) fn unlinked(&self) -> String {
+        self.together("unlinked")
+    }
     pub(super) fn shard_lock(&self, shard: u16) -> String {
         format!("{{{}:a{shard}}}:lock", self.prefix)
     }
@@ -185,7 +199,7 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 15] = [
+        const ALWAYS: [&str; 17] = [
             "meta",
             "feed",
             "names",
@@ -201,6 +215,8 @@ impl Schema {
             "leases",
             "acts",
             "act_heads",
+            "unlinked",
+            "checkpoints",
         ];
         let Some((tag, name)) = key.strip_prefix('{').and_then(|rest| rest.split_once("}:")) else {
             return Owner::Other;

@@ -7,6 +7,7 @@ pub(super) struct NodeScripts {
     pub(super) follow: Script,
     pub(super) remove: Script,
     pub(super) append: Script,
+    pub(super) claim: Script,
     pub(super) rights: Script,
 }
 
@@ -24,6 +25,10 @@ pub(super) struct Scripts {
     pub(super) keyring: Script,
     /// The same for a store whose memory is full: for what only takes something away.
     pub(super) keyring_less: Script,
+    pub(super) claim_acts: Script,
+    pub(super) checkpoint: Script,
+    pub(super) headers: Script,
+    pub(super) ids: Script,
     pub(super) activity: Script,
     pub(super) calls: Script,
     pub(super) recount: Script,
@@ -39,6 +44,8 @@ const AUTHOR: &str = include_str!("scripts/author.lua");
 #[cfg(feature = "server")]
 const AGAIN: &str = include_str!("scripts/again.lua");
 #[cfg(feature = "server")]
+const ACT: &str = include_str!("scripts/act.lua");
+#[cfg(feature = "server")]
 const KEYRING: &str = include_str!("scripts/keyring.lua");
 #[cfg(feature = "server")]
 const ACCOUNT: &str = include_str!("scripts/account.lua");
@@ -51,22 +58,23 @@ impl NodeScripts {
             follow: after(&[IDENTITY, ORDER], include_str!("scripts/follow.lua")),
             remove: Script::new(include_str!("scripts/remove.lua")),
             append: Script::new(include_str!("scripts/append.lua")),
+            claim: Script::new(include_str!("scripts/claim.lua")),
             rights: Script::new(include_str!("scripts/rights.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
     #[cfg(feature = "server")]
-    pub(super) fn all(&self) -> [&Script; 6] {
-        let Self { lookup, renew, follow, remove, append, rights } = self;
-        [lookup, renew, follow, remove, append, rights]
+    pub(super) fn all(&self) -> [&Script; 7] {
+        let Self { lookup, renew, follow, remove, append, claim, rights } = self;
+        [lookup, renew, follow, remove, append, claim, rights]
     }
 }
 
 #[cfg(feature = "server")]
 impl Scripts {
     pub(super) fn new() -> Self {
-        let act = [IDENTITY, COMMIT, AUTHOR, AGAIN];
+        let act = [IDENTITY, COMMIT, AUTHOR, AGAIN, ACT];
         Self {
             start: after(&[IDENTITY], include_str!("scripts/start.lua")),
             table: after(&[IDENTITY], include_str!("scripts/table.lua")),
@@ -77,6 +85,10 @@ impl Scripts {
             named: after(&act, include_str!("scripts/named.lua")),
             keyring: after(&act, KEYRING),
             keyring_less: after(&act, &for_full_stores(KEYRING)),
+            claim_acts: Script::new(include_str!("scripts/claim_acts.lua")),
+            checkpoint: Script::new(include_str!("scripts/checkpoint.lua")),
+            headers: Script::new(include_str!("scripts/headers.lua")),
+            ids: Script::new(include_str!("scripts/ids.lua")),
             activity: after(&[ORDER], include_str!("scripts/activity.lua")),
             calls: after(&[ORDER], include_str!("scripts/calls.lua")),
             recount: Script::new(include_str!("scripts/recount.lua")),
@@ -85,7 +97,7 @@ impl Scripts {
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 13] {
+    pub(super) fn all(&self) -> [&Script; 17] {
         let Self {
             start,
             table,
@@ -96,12 +108,34 @@ impl Scripts {
             named,
             keyring,
             keyring_less,
+            claim_acts,
+            checkpoint,
+            headers,
+            ids,
             activity,
             calls,
             recount,
             lock,
         } = self;
-        [start, table, keys, holds, account, account_less, named, keyring, keyring_less, activity, calls, recount, lock]
+        [
+            start,
+            table,
+            keys,
+            holds,
+            account,
+            account_less,
+            named,
+            keyring,
+            keyring_less,
+            claim_acts,
+            checkpoint,
+            headers,
+            ids,
+            activity,
+            calls,
+            recount,
+            lock,
+        ]
     }
 }
 

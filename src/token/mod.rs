@@ -14,9 +14,9 @@ mod wire;
 pub use algorithm::Algorithm;
 pub use claims::{Claimed, Claims, Confirmation};
 pub use id::{Jti, TokenId};
-#[cfg(feature = "server")]
 #[cfg(feature = "pkcs11")]
 pub(crate) use import::has_the_mark_of_roca;
+#[cfg(feature = "server")]
 pub use import::{ImportError, KeyKind, PrivateKey, read_private};
 #[cfg(feature = "pkcs11")]
 pub(crate) use keys::of_point;

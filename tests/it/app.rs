@@ -52,6 +52,7 @@ pub struct Setup {
     pub records_calls: bool,
     /// Events of one account that are kept.
     pub activity: u64,
+    pub firehose: u64,
     pub command_timeout: Duration,
     /// Where the store is to be found, if not at its own socket.
     pub store: Option<PathBuf>,
@@ -81,6 +82,7 @@ impl Default for Setup {
             name_retention: 400 * DAY,
             records_calls: true,
             activity: 10_000,
+            firehose: 100_000,
             command_timeout: Duration::from_secs(10),
             store: None,
             twins: Twins::Impossible,
@@ -111,7 +113,7 @@ impl Setup {
             connect_timeout: Duration::from_secs(5),
         })
         .unwrap();
-        let retention = Retention { firehose: 100_000, activity: self.activity, age: self.name_retention };
+        let retention = Retention { firehose: self.firehose, activity: self.activity, age: self.name_retention };
         let options = Options {
             prefix: self.prefix.clone(),
             replicas_required: 0,
@@ -411,6 +413,11 @@ pub fn a_peer(transport: Transport, address: Option<&str>) -> Peer {
         listener: "https://127.0.0.1:8443".into(),
         server_name: None,
     }
+}
+
+/// Those of a published set that sign tokens.
+pub fn of_tokens(set: &Value) -> Vec<Value> {
+    set["keys"].as_array().unwrap().iter().filter(|key| key["key_ops"].is_null()).cloned().collect()
 }
 
 /// What stands in a token, unchecked.

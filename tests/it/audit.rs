@@ -326,6 +326,24 @@ async fn filters_of_the_audit_find_what_they_say() {
     assert_eq!(found(&format!("account=ci&to={middle}")).await, [created, call, lacking]);
     assert_eq!(found("node=node-1&reason=superseded").await, [superseded]);
     assert_eq!(found("node=elsewhere").await, []);
+    let of_ci = admin.all("/accounts/ci/activity?kind=call").await.len();
+    assert_eq!(of_ci, 3);
+    for (query, count) in [
+        ("method=GET&path=/ver", 3),
+        ("method=POST&kind=call", 0),
+        ("path=/verify/x", 0),
+        ("address=127.0.0.1&kind=call", 3),
+        ("address=127.0.0.0/8&reason=superseded", 1),
+        ("address=::/0", 0),
+        ("node=node-1&outcome=refused", 2),
+    ] {
+        assert_eq!(admin.all(&format!("/accounts/ci/activity?{query}")).await.len(), count, "{query}");
+        let in_all = admin.all(&format!("/audit?account=ci&{query}")).await.len();
+        assert_eq!(in_all, count, "{query}");
+    }
+    for bad in ["address=here", "address=127.0.0.1/33", "address="] {
+        assert_eq!(admin.get(&format!("/audit?{bad}"), 422).await.fields(), ["address"], "{bad}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use countermark::store::{AccountChange, Admin, Author, KeyringChange, NamedChang
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{Actor, App, DAY, Setup, eventually};
+use crate::app::{Actor, App, DAY, Setup, eventually, of_tokens};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -25,8 +25,7 @@ async fn states(admin: &Actor) -> Vec<String> {
 
 async fn published(app: &App) -> Vec<String> {
     let set = app.nobody().door("GET", "/.well-known/jwks.json", 200).await;
-    let mut ids: Vec<String> =
-        set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
+    let mut ids: Vec<String> = of_tokens(&set.json).iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
     ids.sort_unstable();
     ids
 }
@@ -418,7 +417,7 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
     let read = app.authority.keys().document().await.unwrap();
     let sealed = app.authority.keys().seal(&read).unwrap();
     let change = KeyringChange { author: Some(author.clone()), ..KeyringChange::of(read.version, &sealed) };
-    assert!(matches!(app.store.replace_keyring(&change, false).await, Err(StoreError::AuthorChanged)));
+    assert!(matches!(app.store.replace_keyring(&change, None, false).await, Err(StoreError::AuthorChanged)));
     let before = app.store.account(actor.account()).await.unwrap().unwrap();
     let event = countermark::audit::Event::new(app.clock.now(), "account.update", countermark::audit::Outcome::Done);
     let change = AccountChange {
@@ -432,7 +431,8 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
         now: app.clock.now(),
         event: &event,
     };
-    assert!(matches!(app.store.change_account(&change, false).await, Err(StoreError::AuthorChanged)));
+    let act = app.authority.node().recorder().number(event.clone());
+    assert!(matches!(app.store.change_account(&change, &act, false).await, Err(StoreError::AuthorChanged)));
     let change = NamedChange {
         kind: NamedKind::Team,
         name: "made",
@@ -441,7 +441,7 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
         author,
         event: &event,
     };
-    assert!(matches!(app.store.change_named(&change, false).await, Err(StoreError::AuthorChanged)));
+    assert!(matches!(app.store.change_named(&change, &act, false).await, Err(StoreError::AuthorChanged)));
 }
 
 #[tokio::test]

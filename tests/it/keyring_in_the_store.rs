@@ -208,14 +208,14 @@ async fn what_a_step_rests_on_is_looked_at_again_when_it_is_committed() {
     let before = lying(&app).await;
     // K2: a token that lives.
     let needed = KeyringChange { unneeded: Some((&key, now)), ..change.clone() };
-    assert!(matches!(app.store.replace_keyring(&needed, false).await, Err(StoreError::InUse(1))));
+    assert!(matches!(app.store.replace_keyring(&needed, None, false).await, Err(StoreError::InUse(1))));
     // The admin who must remain has changed since.
     let changed = app.admin().patch("/accounts/admin", json!({ "description": "changed" }), 200).await;
     assert_ne!(changed["account"]["version"], record.version.to_string());
     let without = KeyringChange { unneeded: None, remains: Some((admin, record.version)), ..change.clone() };
-    assert!(matches!(app.store.replace_keyring(&without, false).await, Err(StoreError::Conflict)));
+    assert!(matches!(app.store.replace_keyring(&without, None, false).await, Err(StoreError::Conflict)));
     // Another document came first.
     let late = KeyringChange { read: read.version - 1, ..change };
-    assert!(matches!(app.store.replace_keyring(&late, false).await, Err(StoreError::Conflict)));
+    assert!(matches!(app.store.replace_keyring(&late, None, false).await, Err(StoreError::Conflict)));
     assert_eq!(lying(&app).await, before);
 }

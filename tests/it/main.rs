@@ -11,6 +11,7 @@ mod api_verifier;
 mod attack;
 mod attacks;
 mod audit;
+mod audit_chain;
 mod bad_input;
 mod doors;
 mod freshness;

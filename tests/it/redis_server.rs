@@ -42,7 +42,10 @@ impl RedisServer {
     pub async fn copy(&self) -> Arc<Self> {
         let copy = Self::start();
         for key in self.run::<Vec<Vec<u8>>>(&["KEYS", "*"]).await {
-            let dumped: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut self.connection().await).await.unwrap();
+            // What was there a moment ago may be gone.
+            let dumped: Option<Vec<u8>> =
+                redis::cmd("DUMP").arg(&key).query_async(&mut self.connection().await).await.unwrap();
+            let Some(dumped) = dumped else { continue };
             let mut restore = redis::cmd("RESTORE");
             restore.arg(&key).arg(0).arg(dumped);
             restore.exec_async(&mut copy.connection().await).await.unwrap();

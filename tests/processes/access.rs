@@ -255,17 +255,23 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
         .arg(&["n", ""])
         .invoke::<u64>(&mut verifier)
         .expect("a goodbye");
+    let claim = redis::Script::new(include_str!("../../src/store/scripts/claim.lua"));
+    let claimed: Vec<String> = claim.key("{cm:a0}:heads").arg(&["n", "mine"]).invoke(&mut verifier).expect("a claim");
+    assert_eq!(claimed, ["0", "0", "-", "-", ""]);
     let append = redis::Script::new(include_str!("../../src/store/scripts/append.lua"));
-    let mut write = |process: &str, number: &str| -> u64 {
+    let mut write = |claim: &str, block: &str, hash: &str| -> String {
         append
             .key("{cm:a0}:log")
             .key("{cm:a0}:heads")
-            .arg(&["n", "1", "1", "1", "{}", "1000", process, number])
+            .arg(&["n", claim, block, "1", hash, "", "{}", "{}", "1000"])
             .invoke(&mut verifier)
             .expect("events")
     };
-    // Repeated after a lost reply it is written once; another process' batch is another batch.
-    assert_eq!([write("p", "1"), write("p", "1"), write("p", "2"), write("q", "1")], [1, 0, 1, 1]);
+    // Repeated after a lost reply it is written once; what does not follow, and what another process claims, is not.
+    let first = write("mine", "1", "h1");
+    assert_eq!([write("mine", "1", "h1"), write("mine", "1", "h2"), write("mine", "3", "h3")], [&first, "", ""]);
+    assert_ne!(write("mine", "2", "h2"), first);
+    assert_eq!(write("another", "3", "h3"), "");
 }
 
 /// Dataset, identity, epoch, version of the key set, states, roles, definitions.

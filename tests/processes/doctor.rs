@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::machine::Machine;
 use crate::redis::Redis;
+use crate::until::soon;
 
 /// What doctor said.
 #[derive(Debug)]
@@ -132,6 +133,10 @@ fn a_service_with_a_well_kept_store_of_its_own_user_has_nothing_found() {
     let config = store_config(&machine, &redis);
     let server = machine.serve().config(&config).ready();
     server.create("ci", "auditor");
+    // What is noted of an act goes when a block links it.
+    soon("the act is linked", || {
+        redis::cmd("EXISTS").arg("{cm}:unlinked").query::<u64>(&mut redis.connection()).unwrap() == 0
+    });
     let keys = redis.size();
     let said = doctor(&machine, &["--config", "data.toml", "--data-dir", "data"]).healthy();
     assert_eq!(redis.size(), keys);

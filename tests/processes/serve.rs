@@ -22,7 +22,8 @@ fn the_first_start_makes_keys_certificates_a_store_and_the_first_admin() {
     assert_eq!(me["account"]["username"], "admin");
     assert_eq!(me["account"]["role"], "admin");
     let keys = server.call("GET", "/.well-known/jwks.json").send().expect(200).json();
-    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+    // One that signs tokens, one that signs the audit.
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
     let log = server.log();
     assert!(log.contains("Countermark is running.") && log.contains(server.address(0)), "{log}");
     assert!(!log.contains(&server.admin()), "the token is on the screen");

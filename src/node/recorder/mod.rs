@@ -1,20 +1,24 @@
-//! Events on their way to the firehose (A2): a bounded queue, and one writer that sends batches.
+//! Events on their way to the firehose (A2): a bounded queue, and one writer that sends blocks, each linked to the one before (A3).
 
+mod chain;
 mod writer;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-#[cfg(feature = "server")]
-use crate::audit::Event;
+use super::Home;
 use crate::audit::Line;
+#[cfg(feature = "server")]
+use crate::audit::{Event, Numbered};
+use crate::store::StoreError;
+use chain::Chain;
 
 pub use writer::Writer;
 
-/// The most events of one entry of the firehose.
+/// The most events of one block.
 const BATCH: usize = 1024;
 
 /// The queue is full, as the store has been away for long; or it was closed. A call that can't be recorded is not answered.
@@ -25,11 +29,15 @@ pub struct Full;
 /// Takes events.
 pub struct Recorder {
     node: String,
-    sequence: AtomicU64,
-    /// Numbers of acts that came to nothing; without them there would be gaps.
-    returned: Mutex<BTreeSet<u64>>,
+    /// `None`: it was not claimed yet.
+    chain: Mutex<Option<Chain>>,
+    claiming: tokio::sync::Mutex<()>,
+    /// It is not known what became of an act: to be found out by claiming the chain again.
+    is_uncertain: AtomicBool,
+    /// Acts may be committed that no block links.
+    acts_wait: AtomicBool,
     queue: Mutex<Queue>,
-    /// The first event waits, or a batch is full, or no further one will come.
+    /// The first event waits, or a batch is full, or an act was committed, or no further event will come.
     news: Notify,
     counters: RecorderCounters,
 }
@@ -79,8 +87,9 @@ impl RecorderCounters {
 }
 
 impl Recorder {
-    /// A recorder of this node, whose last event had this number, and its writer. `process` must be this process' alone.
-    pub fn new(node: String, process: String, last_sequence: u64, capacity: usize) -> (Arc<Self>, Writer) {
+    /// A recorder of this node, and its writer. Before the first event is written, or an act numbered, its chain is to be
+    /// [claimed](Self::claim).
+    pub fn new(node: String, capacity: usize) -> (Arc<Self>, Writer) {
         let queue = Queue {
             batches: VecDeque::new(),
             room: capacity.max(1),
@@ -91,13 +100,15 @@ impl Recorder {
         };
         let recorder = Arc::new(Self {
             node,
-            sequence: AtomicU64::new(last_sequence),
-            returned: Mutex::default(),
+            chain: Mutex::default(),
+            claiming: tokio::sync::Mutex::default(),
+            is_uncertain: AtomicBool::new(false),
+            acts_wait: AtomicBool::new(false),
             queue: Mutex::new(queue),
             news: Notify::new(),
             counters: RecorderCounters::default(),
         });
-        let writer = Writer::new(Arc::clone(&recorder), process);
+        let writer = Writer::new(Arc::clone(&recorder));
         (recorder, writer)
     }
 
@@ -109,11 +120,6 @@ impl Recorder {
     /// What is counted.
     pub fn counters(&self) -> &RecorderCounters {
         &self.counters
-    }
-
-    /// Numbers go on after this one: an earlier process of this name has used it.
-    pub fn go_on_after(&self, last: u64) {
-        self.sequence.fetch_max(last, Ordering::Relaxed);
     }
 
     /// Keeps room for one event, which is then certain to be taken. For what must not be begun without an event at its end.
@@ -149,37 +155,115 @@ impl Recorder {
         result
     }
 
+    /// Claims the node's chain, unless somebody else of this process did since the `stale` claim.
+    pub async fn claim<H: Home>(&self, home: &H, stale: Option<&str>) -> Result<(), StoreError> {
+        let _one = self.claiming.lock().await;
+        if self.chain().as_ref().map(Chain::claim) != stale {
+            return Ok(());
+        }
+        let claimed = home.claim(&self.node).await?;
+        let has_acts = claimed.acts.as_ref().is_some_and(|acts| !acts.unlinked.is_empty());
+        let chain = Chain::of(claimed);
+        if stale.is_some() {
+            tracing::info!(node = self.node, "the chain of the audit was claimed again");
+        }
+        let is_news = has_acts || chain.has_void();
+        *self.chain() = Some(chain);
+        self.acts_wait.fetch_or(has_acts, Ordering::SeqCst);
+        if is_news {
+            self.news.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Claims the chain of another node and writes the block that links its acts: for one that does not do so itself.
+    #[cfg(feature = "server")]
+    pub async fn link_for<H: Home>(home: &H, node: &str) -> Result<(), StoreError> {
+        home.met().await?;
+        let claimed = home.claim(node).await?;
+        let committed = claimed.acts.as_ref().map(|acts| acts.unlinked.clone()).unwrap_or_default();
+        let mut chain = Chain::of(claimed);
+        if chain.is_to_link(&committed) || chain.has_void() {
+            let block = chain.seal(node, "", 0, &committed);
+            let entry = home.store().append(&block).await?.ok_or(StoreError::Unclaimed)?;
+            chain.written(&block, entry);
+        }
+        home.linked(node, &chain.linked()).await
+    }
+
     /// Numbers the event of an act, which its own script commits.
     #[cfg(feature = "server")]
-    pub fn number(&self, mut event: Event) -> Event {
+    pub fn number(&self, mut event: Event) -> Numbered {
         event.node.clone_from(&self.node);
-        event.sequence = self.next_number();
-        event
+        let mut chain = self.chain();
+        // Issuers claim it before they do anything; without a claim nothing is committed.
+        let (sequence, claim) =
+            chain.as_mut().map(|chain| (chain.give(), chain.claim().to_owned())).unwrap_or_default();
+        event.sequence = sequence;
+        Numbered { event, claim }
     }
 
-    fn next_number(&self) -> u64 {
-        self.returned().pop_first().unwrap_or_else(|| self.sequence.fetch_add(1, Ordering::Relaxed) + 1)
+    /// There may be acts of ours that no block links.
+    #[cfg(feature = "server")]
+    pub fn look_for_acts(&self) {
+        self.acts_wait.store(true, Ordering::SeqCst);
+        self.news.notify_one();
     }
 
-    /// Takes back the number of an event that was certainly not committed.
-    pub fn give_back(&self, sequence: u64) {
-        self.returned().insert(sequence);
+    /// What became of an act that was numbered.
+    #[cfg(feature = "server")]
+    pub fn act_ended(&self, act: &Numbered, how: ActEnd) {
+        match how {
+            ActEnd::Committed => self.look_for_acts(),
+            ActEnd::Unknown => {
+                self.is_uncertain.store(true, Ordering::SeqCst);
+                self.news.notify_one();
+            }
+            ActEnd::NotCommitted => {
+                let mut chain = self.chain();
+                // Under another claim the number is void already.
+                if let Some(chain) = chain.as_mut().filter(|chain| chain.claim() == act.claim) {
+                    chain.give_back(act.sequence);
+                }
+            }
+        }
+    }
+
+    fn chain(&self) -> MutexGuard<'_, Option<Chain>> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a block is to be written although no event waits.
+    fn has_links(&self) -> bool {
+        self.acts_wait.load(Ordering::SeqCst)
+            || self.is_uncertain.load(Ordering::SeqCst)
+            || self.chain().as_ref().is_some_and(Chain::has_void)
     }
 
     fn written(&self, lines: Lines) {
         let mut queue = self.queue();
         queue.room += lines.count;
-        queue.spare = lines.text;
-        queue.spare.clear();
-    }
-
-    fn returned(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+        if lines.text.capacity() > queue.spare.capacity() {
+            queue.spare = lines.text;
+            queue.spare.clear();
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How an act ended, for its number.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActEnd {
+    /// It was committed, with its event.
+    Committed,
+    /// It certainly was not.
+    NotCommitted,
+    /// Nobody knows.
+    Unknown,
 }
 
 /// Room for one event. Given back where it is dropped without one.

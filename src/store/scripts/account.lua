@@ -2,12 +2,13 @@
 -- One change of one account: all of it or nothing. Everything is checked before anything is written.
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 names  6 list  7 roles  8 teams  9 role references  10 team references
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
---       17 keyring  18 state of the author (or 13 again)  19 leases  20… live tokens of a key, as named in the plan by their place
+--       17 keyring  18 state of the author (or 13 again)  19 leases  20 acts that no block links
+--       21… live tokens of a key, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
 --       7 again, where it is not known whether the first try was carried out
 -- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
---       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, sequence}
+--       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, claim, sequence, hash}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
@@ -23,6 +24,9 @@ end
 local done = ARGV[7] and done_before(KEYS[15], ARGV[4])
 if done then
   return committed(done, here, KEYS[19])
+end
+if not is_claimed(plan, KEYS[4]) then
+  return { 'claim' }
 end
 if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7], KEYS[17]) then
   return { 'author' }
@@ -102,17 +106,10 @@ for team, by in pairs(plan.teams) do
   redis.call('HINCRBY', KEYS[10], team, by)
 end
 for _, token in ipairs(plan.remove) do
-  redis.call('ZREM', KEYS[19 + token[1]], token[2])
+  redis.call('ZREM', KEYS[20 + token[1]], token[2])
 end
 for _, token in ipairs(plan.add) do
-  redis.call('ZADD', KEYS[19 + token[1]], token[3], token[2])
+  redis.call('ZADD', KEYS[20 + token[1]], token[3], token[2])
 end
--- A1: the act and its entry.
-redis.call('XADD', acts, 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[4])
-redis.call('XADD', KEYS[15], 'MAXLEN', '~', ARGV[6], '*', 'v', epoch, 'e', ARGV[4])
-if KEYS[16] ~= KEYS[15] then
-  redis.call('XADD', KEYS[16], 'MAXLEN', '~', ARGV[6], '*', 'v', epoch, 'e', ARGV[4])
-end
-local head = tonumber(redis.call('HGET', KEYS[4], plan.node) or '0')
-redis.call('HSET', KEYS[4], plan.node, string.format('%d', math.max(head, plan.sequence)))
+record_act(plan, epoch, ARGV[4], acts, ARGV[5], KEYS[4], KEYS[20], { KEYS[15], KEYS[16] }, ARGV[6])
 return committed(epoch, here, KEYS[19])

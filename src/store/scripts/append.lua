@@ -1,16 +1,20 @@
 #!lua
--- One batch of events, once: repeating it after a lost reply changes nothing.
+-- One block of a node's events, once: repeating it after a lost reply changes nothing (A3).
 -- KEYS  1 firehose shard  2 heads of its nodes
--- ARGV  1 node  2 first sequence  3 last sequence  4 count  5 lines  6 length of the stream  7 process  8 number of its batch
--- reply 1 written, 0 was already there
--- By process and not by name alone: should two processes bear one name, nothing of theirs is taken for a repetition.
-local batch = ARGV[1] .. '#batch'
-local heads = redis.call('HMGET', KEYS[2], ARGV[1], batch)
-local process, number = string.match(heads[2] or '', '^(%S+) (%d+)$')
-if process == ARGV[7] and tonumber(number) >= tonumber(ARGV[8]) then
-  return 0
+-- ARGV  1 node  2 claim  3 number of the block  4 highest number of an event  5 hash  6 open numbers  7 header  8 lines
+--       9 length of the stream
+-- reply the id of its entry, or empty: the chain was claimed by another process since, or its last block is not the one before
+local head = redis.call('HGET', KEYS[2], ARGV[1]) or ''
+local claim, block, hash, entry = string.match(head, '^(%S+) (%d+) %d+ (%S+) (%S+) %S*$')
+if claim ~= ARGV[2] then
+  return ''
 end
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[6], '*', 'n', ARGV[1], 'f', ARGV[2], 'c', ARGV[4], 'e', ARGV[5])
-local last = math.max(tonumber(heads[1] or '0'), tonumber(ARGV[3]))
-redis.call('HSET', KEYS[2], ARGV[1], string.format('%d', last), batch, ARGV[7] .. ' ' .. ARGV[8])
-return 1
+if block == ARGV[3] and hash == ARGV[5] then
+  return entry
+end
+if tonumber(block) ~= tonumber(ARGV[3]) - 1 then
+  return ''
+end
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[9], '*', 'b', ARGV[7], 'e', ARGV[8])
+redis.call('HSET', KEYS[2], ARGV[1], table.concat({ claim, ARGV[3], ARGV[4], ARGV[5], id, ARGV[6] }, ' '))
+return id

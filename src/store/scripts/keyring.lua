@@ -2,12 +2,12 @@
 -- The sealed document of keys is replaced, if it is still the one that was read (K5).
 -- KEYS  1 meta  2 feed  3 keyring  4 leases  5 acts  6 act heads  7 acts of the author (or 5 again)  8 state of the author  9 roles
 --       10 living tokens of the key that is to be retired  11 state of the admin who must remain  12 admins
---       13… states of the admins whose tokens die with the key, in the order of the plan
+--       13 acts that no block links  14… states of the admins whose tokens die with the key, in the order of the plan
 -- ARGV  1 plan  2 the sealed document  3 event, or empty: the first document of all  4 length of the acts  5 length of one account's acts
 --       6 again, where the answer to the first try was lost
 -- plan {dataset, read = version that was read, author = {record, roles = {name: epoch}, key} as he was let in, or false,
 --       unneeded = a time after which no token of the key may expire, or false, remains = epoch of the remaining admin, or false,
---       revoked = id of the key that is to be revoked, or false, shut_out = [[admin, epoch]], node, sequence}
+--       revoked = id of the key that is to be revoked, or false, shut_out = [[admin, epoch]], node, claim, sequence, hash}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local dataset, here, latest = where(KEYS[1])
@@ -21,6 +21,9 @@ end
 local done = ARGV[6] and ARGV[3] ~= '' and done_before(KEYS[7], ARGV[3])
 if done then
   return committed(done, here, KEYS[4])
+end
+if ARGV[3] ~= '' and not is_claimed(plan, KEYS[6]) then
+  return { 'claim' }
 end
 if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[3]) then
   return { 'author' }
@@ -42,7 +45,7 @@ if plan.remains then
   end
 end
 for place, admin in ipairs(plan.shut_out) do
-  if string.match(redis.call('GET', KEYS[12 + place]) or '', '^%S+') ~= admin[2] then
+  if string.match(redis.call('GET', KEYS[13 + place]) or '', '^%S+') ~= admin[2] then
     return { 'conflict' }
   end
 end
@@ -57,13 +60,7 @@ if plan.revoked then
     redis.call('ZADD', KEYS[12], 'XX', 0, admin[1])
   end
 end
--- A1: the act and its entry.
 if ARGV[3] ~= '' then
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3])
-  if KEYS[7] ~= KEYS[5] then
-    redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[3])
-  end
-  local head = tonumber(redis.call('HGET', KEYS[6], plan.node) or '0')
-  redis.call('HSET', KEYS[6], plan.node, string.format('%d', math.max(head, plan.sequence)))
+  record_act(plan, epoch, ARGV[3], KEYS[5], ARGV[4], KEYS[6], KEYS[13], { KEYS[7] }, ARGV[5])
 end
 return committed(epoch, here, KEYS[4])

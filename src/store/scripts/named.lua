@@ -1,9 +1,10 @@
 #!lua
 -- One change of one role or team.
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles  10 leases  11 keyring
+--       12 acts that no block links
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
 --       6 again, where it is not known whether the first try was carried out
--- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, sequence}
+-- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, claim, sequence, hash}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local dataset, here, latest = where(KEYS[1])
@@ -17,6 +18,9 @@ end
 local done = ARGV[6] and done_before(KEYS[7], ARGV[3])
 if done then
   return committed(done, here, KEYS[10])
+end
+if not is_claimed(plan, KEYS[4]) then
+  return { 'claim' }
 end
 if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[11]) then
   return { 'author' }
@@ -38,8 +42,5 @@ else
   redis.call('HSET', KEYS[5], plan.name, epoch .. ' ' .. ARGV[2])
 end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, epoch, 't', plan.kind, 'k', plan.name, 'b', ARGV[2])
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'v', epoch, 'e', ARGV[3])
-redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[5], '*', 'v', epoch, 'e', ARGV[3])
-local head = tonumber(redis.call('HGET', KEYS[4], plan.node) or '0')
-redis.call('HSET', KEYS[4], plan.node, string.format('%d', math.max(head, plan.sequence)))
+record_act(plan, epoch, ARGV[3], KEYS[3], ARGV[4], KEYS[4], KEYS[12], { KEYS[7] }, ARGV[5])
 return committed(epoch, here, KEYS[10])

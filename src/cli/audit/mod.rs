@@ -1,4 +1,7 @@
-//! `audit …`: who did what, and what was refused.
+//! `audit …`: who did what, and what was refused; and whether that is all.
+
+mod export;
+mod verify;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,6 +14,7 @@ use super::Output;
 use super::accounts::{given, id_of};
 use super::answer::{Answer, Failure, print};
 use super::client::Session;
+use super::connect::ConnectionArgs;
 use super::pages::{self, Wanted};
 use super::table::{or_dash, second, table, text};
 use super::when::rfc3339;
@@ -27,6 +31,10 @@ const LATE: TimeDelta = TimeDelta::seconds(10);
 pub enum AuditCommand {
     /// Print the latest events in the order of time (all their members: --output json)
     Tail(TailArgs),
+    /// Write the audit to a file, with what proves that it is whole
+    Export(export::ExportArgs),
+    /// Check that nothing of the audit was changed, moved or removed: exit code 0 yes, 1 no
+    Verify(verify::VerifyArgs),
 }
 
 /// `audit tail`.
@@ -47,6 +55,15 @@ pub struct TailArgs {
     /// Only those of this node
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
+    /// Only requests of this method
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
+    /// Only requests for paths that begin so
+    #[arg(long, value_name = "PREFIX")]
+    path: Option<String>,
+    /// Only from this address or network
+    #[arg(long, value_name = "ADDRESS|CIDR")]
+    address: Option<String>,
     /// How many of the latest, 1 to 500
     #[arg(long, value_name = "N")]
     limit: Option<u16>,
@@ -55,9 +72,17 @@ pub struct TailArgs {
     follow: bool,
 }
 
-/// Does what the command says.
-pub async fn run(command: AuditCommand, session: &Session) -> Result<Answer, Failure> {
-    let AuditCommand::Tail(args) = command;
+/// Does what the command says. To check a file needs no server, if the keys are there.
+pub async fn run(command: AuditCommand, connection: &ConnectionArgs, output: Output) -> Result<Answer, Failure> {
+    match command {
+        AuditCommand::Tail(args) => tail(args, &Session::open(connection, output)?).await,
+        AuditCommand::Export(args) => export::run(args, &Session::open(connection, output)?).await,
+        AuditCommand::Verify(args) => verify::run(args, connection, output).await,
+    }
+}
+
+/// The latest events, and those that follow.
+pub async fn tail(args: TailArgs, session: &Session) -> Result<Answer, Failure> {
     let account = match args.account {
         // A deleted account has no name any more that could be looked up; the server may still know what is meant.
         Some(name) => Some(id_of(&session.client, &name).await.unwrap_or(name)),
@@ -69,6 +94,9 @@ pub async fn run(command: AuditCommand, session: &Session) -> Result<Answer, Fai
         ("outcome", args.outcome),
         ("reason", args.reason),
         ("node", args.node),
+        ("method", args.method),
+        ("path", args.path),
+        ("address", args.address),
     ]);
     let mut list = pages::read(&session.client, &["audit"], &query, Wanted::AtMost(args.limit)).await?;
     if !args.follow {

@@ -1,0 +1,178 @@
+//! The chains of nodes, as they are met block by block.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::super::block::{Header, hash};
+use super::super::checkpoint::{Checkpoint, KeptFrom, NodeHead};
+use chrono::{DateTime, Utc};
+
+use crate::store::{ACTS, comes_before, stream_of};
+
+/// What was signed of the blocks, and where each chain stands.
+#[derive(Default)]
+pub(super) struct Chains {
+    nodes: HashMap<String, Chain>,
+    /// Of each node the blocks that were signed and have not been met.
+    signed: HashMap<String, BTreeMap<u64, NodeHead>>,
+    /// The highest block of each node that was signed last, and the last signed entry of each stream.
+    horizon: (HashMap<String, u64>, HashMap<String, String>),
+    /// Acts that blocks link, by the ids of their entries: the node, the number, the hash.
+    links: HashMap<String, (String, u64, String)>,
+}
+
+/// The end of a node's chain so far.
+struct Chain {
+    block: u64,
+    hash: String,
+    entry: String,
+    last: u64,
+    open: BTreeSet<u64>,
+    /// Where the first block was that was met, and the entry that it says was before it. `None`: it was the first of all.
+    begins: Option<(String, String)>,
+}
+
+/// A block, and what is wrong with it.
+pub(super) struct Met {
+    pub(super) header: Option<Header>,
+    pub(super) wrong: Vec<String>,
+}
+
+impl Chain {
+    /// What is wrong with this block as the next one.
+    fn followed_by(&self, next: &Header) -> Option<String> {
+        let block = self.block;
+        if next.block <= block {
+            Some(format!("it is block {}, after block {block}: repeated, or out of order", next.block))
+        } else if next.block > block + 1 {
+            Some(format!("blocks {} to {} are missing before it", block + 1, next.block - 1))
+        } else if next.previous != self.hash {
+            Some(format!("block {block} was changed"))
+        } else if next.after != self.entry {
+            Some(format!("block {block} was moved: it was written as the entry {}", next.after))
+        } else {
+            None
+        }
+    }
+}
+
+/// Where an entry is.
+pub(super) fn place(stream: &str, id: &str) -> String {
+    format!("stream {stream}, entry {id}")
+}
+
+impl Chains {
+    pub(super) fn sign(&mut self, checkpoint: &Checkpoint) {
+        self.horizon = Default::default();
+        for (node, head) in &checkpoint.nodes {
+            self.horizon.0.insert(node.clone(), head.block);
+            let last = self.horizon.1.entry(stream_of(node)).or_default();
+            if comes_before(last, &head.entry) {
+                last.clone_from(&head.entry);
+            }
+            self.signed.entry(node.clone()).or_default().insert(head.block, head.clone());
+        }
+    }
+
+    /// Meets the next block of a stream.
+    pub(super) fn meet(&mut self, stream: &str, id: &str, text: &str) -> Met {
+        let Ok(header) = serde_json::from_str::<Header>(text) else {
+            return Met { header: None, wrong: vec!["its header can't be read".to_owned()] };
+        };
+        let (mut wrong, hash) = (Vec::new(), hash(text));
+        if stream_of(&header.node) != stream {
+            wrong.push(format!("a block of the node {} does not belong in this stream", header.node));
+        }
+        let known = self.nodes.remove(&header.node);
+        let begins = match &known {
+            None if header.block == 1 && header.previous.is_empty() && header.after.is_empty() => None,
+            None => Some((
+                format!("{} (node {}, block {})", place(stream, id), header.node, header.block),
+                header.after.clone(),
+            )),
+            Some(before) => {
+                wrong.extend(before.followed_by(&header));
+                before.begins.clone()
+            }
+        };
+        if let Some(head) = self.signed.get_mut(&header.node).and_then(|signed| signed.remove(&header.block))
+            && (head.hash != hash || head.entry != id || head.last != header.last)
+        {
+            wrong.push("it is another one than was signed".to_owned());
+        }
+        let is_new = self.horizon.0.get(&header.node).is_none_or(|signed| header.block > *signed);
+        if is_new && self.horizon.1.get(stream).is_some_and(|last| !comes_before(last, id)) {
+            wrong.push("it was not there when entries after it were signed".to_owned());
+        }
+        for (number, entry, hash) in &header.acts {
+            self.links.insert(entry.clone(), (header.node.clone(), *number, hash.clone()));
+        }
+        let open = header.open.iter().copied().collect();
+        let chain = Chain { block: header.block, hash, entry: id.to_owned(), last: header.last, open, begins };
+        self.nodes.insert(header.node.clone(), chain);
+        Met { header: Some(header), wrong }
+    }
+
+    /// Where a node's numbers stood before its next block, and which were open. `None`: it is the first that is met.
+    pub(super) fn numbers(&self, node: &str) -> Option<(u64, BTreeSet<u64>)> {
+        self.nodes.get(node).map(|chain| (chain.last, chain.open.clone()))
+    }
+
+    /// What a block says of the act of this entry, once: the node, the number, the hash.
+    pub(super) fn link(&mut self, entry: &str) -> Option<(String, u64, String)> {
+        self.links.remove(entry)
+    }
+
+    /// Whether all blocks of the node were met, and this number is not open.
+    pub(super) fn should_link(&self, node: &str, number: u64) -> bool {
+        self.nodes
+            .get(node)
+            .is_some_and(|chain| chain.begins.is_none() && number <= chain.last && !chain.open.contains(&number))
+    }
+
+    /// The highest numbers of blocks, by node.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.nodes.iter().map(|(node, chain)| (node.as_str(), chain.block))
+    }
+
+    /// What was signed, or linked, and not met. `from`: blocks before that time are left out.
+    pub(super) fn missing(&self, kept: &BTreeMap<String, KeptFrom>, from: Option<DateTime<Utc>>) -> Vec<String> {
+        let mut missing = Vec::new();
+        let is_removed =
+            |stream: &str, entry: &str| kept.get(stream).is_some_and(|kept| comes_before(entry, &kept.first));
+        let from = from.map(|from| format!("{}-0", from.timestamp_millis().max(0))).unwrap_or_default();
+        let is_left_out = |stream: &str, entry: &str| is_removed(stream, entry) || comes_before(entry, &from);
+        for (node, chain) in &self.nodes {
+            let Some((place, after)) = &chain.begins else { continue };
+            if after.is_empty() || !is_left_out(&stream_of(node), after) {
+                let after = if after.is_empty() { "nothing" } else { after };
+                missing.push(format!(
+                    "{place}: blocks are missing before it, which should be there; it was written after {after}"
+                ));
+            }
+        }
+        for (node, signed) in &self.signed {
+            let end = self.nodes.get(node).map_or(0, |chain| chain.block);
+            for head in signed.values().filter(|head| !is_left_out(&stream_of(node), &head.entry)) {
+                let of = format!("{} (node {node}, block {})", place(&stream_of(node), &head.entry), head.block);
+                missing.push(if head.block > end {
+                    format!(
+                        "{of}: it was signed and is missing, with all after block {end}: events up to number {}",
+                        head.last
+                    )
+                } else {
+                    format!("{of}: it was signed and is missing")
+                });
+            }
+        }
+        for (entry, (node, number, _)) in &self.links {
+            if !is_removed(ACTS, entry) {
+                missing.push(format!(
+                    "{} (node {node}, number {number}): a block links it and it is missing",
+                    place(ACTS, entry)
+                ));
+            }
+        }
+        missing.sort_unstable();
+        missing
+    }
+}
