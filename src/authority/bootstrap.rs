@@ -86,6 +86,7 @@ impl Startup {
             node: Arc::new(node),
             tables: Tables::default(),
             recounting: tokio::sync::Mutex::default(),
+            places_to_look: Arc::new(tokio::sync::Semaphore::new(super::LOOKERS)),
             store: self.store,
             clock: self.clock,
             keys,

@@ -20,6 +20,7 @@ mod receipts;
 mod recover;
 mod roles;
 mod rotation;
+mod tail;
 mod tokens;
 mod upkeep;
 mod usage;
@@ -45,6 +46,7 @@ pub use metrics::{Metrics, VERIFY};
 pub use receipts::Receipt;
 pub use recover::recover;
 pub use roles::Changed;
+pub use tail::{Looking, Told};
 pub use tokens::MAX_OVERLAP;
 pub use tokens::{Issued, RevokeError, SelfToken, SelfView};
 pub use upkeep::Upkeep;
@@ -91,6 +93,9 @@ pub struct SigningSettings {
     pub rotate_every: Option<TimeDelta>,
 }
 
+/// So many may look on at the audit at once.
+const LOOKERS: usize = 32;
+
 /// The one that decides.
 pub struct Authority {
     store: Arc<Store>,
@@ -99,6 +104,7 @@ pub struct Authority {
     node: Arc<Node<Issuer>>,
     tables: Tables,
     recounting: tokio::sync::Mutex<()>,
+    places_to_look: Arc<tokio::sync::Semaphore>,
     metrics: Arc<Metrics>,
     settings: Settings,
     dataset: Dataset,

@@ -74,18 +74,31 @@ pub struct Failure {
     next: Option<String>,
     /// The reader of standard output went away (`| head`): nothing is wrong and nobody listens.
     unheard: bool,
+    /// It may be otherwise in a moment: the server was not there.
+    passing: bool,
 }
 
 impl Failure {
     /// What happened, as the rest of a line that begins with `error: `.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), next: None, unheard: false }
+        Self { what: what.into(), next: None, unheard: false, passing: false }
     }
 
     /// What the user can do about it.
     pub fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
+    }
+
+    /// It may be otherwise in a moment.
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
+    /// Whether it may be otherwise in a moment.
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// Prints it on standard error.
@@ -119,6 +132,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
         what: format!("the answer could not be written: {error}"),
         next: None,
         unheard: error.kind() == io::ErrorKind::BrokenPipe,
+        passing: false,
     })
 }
 

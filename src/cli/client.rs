@@ -78,6 +78,7 @@ pub struct Call<'a> {
     query: Vec<(&'a str, String)>,
     body: Option<Value>,
     if_match: Option<String>,
+    last_event_id: Option<String>,
     timeout: Duration,
 }
 
@@ -88,7 +89,13 @@ impl<'a> Call<'a> {
     }
 
     fn of(method: Method, path: Vec<&'a str>, query: Vec<(&'a str, String)>) -> Self {
-        Self { method, path, query, body: None, if_match: None, timeout: TIMEOUT }
+        Self { method, path, query, body: None, if_match: None, last_event_id: None, timeout: TIMEOUT }
+    }
+
+    /// Only what comes after the event of this id.
+    pub fn last_event_id(mut self, id: Option<String>) -> Self {
+        self.last_event_id = id;
+        self
     }
 
     /// Waits so long for the answer.
@@ -203,11 +210,11 @@ impl Client {
                 return Err(self.strange_answer());
             }
         }
-        if rest.is_empty() { Ok(()) } else { Err(self.strange_answer()) }
+        if rest.is_empty() { Ok(()) } else { Err(self.strange_answer().passing()) }
     }
 
     fn silent(&self) -> Failure {
-        Failure::new(format!("{} went silent in the middle of its answer", self.server)).next("try again")
+        Failure::new(format!("{} went silent in the middle of its answer", self.server)).next("try again").passing()
     }
 
     /// Asks `/verify` about a token, which is the only credential of the request.
@@ -236,6 +243,9 @@ impl Client {
         }
         if let Some(etag) = &call.if_match {
             request = request.header(IF_MATCH, etag);
+        }
+        if let Some(id) = &call.last_event_id {
+            request = request.header("last-event-id", id);
         }
         if let Some(body) = &call.body {
             request = request.json(body);

@@ -83,7 +83,8 @@ impl Problem {
                 None => "the server's log may have more".to_owned(),
             },
         };
-        Failure::new(self.sentence()).next(next)
+        let failure = Failure::new(self.sentence()).next(next);
+        if self.status.is_server_error() { failure.passing() } else { failure }
     }
 
     /// The detail stays as the server wrote it: it may say that a change may or may not have been made.
@@ -133,23 +134,25 @@ pub fn unreachable(error: &reqwest::Error, server: &Server, method: &Method) -> 
     // While connecting nothing was sent, so that nothing can have been changed.
     if error.is_timeout() && !error.is_connect() {
         return Failure::new(format!("{server} did not answer in time{perhaps}"))
-            .next("is it running and reachable from here? look before you repeat a change");
+            .next("is it running and reachable from here? look before you repeat a change")
+            .passing();
     }
     match cause::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => {
-            return Failure::new(format!("{server} refused the connection")).next(running);
+            return Failure::new(format!("{server} refused the connection")).next(running).passing();
         }
         _ if error.is_dns() => {
             return Failure::new(format!("the name in {server} can't be resolved"))
                 .next("check --server for a typing error");
         }
         _ if error.is_connect() => {
-            return Failure::new(format!("{server} can't be reached: {}", innermost(error))).next(running);
+            return Failure::new(format!("{server} can't be reached: {}", innermost(error))).next(running).passing();
         }
         _ => {}
     }
     Failure::new(format!("the connection to {server} broke: {}{perhaps}", innermost(error)))
         .next("is it http:// instead of https://, or the other way round? otherwise look before you repeat a change")
+        .passing()
 }
 
 fn tls_failure(error: &rustls::Error, server: &Server) -> Failure {

@@ -126,7 +126,7 @@ pub struct ActivityQuery {
 }
 
 /// An address is a network of one.
-struct Origin(IpNet);
+pub(super) struct Origin(pub(super) IpNet);
 
 impl std::str::FromStr for Origin {
     type Err = &'static str;
@@ -189,7 +189,7 @@ pub async fn export(
     Ok(no_store(([(CONTENT_TYPE, "application/x-ndjson")], export)))
 }
 
-async fn account(authority: &Authority, text: Option<&str>) -> Result<Option<AccountId>, Problem> {
+pub(super) async fn account(authority: &Authority, text: Option<&str>) -> Result<Option<AccountId>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let wanted = text.parse().map(AccountRef::Id).or_else(|_| text.parse().map(AccountRef::Name));
     let wanted = wanted.map_err(|_| Problem::invalid_field("account", "it is the id or the username of an account"))?;

@@ -87,6 +87,11 @@ impl Edge {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether this process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// The one that decides.
     pub fn authority(&self) -> Result<Arc<Authority>, Problem> {
         self.authority

@@ -18,6 +18,7 @@ mod observe;
 mod permissions;
 mod problem;
 mod roles;
+mod tail;
 mod teams;
 mod tokens;
 mod verify;
@@ -65,6 +66,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
+        .routes(routes!(tail::tail))
         .routes(routes!(nodes::list));
     let (administration, openapi) =
         OpenApiRouter::with_openapi(docs::Description::openapi()).nest("/api/v1", administration).split_for_parts();

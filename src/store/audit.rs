@@ -50,7 +50,8 @@ pub struct AuditFilter {
 }
 
 impl AuditFilter {
-    fn passes(&self, event: &Event) -> bool {
+    /// Whether it is one of them.
+    pub fn passes(&self, event: &Event) -> bool {
         self.kind.as_ref().is_none_or(|kind| event.kind == *kind)
             && self.outcome.is_none_or(|outcome| event.outcome == outcome)
             && self.reason.as_ref().is_none_or(|reason| event.reason.as_ref() == Some(reason))

@@ -47,6 +47,8 @@ mod roles;
 pub mod schema;
 mod scripts;
 mod state;
+#[cfg(feature = "server")]
+mod tail;
 mod wire;
 
 #[cfg(feature = "server")]
@@ -84,6 +86,8 @@ pub use private::{PrivateRedis, PrivateRedisError, Space, private_binary, privat
 #[cfg(feature = "server")]
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
+#[cfg(feature = "server")]
+pub use tail::{TailPosition, Tailed};
 pub(crate) use wire::client_config as tls_config;
 
 #[cfg(feature = "server")]

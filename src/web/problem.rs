@@ -145,7 +145,7 @@ impl Problem {
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "Too large",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "Unsupported media type",
             StatusCode::UNPROCESSABLE_ENTITY => "Invalid fields",
-            StatusCode::TOO_MANY_REQUESTS => "Too many invalid tokens",
+            StatusCode::TOO_MANY_REQUESTS => "Too many requests",
             StatusCode::SERVICE_UNAVAILABLE => "Not available",
             StatusCode::REQUEST_TIMEOUT => "Too slow",
             _ => "Internal error",

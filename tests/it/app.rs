@@ -445,7 +445,9 @@ impl Client {
         let arrival = arrival.unwrap_or_else(|| Arrival::from(self.peer.clone()));
         let response = self.router.answer(request, arrival).await;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        // What has no end is not waited for.
+        let is_endless = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_endless { Vec::new() } else { body.collect().await.unwrap().to_bytes().to_vec() };
         let text = String::from_utf8_lossy(&body).into_owned();
         self.answers.lock().unwrap().push((what.clone(), format!("{:?} {text}", parts.headers)));
         let json = serde_json::from_slice(&body).unwrap_or(Value::Null);

@@ -66,6 +66,7 @@ const SAMPLES: &[Sample] = &[
     Sample { operation: "post /api/v1/keys/{kid}/revoke", path: "/keys/PENDING/revoke", body: || Some(json!({})) },
     without_body("get /api/v1/audit", "/audit"),
     without_body("get /api/v1/audit/export", "/audit/export"),
+    without_body("get /api/v1/audit/tail", "/audit/tail"),
     without_body("get /api/v1/nodes", "/nodes"),
 ];
 

@@ -1,6 +1,10 @@
 //! The audit is checked at the command line, with the service and without it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -9,7 +13,7 @@ use crate::effort::rounds;
 use crate::machine::{Ended, Machine};
 use crate::redis::Redis;
 use crate::server::Server;
-use crate::until::soon;
+use crate::until::{ended, soon};
 
 /// What `audit verify` says of what the service has, once all that was done is proven.
 #[track_caller]
@@ -102,6 +106,65 @@ fn an_export_is_checked_without_the_service_and_what_was_done_to_it_is_found() {
     machine.write("empty.jsonl", "");
     found(verify("empty.jsonl"), "it has no beginning");
     machine.run(&["audit", "verify", "audit.jsonl"]).expect(2);
+}
+
+/// Events as they are told, by their kinds and paths.
+struct Follower {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Follower {
+    fn start(machine: &Machine) -> Self {
+        let mut command = machine.command();
+        command.args(["audit", "tail", "--follow", "--limit", "1", "--output", "json"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let told = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = channel();
+        std::thread::spawn(move || told.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Self { child, lines }
+    }
+
+    #[track_caller]
+    fn sees(&mut self, what: impl Fn(&Value) -> bool) {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(15)).expect("nothing comes");
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if what(&event) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn whoever_follows_the_audit_sees_what_happens_also_after_a_restart() {
+    let machine = Machine::new();
+    let server = machine.serve().ready();
+    let (_, token) = server.create("ci", "auditor");
+    let mut follower = Follower::start(&machine);
+    let is_of = |path: &'static str| move |event: &Value| event["path"] == path && event["username"] == "ci";
+    server.verify(&token).expect(200);
+    follower.sees(is_of("/verify"));
+    // It is told that the server stops, and asks it again until it is there.
+    let (port, began) = (server.port(0), Instant::now());
+    server.stop();
+    assert!(began.elapsed() < Duration::from_secs(8), "whoever looks on is not waited for: {:?}", began.elapsed());
+    let server = machine.serve().listen(&format!("127.0.0.1:{port}")).ready();
+    server.call("GET", "/api/v1/self").bearer(&token).send().expect(200);
+    follower.sees(is_of("/api/v1/self"));
+    // Whoever may not look on any more is told so.
+    let (id, admin) = (server.call("GET", "/api/v1/self").bearer(&server.admin()).send().json(), server.admin());
+    let id = id["account"]["id"].as_str().unwrap();
+    server.regenerate(&admin, id).expect(201);
+    assert_eq!(ended(&mut follower.child, Duration::from_secs(10)).unwrap().code(), Some(2));
 }
 
 #[test]

@@ -4,16 +4,18 @@ mod export;
 mod verify;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use reqwest::Method;
 use serde_json::Value;
 
 use super::Output;
 use super::accounts::{given, id_of};
 use super::answer::{Answer, Failure, print};
-use super::client::Session;
+use super::client::{Call, Session};
 use super::connect::ConnectionArgs;
 use super::pages::{self, Wanted};
 use super::table::{or_dash, second, table, text};
@@ -22,7 +24,9 @@ use super::when::rfc3339;
 /// How an event can have ended.
 pub const OUTCOMES: [&str; 4] = ["allowed", "refused", "done", "failed"];
 
-const POLL: Duration = Duration::from_secs(1);
+/// How long it is until a server that has gone is asked again, and for how long that is done.
+const AGAIN: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes write their events independently, so that an older one may still arrive after a newer one.
 const LATE: TimeDelta = TimeDelta::seconds(10);
 
@@ -108,29 +112,80 @@ pub async fn tail(args: TailArgs, session: &Session) -> Result<Answer, Failure> 
     }
     list.items.reverse();
     let mut seen = Seen::new(session.now);
-    tell(seen.new_ones(list.items), session.output)?;
+    let telling = Telling { output: session.output, has_colours: has_colours() };
+    seen.new_ones(list.items).iter().try_for_each(|event| telling.tell(event))?;
     tokio::select! {
-        failure = follow(session, query, seen) => Err(failure),
+        failure = follow(session, query, seen, telling) => Err(failure),
         // Ctrl-C is how one stops following; nothing failed.
         _ = tokio::signal::ctrl_c() => Ok(Answer::yes("")),
     }
 }
 
-async fn follow(session: &Session, query: Vec<(&'static str, String)>, mut seen: Seen) -> Failure {
+/// What happens from now on, from whichever server answers; returns what ended it.
+async fn follow(session: &Session, query: Vec<(&'static str, String)>, mut seen: Seen, telling: Telling) -> Failure {
+    let mut stream = Stream::default();
+    let mut heard = Instant::now();
     loop {
-        tokio::time::sleep(POLL).await;
         let mut query = query.clone();
-        query.push(("from", rfc3339(seen.from())));
-        let told = match pages::read(&session.client, &["audit"], &query, Wanted::All(Some(500))).await {
-            Ok(mut list) => {
-                list.items.reverse();
-                tell(seen.new_ones(list.items), session.output)
-            }
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = told {
-            return failure;
+        if stream.id.is_none() {
+            query.push(("from", rfc3339(seen.from())));
         }
+        let call = Call::new(Method::GET, &["audit", "tail"]).query(query).last_event_id(stream.id.clone());
+        let ended = session
+            .client
+            .lines(call, |line| {
+                heard = Instant::now();
+                match stream.take(line) {
+                    Some(event) => seen.new_ones(vec![event]).iter().try_for_each(|event| telling.tell(event)),
+                    None => Ok(()),
+                }
+            })
+            .await;
+        let why = stream.ended.take().filter(|reason| reason != "stopping");
+        match (why, ended) {
+            (Some(reason), _) => {
+                return Failure::new(format!("the server tells no more: {reason}"))
+                    .next("is the token still good? countermark token verify");
+            }
+            (None, Err(failure)) if !failure.is_passing() || heard.elapsed() > PATIENCE => return failure,
+            // It has gone, and another one may answer.
+            (None, _) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
+/// Server-sent events (WHATWG HTML, section 9.2), as far as ours go.
+#[derive(Default)]
+struct Stream {
+    /// Of the last one.
+    id: Option<String>,
+    name: String,
+    data: String,
+    /// Why the server has ended it.
+    ended: Option<String>,
+}
+
+impl Stream {
+    /// Takes a line; the event that it ends, if it ends one.
+    fn take(&mut self, line: &str) -> Option<Value> {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => self.id = Some(value.to_owned()),
+            "event" => value.clone_into(&mut self.name),
+            "data" => self.data.push_str(value),
+            "" if line.is_empty() => {
+                let (name, data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
+                let event: Value = serde_json::from_str(&data).ok()?;
+                if name == "end" {
+                    self.ended = Some(text(&event, "reason"));
+                    return None;
+                }
+                return Some(event);
+            }
+            _ => {}
+        }
+        None
     }
 }
 
@@ -164,23 +219,40 @@ impl Seen {
     }
 }
 
-fn tell(events: Vec<Value>, output: Output) -> Result<(), Failure> {
-    let lines: Vec<String> = match output {
-        Output::Json => events.iter().map(Value::to_string).collect(),
-        Output::Table => events.iter().map(line).collect(),
-    };
-    print(&lines.join("\n"))
+/// How events are told one by one.
+#[derive(Clone, Copy)]
+struct Telling {
+    output: Output,
+    has_colours: bool,
+}
+
+impl Telling {
+    fn tell(self, event: &Value) -> Result<(), Failure> {
+        match self.output {
+            Output::Json => print(&event.to_string()),
+            Output::Table => print(&line(event, self.has_colours)),
+        }
+    }
+}
+
+/// Where somebody looks on who has not asked for none (no-color.org).
+fn has_colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// One line for one event, in columns as far as that goes without knowing the lines to come.
-fn line(event: &Value) -> String {
-    let line = format!(
-        "{}  {:<7}  {:<10}  {}",
-        second(&text(event, "time")),
-        text(event, "outcome"),
-        whom(event),
-        what(event)
-    );
+fn line(event: &Value, has_colours: bool) -> String {
+    let outcome = text(event, "outcome");
+    let colour = match outcome.as_str() {
+        _ if !has_colours => "",
+        "allowed" => "\u{1b}[32m",
+        "done" => "\u{1b}[36m",
+        "refused" => "\u{1b}[31m",
+        _ => "\u{1b}[33m",
+    };
+    let end = if colour.is_empty() { "" } else { "\u{1b}[0m" };
+    let line =
+        format!("{}  {colour}{outcome:<7}{end}  {:<10}  {}", second(&text(event, "time")), whom(event), what(event));
     line.trim_end().to_owned()
 }
 
@@ -243,15 +315,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_read_event_by_event() {
+        let mut stream = Stream::default();
+        let mut take = |lines: &[&str]| lines.iter().filter_map(|line| stream.take(line)).collect::<Vec<_>>();
+        assert_eq!(take(&["id: a", "data: {\"x\":1}", "", ": comment", "", "id:b", ""]), [json!({"x": 1})]);
+        assert_eq!(take(&["event: end", "data: {\"reason\":\"superseded\"}", ""]), Vec::<Value>::new());
+        assert_eq!((stream.id.as_deref(), stream.ended.as_deref()), (Some("b"), Some("superseded")));
+    }
+
+    #[test]
     fn an_event_is_one_clean_line() {
         assert_eq!(
-            line(&event("a", "2027-05-23T14:00:01.5Z")),
+            line(&event("a", "2027-05-23T14:00:01.5Z"), false),
             "2027-05-23 14:00:01  refused  …deadbeef   GET /a\u{fffd}[2J: expired"
         );
         let mut act = event("a", "2027-05-23T14:00:01.5Z");
         act["kind"] = json!("token.regenerate");
         act["reason"] = json!(null);
         act["username"] = json!("ci");
-        assert_eq!(line(&act), "2027-05-23 14:00:01  refused  ci          token.regenerate");
+        assert!(line(&act, true).contains("\u{1b}[31mrefused\u{1b}[0m"));
+        assert_eq!(line(&act, false), "2027-05-23 14:00:01  refused  ci          token.regenerate");
     }
 }

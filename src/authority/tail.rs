@@ -1,0 +1,124 @@
+//! The audit as it is written, for those who look on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, Stream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Authority, Error};
+use crate::account::AccountId;
+use crate::audit::Event;
+use crate::store::{AuditFilter, TailPosition, Tailed, for_one_request};
+
+/// How often it is looked whether there is anything new: each look asks five things of the store.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often the position is told though nothing has come.
+const STILL: Duration = Duration::from_secs(15);
+
+/// What is told to somebody who looks on.
+#[derive(Debug)]
+pub enum Told {
+    /// An event, and the position after it.
+    Event(Box<Event>, String),
+    /// Nothing new, and the position all the same.
+    Still(String),
+    /// It ends here, for this reason.
+    End(String),
+}
+
+/// Which events somebody wants to see, and from where on.
+pub struct Looking {
+    /// Which.
+    pub filter: AuditFilter,
+    /// That concern this account.
+    pub account: Option<AccountId>,
+    /// From where on. `None`: from now.
+    pub after: Option<TailPosition>,
+    /// His place among those who look on: see [`Authority::place_to_look`].
+    pub place: OwnedSemaphorePermit,
+}
+
+struct Tail<M> {
+    authority: Arc<Authority>,
+    looking: Looking,
+    position: TailPosition,
+    ready: VecDeque<(Event, TailPosition)>,
+    may_still: M,
+    told: Instant,
+    is_over: bool,
+}
+
+impl Authority {
+    /// A place among those who look on at once. `None`: all are taken.
+    pub fn place_to_look(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places_to_look).try_acquire_owned().ok()
+    }
+
+    /// Events as they are written. Before each look it is asked whether he may still see them: why not, if not.
+    pub async fn tail<M, F>(
+        self: &Arc<Self>,
+        looking: Looking,
+        may_still: M,
+    ) -> Result<impl Stream<Item = Told> + Send + use<M, F>, Error>
+    where
+        M: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        let position = match &looking.after {
+            Some(position) => position.clone(),
+            None => TailPosition::at(self.store.time().await?),
+        };
+        let (authority, ready, told) = (Arc::clone(self), VecDeque::new(), Instant::now());
+        let tail = Tail { authority, looking, position, ready, may_still, told, is_over: false };
+        Ok(stream::unfold(tail, |mut tail| async move {
+            let told = tail.next().await?;
+            Some((told, tail))
+        }))
+    }
+}
+
+impl<M, F> Tail<M>
+where
+    M: Fn() -> F,
+    F: Future<Output = Result<(), String>>,
+{
+    async fn next(&mut self) -> Option<Told> {
+        if self.is_over {
+            return None;
+        }
+        loop {
+            while let Some((event, position)) = self.ready.pop_front() {
+                self.position = position;
+                let concerns = |id: AccountId| event.account_id == Some(id) || event.actor_id == Some(id);
+                if self.looking.account.is_none_or(concerns) && self.looking.filter.passes(&event) {
+                    self.told = Instant::now();
+                    return Some(Told::Event(Box::new(event), self.position.encode()));
+                }
+            }
+            if let Err(why) = (self.may_still)().await {
+                self.is_over = true;
+                return Some(Told::End(why));
+            }
+            match for_one_request(self.authority.store.tail(&self.position)).await {
+                Ok(Tailed { reached, .. }) if reached == self.position => tokio::time::sleep(EVERY).await,
+                Ok(Tailed { events, reached }) => {
+                    self.ready = events.into();
+                    if self.ready.is_empty() {
+                        self.position = reached;
+                    }
+                }
+                // He waits with us.
+                Err(error) => {
+                    tracing::debug!(%error, "somebody who looks at the audit waits for the store");
+                    tokio::time::sleep(EVERY).await;
+                }
+            }
+            if self.ready.is_empty() && self.told.elapsed() >= STILL {
+                self.told = Instant::now();
+                return Some(Told::Still(self.position.encode()));
+            }
+        }
+    }
+}

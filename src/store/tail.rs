@@ -1,0 +1,129 @@
+//! The audit as it is written: what comes after a position, in all streams at once.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::streams::StreamRangeReply;
+use serde::{Deserialize, Serialize};
+
+use super::append::id_of_entry;
+use super::schema::SHARDS;
+use super::{Store, StoreError};
+use crate::audit::Event;
+
+/// Entries that are read at once: acts, and blocks, which have up to a thousand events each.
+const ACTS: usize = 100;
+const BLOCKS: usize = 2;
+
+/// How far somebody has read: of each stream the entry, and how many of its events; none: all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailPosition(Vec<(String, Option<usize>)>);
+
+impl TailPosition {
+    /// Just before whatever was written at that time, in milliseconds of the store.
+    pub fn at(ms: u64) -> Self {
+        let before = format!("{}-{}", ms.max(1) - 1, u64::MAX);
+        Self(vec![(before, None); usize::from(SHARDS) + 1])
+    }
+
+    /// As one opaque text.
+    pub fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Reads what [`TailPosition::encode`] wrote.
+    pub fn decode(text: &str) -> Option<Self> {
+        let position: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        // Exactly as Redis writes them: it refuses some of what only looks like one.
+        let is_id = |(id, _): &(String, Option<usize>)| {
+            id_of_entry(id).is_some_and(|(ms, number)| format!("{ms}-{number}") == *id)
+        };
+        (position.0.len() == usize::from(SHARDS) + 1 && position.0.iter().all(is_id)).then_some(position)
+    }
+}
+
+/// What was read.
+pub struct Tailed {
+    /// Each event, with the position after it.
+    pub events: Vec<(Event, TailPosition)>,
+    /// The position after all that was read: there are blocks without events.
+    pub reached: TailPosition,
+}
+
+/// What was read of one stream: each event, and how far it is read then; and how far it is in the end.
+struct Read {
+    events: VecDeque<(Event, (String, Option<usize>))>,
+    reached: (String, Option<usize>),
+}
+
+impl Store {
+    /// The store's own time, in milliseconds.
+    pub async fn time(&self) -> Result<u64, StoreError> {
+        let (seconds, micros): (u64, u64) = self.query(&self.shared, redis::cmd("TIME")).await?;
+        Ok(seconds * 1_000 + micros / 1_000)
+    }
+
+    /// Some of the events that were written after a position, in the order of their streams and as far as that goes of their times, each
+    /// with the position after it.
+    pub async fn tail(&self, after: &TailPosition) -> Result<Tailed, StoreError> {
+        let keys = (0..SHARDS).map(|shard| (self.schema.shard_log(shard), BLOCKS)).chain([(self.schema.acts(), ACTS)]);
+        let mut streams = Vec::new();
+        for ((key, count), (id, told)) in keys.zip(&after.0) {
+            streams.push(self.entries_after(&key, count, id, *told).await?);
+        }
+        let reached = TailPosition(streams.iter().map(|stream| stream.reached.clone()).collect());
+        let (mut events, mut position) = (Vec::new(), after.clone());
+        loop {
+            let next = streams.iter_mut().map(|stream| &mut stream.events).enumerate();
+            let next = next.filter(|(_, stream)| !stream.is_empty());
+            let next = next.max_by_key(|(_, stream)| stream.front().map(|(event, _)| Reverse((event.time, event.id))));
+            let Some((place, stream)) = next else { return Ok(Tailed { events, reached }) };
+            if let (Some((event, reached)), Some(at)) = (stream.pop_front(), position.0.get_mut(place)) {
+                *at = reached;
+                events.push((event, position.clone()));
+            }
+        }
+    }
+
+    async fn entries_after(&self, key: &str, count: usize, id: &str, told: Option<usize>) -> Result<Read, StoreError> {
+        let from = if told.is_some() { id.to_owned() } else { format!("({id}") };
+        let mut command = redis::cmd("XRANGE");
+        command.arg(key).arg(from).arg("+").arg("COUNT").arg(count);
+        let reply: StreamRangeReply = self.query(&self.reads, command).await?;
+        let mut read = Read { events: VecDeque::new(), reached: (id.to_owned(), told) };
+        for entry in reply.ids {
+            read.reached = (entry.id.clone(), None);
+            let lines: String = entry.get("e").unwrap_or_default();
+            let lines: Vec<&str> = lines.lines().collect();
+            let skip = told.filter(|_| entry.id == id).unwrap_or(0);
+            for (number, line) in (1..).zip(&lines).skip(skip) {
+                let reached = (entry.id.clone(), Some(number).filter(|number| *number < lines.len()));
+                match Event::from_line(line) {
+                    Some(event) => read.events.push_back((event, reached)),
+                    None => tracing::error!(entry = entry.id, stream = key, "an unreadable event is left out"),
+                }
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_back_and_nothing_else_is() {
+        let mut position = TailPosition::at(1_700_000_000_000);
+        position.0[1] = ("1-0".into(), Some(3));
+        assert_eq!(TailPosition::decode(&position.encode()), Some(position.clone()));
+        for bad in ["", "+1-0", "01-0", "1", "1-", "(1-0", "1-18446744073709551616"] {
+            position.0[1].0 = bad.into();
+            assert_eq!(TailPosition::decode(&position.encode()), None, "{bad}");
+        }
+        assert_eq!(TailPosition::decode(&TailPosition(Vec::new()).encode()), None);
+        assert_eq!(TailPosition::decode("x"), None);
+    }
+}
