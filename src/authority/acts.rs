@@ -60,8 +60,10 @@ impl Authority {
                 self.recorder().look_for_acts();
                 continue;
             }
-            Recorder::link_for(self.node.home(), node).await?;
-            tracing::info!(node, "acts of this node were linked into its chain for it");
+            match Recorder::link_for(self.node.home(), node).await {
+                Ok(()) => tracing::info!(node, "acts of this node were linked into its chain for it"),
+                Err(error) => tracing::debug!(%error, node, "acts of this node wait for their place in its chain"),
+            }
         }
         *seen = now;
         Ok(())

@@ -36,6 +36,8 @@ pub struct Checkpoints {
     /// Since when, by our clock.
     since: Option<Instant>,
     told: Option<Instant>,
+    /// Since when it is looked.
+    begun: Option<Instant>,
 }
 
 /// A checkpoint, and the hash of its text.
@@ -92,9 +94,19 @@ impl Checkpoints {
         }
     }
 
-    /// How old the last one is, by its own time.
-    fn age(&self, now: DateTime<Utc>) -> i64 {
-        self.last.as_ref().map_or(0, |last| (now - last.checkpoint.time).num_seconds().max(0))
+    /// How old the last one is, by its own time; where there is none, for how long it is looked for.
+    fn age(&mut self, now: DateTime<Utc>) -> i64 {
+        let begun = self.begun.get_or_insert_with(Instant::now).elapsed().as_secs();
+        let without = i64::try_from(begun).unwrap_or(i64::MAX);
+        self.last.as_ref().map_or(without, |last| (now - last.checkpoint.time).num_seconds().max(0))
+    }
+
+    /// Says why there is none, at most once a minute.
+    pub(super) fn waits(&mut self, why: &NoCheckpoint) {
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::warn!(%why, "a checkpoint of the audit waits");
+        }
     }
 }
 
@@ -121,11 +133,11 @@ impl Authority {
     }
 
     async fn sign_checkpoint(&self, known: &mut Checkpoints) -> Result<(), NoCheckpoint> {
-        // Nothing is judged, or signed, with keys that are not the latest.
+        let stored = self.store.last_checkpoint().await?;
+        // Nothing is judged, or signed, with keys that are older than it.
         let version = self.keys.document().await?.version;
         self.keys.at_least(version).await.map_err(|Unavailable| NoCheckpoint::Keys)?;
         let loaded = self.keys.now();
-        let stored = self.store.last_checkpoint().await?;
         match known.meet(stored.as_ref().map(|(_, text)| text.as_str()), &loaded.audit.public) {
             Ok(Met::New) => return Ok(()),
             Ok(Met::Known) => {}

@@ -56,7 +56,8 @@ impl Authority {
         Arc::clone(&self.places_to_look).try_acquire_owned().ok()
     }
 
-    /// Events as they are written. Before each look it is asked whether he may still see them: why not, if not.
+    /// Events as they are written. Before each look it is asked whether he may still see them: why not, if not; `false`: that can't be
+    /// known now.
     pub async fn tail<M, F>(
         self: &Arc<Self>,
         looking: Looking,
@@ -64,7 +65,7 @@ impl Authority {
     ) -> Result<impl Stream<Item = Told> + Send + use<M, F>, Error>
     where
         M: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = Result<(), String>> + Send,
+        F: Future<Output = Result<bool, String>> + Send,
     {
         let position = match &looking.after {
             Some(position) => position.clone(),
@@ -82,7 +83,7 @@ impl Authority {
 impl<M, F> Tail<M>
 where
     M: Fn() -> F,
-    F: Future<Output = Result<(), String>>,
+    F: Future<Output = Result<bool, String>>,
 {
     async fn next(&mut self) -> Option<Told> {
         if self.is_over {
@@ -97,9 +98,21 @@ where
                     return Some(Told::Event(Box::new(event), self.position.encode()));
                 }
             }
-            if let Err(why) = (self.may_still)().await {
-                self.is_over = true;
-                return Some(Told::End(why));
+            if self.told.elapsed() >= STILL {
+                self.told = Instant::now();
+                return Some(Told::Still(self.position.encode()));
+            }
+            match (self.may_still)().await {
+                Ok(true) => {}
+                // He waits with us.
+                Ok(false) => {
+                    tokio::time::sleep(EVERY).await;
+                    continue;
+                }
+                Err(why) => {
+                    self.is_over = true;
+                    return Some(Told::End(why));
+                }
             }
             match for_one_request(self.authority.store.tail(&self.position)).await {
                 Ok(Tailed { reached, .. }) if reached == self.position => tokio::time::sleep(EVERY).await,
@@ -109,15 +122,10 @@ where
                         self.position = reached;
                     }
                 }
-                // He waits with us.
                 Err(error) => {
                     tracing::debug!(%error, "somebody who looks at the audit waits for the store");
                     tokio::time::sleep(EVERY).await;
                 }
-            }
-            if self.ready.is_empty() && self.told.elapsed() >= STILL {
-                self.told = Instant::now();
-                return Some(Told::Still(self.position.encode()));
             }
         }
     }

@@ -143,7 +143,7 @@ async fn checkpoints(authority: Arc<Authority>, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         if let Err(error) = authority.checkpoint(&mut known).await {
-            tracing::debug!(%error, "a checkpoint of the audit waits");
+            known.waits(&error);
         }
     }
 }

@@ -253,7 +253,7 @@ pub struct Audit {
     pub retention: Duration,
     /// Events in one account's activity log (10,000), at times an eighth and a group more.
     pub activity_max_entries: u64,
-    /// Entries in the log of everything (1,000,000).
+    /// Entries in each stream of the log of everything (1,000,000).
     pub firehose_max_entries: u64,
     /// Events that may wait for the store (65,536).
     pub queue_events: usize,

@@ -22,7 +22,7 @@ use super::problem::Problem;
 use crate::audit::Outcome;
 use crate::authority::{Authority, Looking, Told};
 use crate::store::{AuditFilter, TailPosition};
-use crate::verify::{Demand, Presenter};
+use crate::verify::{Demand, Presenter, Reason};
 use crate::web::credential::Credential;
 
 /// Which events are wanted.
@@ -128,12 +128,15 @@ async fn may_still(
     authority: Arc<Authority>,
     token: Arc<Zeroizing<String>>,
     demand: Arc<Demand>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     if edge.is_draining() {
         return Err("stopping".to_owned());
     }
-    let decided = authority.node().decide(&token, &demand).await;
-    decided.map(|_| ()).map_err(|refusal| refusal.reason.as_str().to_owned())
+    match authority.node().decide(&token, &demand).await {
+        Ok(_) => Ok(true),
+        Err(refusal) if refusal.reason == Reason::StoreUnavailable => Ok(false),
+        Err(refusal) => Err(refusal.reason.as_str().to_owned()),
+    }
 }
 
 fn written(told: Told) -> Event {

@@ -43,8 +43,14 @@ impl Store {
         let (last, unlinked) = reply.split_first().ok_or_else(corrupt)?;
         let mut acts = Acts { last: last.parse().map_err(|_| corrupt())?, unlinked: BTreeMap::new() };
         for pair in unlinked.chunks(2) {
-            let [number, act] = pair else { return Err(corrupt()) };
-            acts.unlinked.insert(number.parse().map_err(|_| corrupt())?, entry(act).ok_or_else(corrupt)?);
+            let read = |pair: &[String]| match pair {
+                [number, act] => Some((number.parse().ok()?, entry(act)?)),
+                _ => None,
+            };
+            match read(pair) {
+                Some((number, act)) => _ = acts.unlinked.insert(number, act),
+                None => tracing::error!(node, "an act that no block links can't be read, and is left out"),
+            }
         }
         Ok(acts)
     }
@@ -53,13 +59,20 @@ impl Store {
     pub async fn unlinked_acts(&self) -> Result<BTreeMap<(String, u64), ActEntry>, StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.schema.unlinked());
-        let all: Vec<(String, String)> = self.query(&self.shared, command).await?;
-        let read = |(name, act): (String, String)| {
+        let all: Vec<(Vec<u8>, Vec<u8>)> = self.query(&self.shared, command).await?;
+        let read = |(name, act): (Vec<u8>, Vec<u8>)| {
+            let (name, act) = (String::from_utf8(name).ok()?, String::from_utf8(act).ok()?);
             let (node, number) = name.split_once(' ')?;
             Some(((node.to_owned(), number.parse().ok()?), entry(&act)?))
         };
-        let corrupt = || StoreError::Corrupt("an act that no block links".into());
-        all.into_iter().map(|act| read(act).ok_or_else(corrupt)).collect()
+        let noted = |act| {
+            let act = read(act);
+            if act.is_none() {
+                tracing::error!("an act that no block links can't be read, and is left out");
+            }
+            act
+        };
+        Ok(all.into_iter().filter_map(noted).collect())
     }
 
     /// A block links them by now.

@@ -143,7 +143,13 @@ impl NodeStore {
         let mut script = self.node_scripts.claim.prepare_invoke();
         script.key(self.schema.shard_heads(shard_of(node))).arg(node).arg(&claim);
         let reply: Vec<String> = self.run(&self.shared, &script).await?;
-        let head = head(&reply).ok_or_else(|| StoreError::Corrupt(format!("the last block of the node {node}")))?;
+        let (head, is_lost) = reply
+            .split_last()
+            .and_then(|(is_lost, reply)| Some((head(reply)?, is_lost != "0")))
+            .ok_or_else(|| StoreError::Corrupt(format!("the last block of the node {node}")))?;
+        if is_lost {
+            tracing::error!(node, "the last block of this node can't be read: its chain in the audit begins anew");
+        }
         Ok(Claimed { claim, head, acts: None })
     }
 }

@@ -86,8 +86,10 @@ impl Store {
         for shard in 0..SHARDS {
             let mut command = redis::cmd("HGETALL");
             command.arg(self.schema.shard_heads(shard));
-            let all: Vec<(String, String)> = self.query(&self.shared, command).await?;
+            let all: Vec<(Vec<u8>, Vec<u8>)> = self.query(&self.shared, command).await?;
             for (node, text) in all {
+                let (node, text) =
+                    (String::from_utf8_lossy(&node).into_owned(), String::from_utf8_lossy(&text).into_owned());
                 match Head::read(&text) {
                     Some(head) => _ = heads.insert(node, head),
                     None => tracing::error!(node, "the last block of this node can't be read"),
@@ -112,7 +114,11 @@ impl Store {
         let mut kept = before;
         for (name, key) in self.streams() {
             let known = kept.get(&name).cloned().unwrap_or_default();
-            let there = written.get(&name).copied().unwrap_or(0).saturating_sub(known.removed);
+            let mut command = redis::cmd("XLEN");
+            command.arg(&key);
+            let length: u64 = self.query(&self.shared, command).await?;
+            // Never more than there are: what was lost otherwise is not to be removed once more.
+            let there = written.get(&name).copied().unwrap_or(0).saturating_sub(known.removed).min(length);
             let too_many = usize::try_from(there.saturating_sub(retention.firehose)).unwrap_or(usize::MAX);
             if let Some((first, removed)) = self.first_after(&key, &known.first, too_many, oldest).await? {
                 kept.insert(name, KeptFrom { first, removed: known.removed + removed });

@@ -9,6 +9,7 @@ use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
 
 use super::append::id_of_entry;
+use super::link::counted;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::audit::Event;
@@ -68,6 +69,11 @@ impl Store {
     /// Some of the events that were written after a position, in the order of their streams and as far as that goes of their times, each
     /// with the position after it.
     pub async fn tail(&self, after: &TailPosition) -> Result<Tailed, StoreError> {
+        // Events are many and large: those who read them wait for one another, and nobody else for them.
+        let turn = counted(tokio::time::timeout(self.timeout, self.readers.acquire())).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(StoreError::Unavailable("others read events for too long".into()));
+        };
         let keys = (0..SHARDS).map(|shard| (self.schema.shard_log(shard), BLOCKS)).chain([(self.schema.acts(), ACTS)]);
         let mut streams = Vec::new();
         for ((key, count), (id, told)) in keys.zip(&after.0) {
@@ -79,12 +85,17 @@ impl Store {
             let next = streams.iter_mut().map(|stream| &mut stream.events).enumerate();
             let next = next.filter(|(_, stream)| !stream.is_empty());
             let next = next.max_by_key(|(_, stream)| stream.front().map(|(event, _)| Reverse((event.time, event.id))));
-            let Some((place, stream)) = next else { return Ok(Tailed { events, reached }) };
+            let Some((place, stream)) = next else { break };
             if let (Some((event, reached)), Some(at)) = (stream.pop_front(), position.0.get_mut(place)) {
                 *at = reached;
                 events.push((event, position.clone()));
             }
         }
+        // With the last of them, whatever was read without any is read.
+        if let Some((_, last)) = events.last_mut() {
+            last.clone_from(&reached);
+        }
+        Ok(Tailed { events, reached })
     }
 
     async fn entries_after(&self, key: &str, count: usize, id: &str, told: Option<usize>) -> Result<Read, StoreError> {

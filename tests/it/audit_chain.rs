@@ -670,3 +670,59 @@ async fn a3_whose_answer_was_lost_finds_its_block_though_others_came_after_it() 
     assert_eq!(app.store.append(&never_written).await.unwrap(), None);
     assert!(!app.store.has_block(&never_written).await.unwrap());
 }
+
+#[tokio::test]
+async fn a3_what_is_removed_while_it_is_exported_is_no_fault() {
+    let app = App::with(Setup { firehose: 20, ..Setup::default() }).await;
+    let mut known = Checkpoints::default();
+    for number in 0..4 {
+        busy(&app, &format!("ci-{number}")).await;
+        app.authority.checkpoint(&mut known).await.unwrap();
+    }
+    let mut export = std::pin::pin!(app.authority.export(Part::default()));
+    let mut text = String::new();
+    while !text.contains("\"record\":\"block\"") {
+        text.push_str(&export.try_next().await.unwrap().unwrap());
+    }
+    // What was read, and what comes next, is gone meanwhile.
+    for number in 4..12 {
+        busy(&app, &format!("ci-{number}")).await;
+        app.authority.checkpoint(&mut known).await.unwrap();
+    }
+    while let Some(more) = export.try_next().await.unwrap() {
+        text.push_str(&more);
+    }
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    sound(&verified(&audit_keys(&app).await, &lines));
+}
+
+#[tokio::test]
+async fn a3_what_is_written_in_place_of_a_last_block_stops_nothing_and_removes_nothing() {
+    let app = App::with(Setup { firehose: 20, ..Setup::default() }).await;
+    let mut known = a_history(&app).await;
+    let shard = countermark::store::stream_of("node-1");
+    let (log, heads) = (format!("{{{}:a{shard}}}:log", app.prefix), format!("{{{}:a{shard}}}:heads", app.prefix));
+    let before: u64 = app.redis.run(&["XLEN", &log]).await;
+    // More blocks than anybody can have written: only what is too much is removed.
+    app.redis.run::<u64>(&["HSET", &heads, TOGETHER[1], "x 4000000000000 0 h 0-1 "]).await;
+    app.authority.checkpoint(&mut known).await.unwrap();
+    assert_eq!(app.redis.run::<u64>(&["XLEN", &log]).await, before.min(20));
+    app.redis.run::<u64>(&["HDEL", &heads, TOGETHER[1]]).await;
+    // One that can't be read: the chain begins anew, and that is seen.
+    let mut bad = redis::cmd("HSET");
+    bad.arg(&heads).arg("node-1").arg(&[0xff_u8, 0xfe]).exec_async(&mut app.redis.connection().await).await.unwrap();
+    let mut act = redis::cmd("HSET");
+    act.arg(app.key("unlinked"))
+        .arg("node-1 x")
+        .arg(&[0xff_u8])
+        .exec_async(&mut app.redis.connection().await)
+        .await
+        .unwrap();
+    let alarms = app.metrics.audit_alarms.get();
+    let ci = app.account("after", &[]).await;
+    ci.door("GET", "/verify", 200).await;
+    eventually("it is written", || async { app.authority.node().recorder().counters().waiting() == 0 }).await;
+    app.authority.checkpoint(&mut known).await.unwrap();
+    assert!(app.metrics.audit_alarms.get() > alarms);
+    assert!(!now(&app).await.is_sound());
+}

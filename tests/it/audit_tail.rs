@@ -132,3 +132,22 @@ async fn so_many_look_on_at_once_and_all_are_told_when_the_service_stops() {
     app.edge.drain();
     assert_eq!(last.next().await, Some(("end".to_owned(), json!({ "reason": "stopping" }))));
 }
+
+#[tokio::test]
+async fn blocks_without_events_keep_nobody_where_he_is() {
+    let app = App::start().await;
+    let auditor = app.account("auditor", &["audit:read"]).await;
+    // Each act has one of its own.
+    for number in 0..6 {
+        app.role(&format!("role-{number}"), &["a:b"]).await;
+        crate::app::eventually("it is linked", || async {
+            app.redis.run::<u64>(&["HLEN", &app.key("unlinked")]).await == 0
+        })
+        .await;
+    }
+    let ci = app.account("ci", &[]).await;
+    ci.door("GET", "/verify?permission=a:b", 403).await;
+    let mut looker = Looker::new(&auditor, "?from=2020-01-01T00:00:00Z", None).await;
+    let of_call = ("call".to_owned(), "insufficient_permission".to_owned());
+    while looker.next_of(&["call", "role.set"]).await != of_call {}
+}

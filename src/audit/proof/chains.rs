@@ -14,6 +14,11 @@ pub(super) struct Chains {
     nodes: HashMap<String, Chain>,
     /// Of each node the blocks that were signed and have not been met.
     signed: HashMap<String, BTreeMap<u64, NodeHead>>,
+    /// Blocks before which others are missing: where they are, in which stream, what was before them, and what is wrong if that is not
+    /// removed by now.
+    gaps: Vec<(String, String, String)>,
+    /// From where on streams are kept, as it was signed last before the blocks.
+    kept: BTreeMap<String, KeptFrom>,
     /// The highest block of each node that was signed last, and the last signed entry of each stream.
     horizon: (HashMap<String, u64>, HashMap<String, String>),
     /// Acts that blocks link, by the ids of their entries: the node, the number, the hash.
@@ -43,8 +48,6 @@ impl Chain {
         let block = self.block;
         if next.block <= block {
             Some(format!("it is block {}, after block {block}: repeated, or out of order", next.block))
-        } else if next.block > block + 1 {
-            Some(format!("blocks {} to {} are missing before it", block + 1, next.block - 1))
         } else if next.previous != self.hash {
             Some(format!("block {block} was changed"))
         } else if next.after != self.entry {
@@ -63,6 +66,7 @@ pub(super) fn place(stream: &str, id: &str) -> String {
 impl Chains {
     pub(super) fn sign(&mut self, checkpoint: &Checkpoint) {
         self.horizon = Default::default();
+        self.kept.clone_from(&checkpoint.kept);
         for (node, head) in &checkpoint.nodes {
             self.horizon.0.insert(node.clone(), head.block);
             let last = self.horizon.1.entry(stream_of(node)).or_default();
@@ -83,12 +87,17 @@ impl Chains {
             wrong.push(format!("a block of the node {} does not belong in this stream", header.node));
         }
         let known = self.nodes.remove(&header.node);
+        let here = format!("{} (node {}, block {})", place(stream, id), header.node, header.block);
         let begins = match &known {
             None if header.block == 1 && header.previous.is_empty() && header.after.is_empty() => None,
-            None => Some((
-                format!("{} (node {}, block {})", place(stream, id), header.node, header.block),
-                header.after.clone(),
-            )),
+            None => Some((here, header.after.clone())),
+            // They may have been removed, as it was signed, when those before them had been read.
+            Some(before) if header.block > before.block + 1 => {
+                let (first, last) = (before.block + 1, header.block - 1);
+                let what = format!("{here}: blocks {first} to {last} are missing before it");
+                self.gaps.push((stream.to_owned(), header.after.clone(), what));
+                Some((here, header.after.clone()))
+            }
             Some(before) => {
                 wrong.extend(before.followed_by(&header));
                 before.begins.clone()
@@ -100,7 +109,8 @@ impl Chains {
             wrong.push("it is another one than was signed".to_owned());
         }
         let is_new = self.horizon.0.get(&header.node).is_none_or(|signed| header.block > *signed);
-        if is_new && self.horizon.1.get(stream).is_some_and(|last| !comes_before(last, id)) {
+        let is_removed = self.kept.get(stream).is_some_and(|kept| comes_before(id, &kept.first));
+        if is_new && !is_removed && self.horizon.1.get(stream).is_some_and(|last| !comes_before(last, id)) {
             wrong.push("it was not there when entries after it were signed".to_owned());
         }
         for (number, entry, hash) in &header.acts {
@@ -112,9 +122,10 @@ impl Chains {
         Met { header: Some(header), wrong }
     }
 
-    /// Where a node's numbers stood before its next block, and which were open. `None`: it is the first that is met.
-    pub(super) fn numbers(&self, node: &str) -> Option<(u64, BTreeSet<u64>)> {
-        self.nodes.get(node).map(|chain| (chain.last, chain.open.clone()))
+    /// Where a node's numbers stood before its next block, and which were open. `None`: that was not met.
+    pub(super) fn numbers(&self, next: &Header) -> Option<(u64, BTreeSet<u64>)> {
+        let chain = self.nodes.get(&next.node).filter(|chain| chain.block + 1 == next.block);
+        chain.map(|chain| (chain.last, chain.open.clone()))
     }
 
     /// What a block says of the act of this entry, once: the node, the number, the hash.
@@ -129,9 +140,12 @@ impl Chains {
             .is_some_and(|chain| chain.begins.is_none() && number <= chain.last && !chain.open.contains(&number))
     }
 
-    /// The highest numbers of blocks, by node.
+    /// The highest numbers of blocks, by node; of nodes all of whose blocks are to be removed, none.
     pub(super) fn ends(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.nodes.iter().map(|(node, chain)| (node.as_str(), chain.block))
+        let is_kept = |(node, chain): &(&String, &Chain)| {
+            self.kept.get(&stream_of(node)).is_none_or(|kept| !comes_before(&chain.entry, &kept.first))
+        };
+        self.nodes.iter().filter(is_kept).map(|(node, chain)| (node.as_str(), chain.block))
     }
 
     /// What was signed, or linked, and not met. `from`: blocks before that time are left out.
@@ -141,8 +155,17 @@ impl Chains {
             |stream: &str, entry: &str| kept.get(stream).is_some_and(|kept| comes_before(entry, &kept.first));
         let from = from.map(|from| format!("{}-0", from.timestamp_millis().max(0))).unwrap_or_default();
         let is_left_out = |stream: &str, entry: &str| is_removed(stream, entry) || comes_before(entry, &from);
+        for (stream, after, what) in &self.gaps {
+            if !is_left_out(stream, after) {
+                missing.push(what.clone());
+            }
+        }
         for (node, chain) in &self.nodes {
             let Some((place, after)) = &chain.begins else { continue };
+            let is_a_gap = self.gaps.iter().any(|(.., what)| what.starts_with(place.as_str()));
+            if is_a_gap {
+                continue;
+            }
             if after.is_empty() || !is_left_out(&stream_of(node), after) {
                 let after = if after.is_empty() { "nothing" } else { after };
                 missing.push(format!(

@@ -200,7 +200,7 @@ impl Verification {
         for what in self.chains.missing(&last.kept, self.report.part.from) {
             self.report.wrong(what);
         }
-        self.acts_are_all(&proven);
+        self.acts_are_all(&proven, &last);
         for Lost { node, head, noticed_at } in &last.lost {
             self.report.wrong(format!(
                 "the service has noticed at {} that block {} of the node {node}, which had been signed, was gone or another one: \
@@ -264,8 +264,7 @@ impl Verification {
         let mut place = self.enter(stream, id);
         self.report.blocks += 1;
         self.proven();
-        let node = serde_json::from_str::<Header>(text).map(|header| header.node).unwrap_or_default();
-        let before = self.chains.numbers(&node);
+        let before = serde_json::from_str(text).ok().and_then(|header: Header| self.chains.numbers(&header));
         let met = self.chains.meet(stream, id, text);
         if let Some(header) = &met.header {
             place = format!("{place} (node {}, block {})", header.node, header.block);
@@ -362,12 +361,10 @@ impl Verification {
         }
     }
 
-    fn acts_are_all(&mut self, proven: &Checkpoint) {
-        let (first, signed) = self.acts.base.take().unwrap_or_else(|| {
-            let first = proven.kept.get(ACTS).map(|kept| kept.first.clone()).unwrap_or_default();
-            (first, proven.acts.clone())
-        });
-        if !self.acts.is_reached && !signed.last.is_empty() && !comes_before(&signed.last, &first) {
+    fn acts_are_all(&mut self, proven: &Checkpoint, last: &Checkpoint) {
+        let signed = self.acts.base.take().map_or_else(|| proven.acts.clone(), |(_, signed)| signed);
+        let are_removed = last.kept.get(ACTS).is_some_and(|kept| comes_before(&signed.last, &kept.first));
+        if !self.acts.is_reached && !signed.last.is_empty() && !are_removed {
             let last = &signed.last;
             self.report
                 .wrong(format!("{}: it was signed and is missing, or acts before it were changed", place(ACTS, last)));
