@@ -88,6 +88,10 @@ impl Store {
             command.arg(self.schema.shard_heads(shard));
             let all: Vec<(Vec<u8>, Vec<u8>)> = self.query(&self.shared, command).await?;
             for (node, text) in all {
+                // What earlier versions noted beside; no name of a node has it.
+                if node.contains(&b'#') {
+                    continue;
+                }
                 let (node, text) =
                     (String::from_utf8_lossy(&node).into_owned(), String::from_utf8_lossy(&text).into_owned());
                 match Head::read(&text) {

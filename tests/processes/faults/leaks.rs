@@ -61,7 +61,10 @@ fn round(scene: &Scene) {
         scene.proxy.becomes(wire);
         leases_end(Instant::now());
         for _ in 0..3 {
-            scene.server.verify(&scene.good).expect(503);
+            let status = scene.server.verify(&scene.good).status;
+            // Half of what was written may hold a whole answer.
+            let is_whole = wire == Wire::CutOff && status == 200;
+            assert!(status == 503 || is_whole, "{wire:?}: {status}");
         }
         scene.proxy.becomes(Wire::Sound);
         scene.recovers(Duration::from_secs(3), &format!("{wire:?}"));
