@@ -202,6 +202,12 @@ impl Event {
         numbered
     }
 
+    /// Whether it is about this account, or of something that it did.
+    #[cfg(feature = "server")]
+    pub fn concerns(&self, account: AccountId) -> bool {
+        self.account_id == Some(account) || self.actor_id == Some(account)
+    }
+
     /// Reads what was written as a line.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()

@@ -154,8 +154,8 @@ impl Authority {
             return Ok(());
         }
         next.previous = known.last.as_ref().map(|last| last.hash.clone()).unwrap_or_default();
-        // As many as there is room for; where they become smaller, those that are gone don't come back.
-        let length = u64::try_from(next.sign(signer)?.len()).unwrap_or(u64::MAX);
+        // As many as there is room for, each about as long as the last one; where they become smaller, those that are gone don't come back.
+        let length = stored.as_ref().map_or(0, |(_, text)| u64::try_from(text.len()).unwrap_or(u64::MAX));
         let most = (CHECKPOINT_BYTES / length.max(1)).clamp(LEAST_CHECKPOINTS, MOST_CHECKPOINTS);
         next.oldest = last.map_or(1, |last| last.oldest).max((next.number + 1).saturating_sub(most));
         let text = next.sign(signer)?;

@@ -13,7 +13,7 @@ use crate::audit::Event;
 use crate::audit::block::{Header, hash, hex};
 use crate::audit::checkpoint::{Checkpoint, Part, Seal};
 use crate::audit::proof::{Record, VERSION};
-use crate::store::{StoredAct, StoredBlock, for_one_request, schema};
+use crate::store::{StoredAct, StoredBlock, comes_before, for_one_request, just_before, schema};
 
 /// How far an export is.
 enum Step {
@@ -139,8 +139,7 @@ impl Export {
     /// Where streams of events are read from.
     fn begin(&mut self) {
         if let Some(from) = self.part.from {
-            // Before the first entry of that millisecond.
-            self.reached = format!("{}-{}", from.timestamp_millis().max(1) - 1, u64::MAX);
+            self.reached = just_before(milliseconds(from));
         }
     }
 
@@ -236,13 +235,15 @@ fn no_key() -> Error {
 
 /// Whether an entry was written at that time or later.
 fn is_after(id: &str, time: Option<DateTime<Utc>>) -> bool {
-    let ms = id.split_once('-').and_then(|(ms, _)| ms.parse::<i64>().ok());
-    time.zip(ms).is_some_and(|(time, ms)| ms >= time.timestamp_millis())
+    time.is_some_and(|time| comes_before(&just_before(milliseconds(time)), id))
 }
 
+fn milliseconds(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or(0)
+}
+
+/// Whether a line tells of this account.
 fn concerns(line: &str, account: AccountId) -> bool {
     // Most don't even name it.
-    line.contains(&account.to_string())
-        && Event::from_line(line)
-            .is_some_and(|event| event.account_id == Some(account) || event.actor_id == Some(account))
+    line.contains(&account.to_string()) && Event::from_line(line).is_some_and(|event| event.concerns(account))
 }

@@ -92,8 +92,9 @@ where
         loop {
             while let Some((event, position)) = self.ready.pop_front() {
                 self.position = position;
-                let concerns = |id: AccountId| event.account_id == Some(id) || event.actor_id == Some(id);
-                if self.looking.account.is_none_or(concerns) && self.looking.filter.passes(&event) {
+                if self.looking.account.is_none_or(|account| event.concerns(account))
+                    && self.looking.filter.passes(&event)
+                {
                     self.told = Instant::now();
                     return Some(Told::Event(Box::new(event), self.position.encode()));
                 }

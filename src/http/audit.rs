@@ -19,110 +19,111 @@ use crate::audit::checkpoint::Part;
 use crate::authority::{AccountRef, Authority, EventPage, Usage};
 use crate::store::{AuditCursor, AuditFilter};
 
-/// Which events are wanted.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct AuditQuery {
-    /// Of this account: id or username.
-    #[serde(default)]
-    #[param(nullable = false, pattern = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
-    account: Option<String>,
-    /// Of this kind.
-    #[serde(default)]
-    #[param(nullable = false)]
-    kind: Option<String>,
-    /// That ended so.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, inline)]
-    outcome: Option<Outcome>,
-    /// For this reason.
-    #[serde(default)]
-    #[param(nullable = false)]
-    reason: Option<String>,
-    /// Decided by this node.
-    #[serde(default)]
-    #[param(nullable = false)]
-    node: Option<String>,
-    /// By a request of this method.
-    #[serde(default)]
-    #[param(nullable = false)]
-    method: Option<String>,
-    /// For a path that begins so.
-    #[serde(default)]
-    #[param(nullable = false)]
-    path: Option<String>,
-    /// From this address, or an address of this network (CIDR).
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>)]
-    address: Option<Origin>,
-    /// Not before this time.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
-    from: Option<Time>,
-    /// Before this time.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
-    to: Option<Time>,
-    /// Items of a page: 1 to 500.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<u32>, minimum = 1, maximum = 500)]
-    limit: Option<Limit>,
-    /// `next_cursor` of the page before.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>)]
-    cursor: Option<Cursor>,
+/// The query of a list of events: what all have, and what else there is.
+macro_rules! query_of_events {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Deserialize, IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        pub struct $name {
+            $($(#[$attribute])* $field: $type,)*
+            /// Of this kind.
+            #[serde(default)]
+            #[param(nullable = false)]
+            kind: Option<String>,
+            /// That ended so.
+            #[serde(default, deserialize_with = "text")]
+            #[param(nullable = false, inline)]
+            outcome: Option<Outcome>,
+            /// For this reason.
+            #[serde(default)]
+            #[param(nullable = false)]
+            reason: Option<String>,
+            /// Decided by this node.
+            #[serde(default)]
+            #[param(nullable = false)]
+            node: Option<String>,
+            /// By a request of this method.
+            #[serde(default)]
+            #[param(nullable = false)]
+            method: Option<String>,
+            /// For a path that begins so.
+            #[serde(default)]
+            #[param(nullable = false)]
+            path: Option<String>,
+            /// From this address, or an address of this network (CIDR).
+            #[serde(default, deserialize_with = "text")]
+            #[param(nullable = false, value_type = Option<String>)]
+            address: Option<Origin>,
+        }
+
+        impl $name {
+            /// Which events are wanted, at whatever time.
+            fn filter(&mut self) -> AuditFilter {
+                AuditFilter {
+                    kind: self.kind.take(),
+                    outcome: self.outcome,
+                    reason: self.reason.take(),
+                    node: self.node.take(),
+                    method: self.method.take(),
+                    path: self.path.take(),
+                    address: self.address.take().map(|Origin(network)| network),
+                    from: None,
+                    to: None,
+                }
+            }
+        }
+    };
+}
+pub(super) use query_of_events;
+
+query_of_events! {
+    /// Which events are wanted.
+    AuditQuery {
+        /// Of this account: id or username.
+        #[serde(default)]
+        #[param(nullable = false, pattern = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
+        account: Option<String>,
+        /// Not before this time.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+        from: Option<Time>,
+        /// Before this time.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+        to: Option<Time>,
+        /// Items of a page: 1 to 500.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<u32>, minimum = 1, maximum = 500)]
+        limit: Option<Limit>,
+        /// `next_cursor` of the page before.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<String>)]
+        cursor: Option<Cursor>,
+    }
 }
 
-/// Which events of an account are wanted.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ActivityQuery {
-    /// Of this kind.
-    #[serde(default)]
-    #[param(nullable = false)]
-    kind: Option<String>,
-    /// That ended so.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, inline)]
-    outcome: Option<Outcome>,
-    /// For this reason.
-    #[serde(default)]
-    #[param(nullable = false)]
-    reason: Option<String>,
-    /// Decided by this node.
-    #[serde(default)]
-    #[param(nullable = false)]
-    node: Option<String>,
-    /// By a request of this method.
-    #[serde(default)]
-    #[param(nullable = false)]
-    method: Option<String>,
-    /// For a path that begins so.
-    #[serde(default)]
-    #[param(nullable = false)]
-    path: Option<String>,
-    /// From this address, or an address of this network (CIDR).
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>)]
-    address: Option<Origin>,
-    /// Not before this time.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
-    from: Option<Time>,
-    /// Before this time.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
-    to: Option<Time>,
-    /// Items of a page: 1 to 500.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<u32>, minimum = 1, maximum = 500)]
-    limit: Option<Limit>,
-    /// `next_cursor` of the page before.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>)]
-    cursor: Option<Cursor>,
+query_of_events! {
+    /// Which events of an account are wanted.
+    ActivityQuery {
+        /// Not before this time.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+        from: Option<Time>,
+        /// Before this time.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+        to: Option<Time>,
+        /// Items of a page: 1 to 500.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<u32>, minimum = 1, maximum = 500)]
+        limit: Option<Limit>,
+        /// `next_cursor` of the page before.
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<String>)]
+        cursor: Option<Cursor>,
+    }
 }
 
 /// An address is a network of one.
@@ -202,20 +203,11 @@ pub(super) async fn account(authority: &Authority, text: Option<&str>) -> Result
 pub async fn list(
     _caller: Caller<AuditRead>,
     Ready(authority): Ready,
-    Query(query): Query<AuditQuery>,
+    Query(mut query): Query<AuditQuery>,
 ) -> Result<Response, Problem> {
     let account = account(&authority, query.account.as_deref()).await?;
-    let filter = AuditFilter {
-        kind: query.kind,
-        outcome: query.outcome,
-        reason: query.reason,
-        node: query.node,
-        method: query.method,
-        path: query.path,
-        address: query.address.map(|Origin(network)| network),
-        from: query.from.map(|Time(time)| time),
-        to: query.to.map(|Time(time)| time),
-    };
+    let (from, to) = (query.from.map(|Time(time)| time), query.to.map(|Time(time)| time));
+    let filter = AuditFilter { from, to, ..query.filter() };
     let cursor = query.cursor.map(|Cursor(cursor)| cursor);
     let page = authority.events(account, &filter, cursor.as_ref(), query.limit.unwrap_or_default().0).await?;
     Ok(no_store(axum::Json(page)))
@@ -229,20 +221,11 @@ pub async fn activity(
     _caller: Caller<AuditRead>,
     Ready(authority): Ready,
     Account(account): Account,
-    Query(query): Query<ActivityQuery>,
+    Query(mut query): Query<ActivityQuery>,
 ) -> Result<Response, Problem> {
     let account = authority.id_of(&account).await?;
-    let filter = AuditFilter {
-        kind: query.kind,
-        outcome: query.outcome,
-        reason: query.reason,
-        node: query.node,
-        method: query.method,
-        path: query.path,
-        address: query.address.map(|Origin(network)| network),
-        from: query.from.map(|Time(time)| time),
-        to: query.to.map(|Time(time)| time),
-    };
+    let (from, to) = (query.from.map(|Time(time)| time), query.to.map(|Time(time)| time));
+    let filter = AuditFilter { from, to, ..query.filter() };
     let cursor = query.cursor.map(|Cursor(cursor)| cursor);
     let page = authority.events(Some(account), &filter, cursor.as_ref(), query.limit.unwrap_or_default().0).await?;
     Ok(no_store(axum::Json(page)))

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use zeroize::Zeroizing;
 
-use super::audit::{Origin, account};
+use super::audit::{Origin, account, query_of_events};
 use super::edge::Edge;
 use super::extract::{Caller, Query, Ready, Time, text};
 use super::no_store;
@@ -25,47 +25,18 @@ use crate::store::{AuditFilter, TailPosition};
 use crate::verify::{Demand, Presenter, Reason};
 use crate::web::credential::Credential;
 
-/// Which events are wanted.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct TailQuery {
-    /// Of this account: id or username.
-    #[serde(default)]
-    #[param(nullable = false, pattern = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
-    account: Option<String>,
-    /// Of this kind.
-    #[serde(default)]
-    #[param(nullable = false)]
-    kind: Option<String>,
-    /// That ended so.
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, inline)]
-    outcome: Option<Outcome>,
-    /// For this reason.
-    #[serde(default)]
-    #[param(nullable = false)]
-    reason: Option<String>,
-    /// Decided by this node.
-    #[serde(default)]
-    #[param(nullable = false)]
-    node: Option<String>,
-    /// By a request of this method.
-    #[serde(default)]
-    #[param(nullable = false)]
-    method: Option<String>,
-    /// For a path that begins so.
-    #[serde(default)]
-    #[param(nullable = false)]
-    path: Option<String>,
-    /// From this address, or an address of this network (CIDR).
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>)]
-    address: Option<Origin>,
-    /// Written to the store from this time on (default: from now on).
-    #[serde(default, deserialize_with = "text")]
-    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
-    from: Option<Time>,
+query_of_events! {
+    /// Which events are wanted.
+    TailQuery {
+        /// Of this account: id or username.
+        #[serde(default)]
+        #[param(nullable = false, pattern = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
+        account: Option<String>,
+        /// Written to the store from this time on (default: from now on).
+        #[serde(default, deserialize_with = "text")]
+        #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+        from: Option<Time>,
+    }
 }
 
 /// The audit as it is written: server-sent events whose data is an event each. After an interruption it goes on where `Last-Event-ID`
@@ -77,7 +48,7 @@ pub async fn tail(
     State(edge): State<Arc<Edge>>,
     Ready(authority): Ready,
     headers: HeaderMap,
-    Query(query): Query<TailQuery>,
+    Query(mut query): Query<TailQuery>,
 ) -> Result<Response, Problem> {
     let after = match headers.get("last-event-id") {
         Some(id) => {
@@ -91,17 +62,7 @@ pub async fn tail(
     };
     let looking = Looking {
         account: account(&authority, query.account.as_deref()).await?,
-        filter: AuditFilter {
-            kind: query.kind,
-            outcome: query.outcome,
-            reason: query.reason,
-            node: query.node,
-            method: query.method,
-            path: query.path,
-            address: query.address.map(|Origin(network)| network),
-            from: None,
-            to: None,
-        },
+        filter: query.filter(),
         after,
         place: authority.place_to_look().ok_or_else(all_taken)?,
     };

@@ -24,6 +24,11 @@ pub fn stream_of(node: &str) -> String {
     shard_of(node).to_string()
 }
 
+/// The last id before whatever is written at that time, in milliseconds of the store.
+pub fn just_before(ms: u64) -> String {
+    format!("{}-{}", ms.max(1) - 1, u64::MAX)
+}
+
 /// Whether one id of an entry comes before another. What is no id comes first.
 pub fn comes_before(one: &str, other: &str) -> bool {
     id_of_entry(one) < id_of_entry(other)

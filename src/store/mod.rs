@@ -57,7 +57,7 @@ pub use append::{ActEntry, Acts, Block, Claimed, Head};
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
 #[cfg(feature = "server")]
-pub use checkpoints::{ACTS, StoredAct, StoredBlock, comes_before, stream_of};
+pub use checkpoints::{ACTS, StoredAct, StoredBlock, comes_before, just_before, stream_of};
 #[cfg(feature = "server")]
 pub use data_dir::{DataDir, DataDirError};
 pub use error::{Full, StoreError};

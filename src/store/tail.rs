@@ -9,6 +9,7 @@ use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
 
 use super::append::id_of_entry;
+use super::checkpoints::just_before;
 use super::link::counted;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
@@ -25,8 +26,7 @@ pub struct TailPosition(Vec<(String, Option<usize>)>);
 impl TailPosition {
     /// Just before whatever was written at that time, in milliseconds of the store.
     pub fn at(ms: u64) -> Self {
-        let before = format!("{}-{}", ms.max(1) - 1, u64::MAX);
-        Self(vec![(before, None); usize::from(SHARDS) + 1])
+        Self(vec![(just_before(ms), None); usize::from(SHARDS) + 1])
     }
 
     /// As one opaque text.

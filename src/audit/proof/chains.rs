@@ -32,13 +32,15 @@ struct Chain {
     entry: String,
     last: u64,
     open: BTreeSet<u64>,
-    /// Where the first block was that was met, and the entry that it says was before it. `None`: it was the first of all.
-    begins: Option<(String, String)>,
+    /// Whether it was met from its first block on: else nobody knows which acts were linked before.
+    is_whole: bool,
 }
 
 /// A block, and what is wrong with it.
 pub(super) struct Met {
     pub(super) header: Option<Header>,
+    /// Where the node's numbers stood before it, and which were open. `None`: the block before was not met.
+    pub(super) before: Option<(u64, BTreeSet<u64>)>,
     pub(super) wrong: Vec<String>,
 }
 
@@ -80,7 +82,7 @@ impl Chains {
     /// Meets the next block of a stream.
     pub(super) fn meet(&mut self, stream: &str, id: &str, text: &str) -> Met {
         let Ok(header) = serde_json::from_str::<Header>(text) else {
-            return Met { header: None, wrong: vec!["its header can't be read".to_owned()] };
+            return Met { header: None, before: None, wrong: vec!["its header can't be read".to_owned()] };
         };
         let (mut wrong, hash) = (Vec::new(), hash(text));
         if stream_of(&header.node) != stream {
@@ -88,21 +90,30 @@ impl Chains {
         }
         let known = self.nodes.remove(&header.node);
         let here = format!("{} (node {}, block {})", place(stream, id), header.node, header.block);
-        let begins = match &known {
-            None if header.block == 1 && header.previous.is_empty() && header.after.is_empty() => None,
-            None => Some((here, header.after.clone())),
-            // They may have been removed, as it was signed, when those before them had been read.
-            Some(before) if header.block > before.block + 1 => {
-                let (first, last) = (before.block + 1, header.block - 1);
+        let is_first = header.block == 1 && header.previous.is_empty() && header.after.is_empty();
+        let (mut before, mut is_whole) = (is_first.then(Default::default), is_first);
+        match known {
+            None if is_first => {}
+            // Those before it may be removed, as it was signed, or be left out.
+            None => {
+                let after = if header.after.is_empty() { "nothing" } else { &header.after };
+                let what = format!(
+                    "{here}: blocks are missing before it, which should be there; it was written after {after}"
+                );
+                self.gaps.push((stream.to_owned(), header.after.clone(), what));
+            }
+            // They may have been removed when those before them had been read.
+            Some(last) if header.block > last.block + 1 => {
+                let (first, last) = (last.block + 1, header.block - 1);
                 let what = format!("{here}: blocks {first} to {last} are missing before it");
                 self.gaps.push((stream.to_owned(), header.after.clone(), what));
-                Some((here, header.after.clone()))
             }
-            Some(before) => {
-                wrong.extend(before.followed_by(&header));
-                before.begins.clone()
+            Some(last) => {
+                wrong.extend(last.followed_by(&header));
+                is_whole = last.is_whole;
+                before = Some((last.last, last.open));
             }
-        };
+        }
         if let Some(head) = self.signed.get_mut(&header.node).and_then(|signed| signed.remove(&header.block))
             && (head.hash != hash || head.entry != id || head.last != header.last)
         {
@@ -117,15 +128,9 @@ impl Chains {
             self.links.insert(entry.clone(), (header.node.clone(), *number, hash.clone()));
         }
         let open = header.open.iter().copied().collect();
-        let chain = Chain { block: header.block, hash, entry: id.to_owned(), last: header.last, open, begins };
+        let chain = Chain { block: header.block, hash, entry: id.to_owned(), last: header.last, open, is_whole };
         self.nodes.insert(header.node.clone(), chain);
-        Met { header: Some(header), wrong }
-    }
-
-    /// Where a node's numbers stood before its next block, and which were open. `None`: that was not met.
-    pub(super) fn numbers(&self, next: &Header) -> Option<(u64, BTreeSet<u64>)> {
-        let chain = self.nodes.get(&next.node).filter(|chain| chain.block + 1 == next.block);
-        chain.map(|chain| (chain.last, chain.open.clone()))
+        Met { header: Some(header), before, wrong }
     }
 
     /// What a block says of the act of this entry, once: the node, the number, the hash.
@@ -137,7 +142,7 @@ impl Chains {
     pub(super) fn should_link(&self, node: &str, number: u64) -> bool {
         self.nodes
             .get(node)
-            .is_some_and(|chain| chain.begins.is_none() && number <= chain.last && !chain.open.contains(&number))
+            .is_some_and(|chain| chain.is_whole && number <= chain.last && !chain.open.contains(&number))
     }
 
     /// The highest numbers of blocks, by node; of nodes all of whose blocks are to be removed, none.
@@ -156,21 +161,8 @@ impl Chains {
         let from = from.map(|from| format!("{}-0", from.timestamp_millis().max(0))).unwrap_or_default();
         let is_left_out = |stream: &str, entry: &str| is_removed(stream, entry) || comes_before(entry, &from);
         for (stream, after, what) in &self.gaps {
-            if !is_left_out(stream, after) {
+            if after.is_empty() || !is_left_out(stream, after) {
                 missing.push(what.clone());
-            }
-        }
-        for (node, chain) in &self.nodes {
-            let Some((place, after)) = &chain.begins else { continue };
-            let is_a_gap = self.gaps.iter().any(|(.., what)| what.starts_with(place.as_str()));
-            if is_a_gap {
-                continue;
-            }
-            if after.is_empty() || !is_left_out(&stream_of(node), after) {
-                let after = if after.is_empty() { "nothing" } else { after };
-                missing.push(format!(
-                    "{place}: blocks are missing before it, which should be there; it was written after {after}"
-                ));
             }
         }
         for (node, signed) in &self.signed {

@@ -264,7 +264,6 @@ impl Verification {
         let mut place = self.enter(stream, id);
         self.report.blocks += 1;
         self.proven();
-        let before = serde_json::from_str(text).ok().and_then(|header: Header| self.chains.numbers(&header));
         let met = self.chains.meet(stream, id, text);
         if let Some(header) = &met.header {
             place = format!("{place} (node {}, block {})", header.node, header.block);
@@ -276,7 +275,7 @@ impl Verification {
         self.report.left_out += if withheld { header.count } else { omitted.len() as u64 };
         if !withheld {
             let (lines, numbers) = (Lines::default(), BTreeSet::new());
-            let omitted = omitted.into_iter().collect();
+            let (omitted, before) = (omitted.into_iter().collect(), met.before);
             self.block = Some(Reading { place, header, lines, next: 0, omitted, numbers, before });
         }
     }
@@ -382,7 +381,7 @@ impl Verification {
             return self.report.wrong(format!("{place}: its events were changed"));
         }
         // Without all of its events, and those before it, nobody can tell which numbers they have.
-        let Some((last, open)) = before.or_else(|| (header.block == 1).then(Default::default)) else { return };
+        let Some((last, open)) = before else { return };
         if !omitted.is_empty() {
             return;
         }

@@ -41,15 +41,9 @@ pub enum AuditCommand {
     Verify(verify::VerifyArgs),
 }
 
-/// `audit tail`.
+/// Which events are wanted, wherever events are listed.
 #[derive(Clone, Debug, Args)]
-pub struct TailArgs {
-    /// Only those about this account (name or id)
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-    /// Only those of this kind
-    #[arg(long, value_name = "KIND")]
-    kind: Option<String>,
+pub struct EventArgs {
     /// Only those that ended like this
     #[arg(long, value_parser = OUTCOMES)]
     outcome: Option<String>,
@@ -68,6 +62,35 @@ pub struct TailArgs {
     /// Only from this address or network
     #[arg(long, value_name = "ADDRESS|CIDR")]
     address: Option<String>,
+}
+
+impl EventArgs {
+    /// As query parameters, with others.
+    pub fn query<const N: usize>(self, others: [(&'static str, Option<String>); N]) -> Vec<(&'static str, String)> {
+        let mut query = given(others);
+        query.extend(given([
+            ("outcome", self.outcome),
+            ("reason", self.reason),
+            ("node", self.node),
+            ("method", self.method),
+            ("path", self.path),
+            ("address", self.address),
+        ]));
+        query
+    }
+}
+
+/// `audit tail`.
+#[derive(Clone, Debug, Args)]
+pub struct TailArgs {
+    /// Only those about this account (name or id)
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Only those of this kind
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    #[command(flatten)]
+    which: EventArgs,
     /// How many of the latest, 1 to 500
     #[arg(long, value_name = "N")]
     limit: Option<u16>,
@@ -92,16 +115,7 @@ pub async fn tail(args: TailArgs, session: &Session) -> Result<Answer, Failure> 
         Some(name) => Some(id_of(&session.client, &name).await.unwrap_or(name)),
         None => None,
     };
-    let query = given([
-        ("account", account),
-        ("kind", args.kind),
-        ("outcome", args.outcome),
-        ("reason", args.reason),
-        ("node", args.node),
-        ("method", args.method),
-        ("path", args.path),
-        ("address", args.address),
-    ]);
+    let query = args.which.query([("account", account), ("kind", args.kind)]);
     let mut list = pages::read(&session.client, &["audit"], &query, Wanted::AtMost(args.limit)).await?;
     if !args.follow {
         if session.output == Output::Table {
