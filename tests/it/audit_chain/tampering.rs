@@ -187,6 +187,11 @@ async fn a3_what_is_put_between_afterwards_is_found() {
     replace(&app, &key, &changed).await;
     let report = now(&app).await;
     assert!(report.findings.iter().any(|what| what.contains("was changed")), "{report:#?}");
+    // And one that is gone is missed by the next one alone.
+    let without = [&before[..between], &before[between + 1..]].concat();
+    replace(&app, &key, &without).await;
+    let report = now(&app).await;
+    assert!(report.findings.iter().any(|what| what.contains("are missing before it")), "{report:#?}");
     // A header may say anything.
     for last in [u64::MAX, u64::MAX - 1, 1_000_000_000_000] {
         let header = countermark::audit::block::Header { last, ..forged.clone() };
