@@ -14,7 +14,7 @@ use super::key_set::Published;
 use super::running::Running;
 use super::{Inner, StartError, Verifier};
 use crate::clock::{Clock, SystemClock, uuid_v7};
-use crate::node::{KeyCache, Node, Parts, Recorder};
+use crate::node::{KeyCache, Mode, Node, Parts, Recorder};
 use crate::store::{NodeOptions, NodeStore};
 
 pub(super) const MIB: u64 = 1024 * 1024;
@@ -41,6 +41,7 @@ pub struct Builder {
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) guessing: (u32, u32),
     pub(super) audit_queue: usize,
+    pub(super) audit_mode: Mode,
     pub(super) firehose: u64,
     pub(super) records: bool,
 }
@@ -79,6 +80,7 @@ impl Builder {
             trusted_proxies: Vec::new(),
             guessing: (60, 60),
             audit_queue: 65_536,
+            audit_mode: Mode::Memory,
             firehose: 1_000_000,
             records: true,
         }
@@ -221,7 +223,14 @@ impl Builder {
         self
     }
 
-    /// How many events may wait for Redis: 65,536 by default, of about half a kilobyte each.
+    /// What becomes of calls whose events Redis does not take at once: they wait in memory, unless something else is said here.
+    #[must_use]
+    pub fn audit_mode(mut self, mode: Mode) -> Self {
+        self.audit_mode = mode;
+        self
+    }
+
+    /// How many events may wait in memory: 65,536 by default, of about half a kilobyte each.
     #[must_use]
     pub fn audit_queue(mut self, events: usize) -> Self {
         self.audit_queue = events;
@@ -269,7 +278,8 @@ impl Builder {
         let options = NodeOptions { prefix: self.prefix.clone(), firehose: self.firehose };
         let store = Arc::new(NodeStore::open(&target, &options, &disconnect));
         let process = uuid_v7(clock.now()).to_string();
-        let (recorder, writer) = Recorder::new(name, self.audit_queue);
+        let (recorder, writer) = Recorder::new(name, self.audit_queue, &self.audit_mode)
+            .map_err(|error| StartError::setting("audit_mode", error.to_string()))?;
         let mut issuers = vec![self.issuer.clone()];
         issuers.extend(self.also_accept_issuers);
         let node = Arc::new(Node::new(Parts {

@@ -60,6 +60,12 @@ pub struct Counts {
     pub events_waiting: u64,
     /// Events that could not be taken.
     pub events_refused: u64,
+    /// Events that were left out ([`AuditMode::BestEffort`](super::AuditMode::BestEffort)).
+    pub events_dropped: u64,
+    /// Bytes of events that wait on disk ([`AuditMode::Spill`](super::AuditMode::Spill)).
+    pub spilled_bytes: u64,
+    /// Batches that could not be written there, and wait in memory.
+    pub spill_failures: u64,
 }
 
 impl Counts {
@@ -86,6 +92,9 @@ impl Counts {
             events_written: read(&events.written),
             events_waiting: events.waiting(),
             events_refused: read(&events.refused),
+            events_dropped: read(&events.dropped),
+            spilled_bytes: node.recorder().spilled_bytes(),
+            spill_failures: read(&events.spill_failures),
         }
     }
 
@@ -117,6 +126,9 @@ impl Counts {
             ("audit_written_events_total", "counter", self.events_written),
             ("audit_waiting_events", "gauge", self.events_waiting),
             ("audit_refused_events_total", "counter", self.events_refused),
+            ("audit_dropped_events_total", "counter", self.events_dropped),
+            ("audit_spilled_bytes", "gauge", self.spilled_bytes),
+            ("audit_spill_failures_total", "counter", self.spill_failures),
         ] {
             let _ = writeln!(text, "# TYPE countermark_node_{name} {kind}\ncountermark_node_{name} {value}");
         }

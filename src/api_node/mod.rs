@@ -30,7 +30,8 @@
 //!
 //! # What it stores
 //!
-//! Nothing, unless [`Builder::keep_keys_in`] names a file for the key set, so that a node can start while the issuer is away. Whoever
+//! Nothing, unless [`Builder::audit_mode`] names a directory for events that wait, which has to be there again after a restart, or
+//! [`Builder::keep_keys_in`] a file for the key set, so that a node can start while the issuer is away. Whoever
 //! can write to that file, or to the one of [`Builder::key_set_file`], could make tokens: it has to belong to the process' user or to
 //! root, and nobody else may be able to write to it or to put another in its place.
 //!
@@ -38,7 +39,8 @@
 //!
 //! - **Redis**: what is in memory is good for as long as the lease (500 ms by default), then every call is refused with 503
 //!   `store_unavailable` and `Retry-After`, until it is back. Events wait in memory ([`Builder::audit_queue`]); when that is full,
-//!   calls are refused.
+//!   calls are refused. With [`AuditMode::Spill`] they wait on disk, and survive the process; [`AuditMode::Strict`] answers nothing
+//!   before its event is written, [`AuditMode::BestEffort`] everything.
 //! - **The issuer**: nothing happens, as long as its keys don't change. When they change (the store says so), a node that can't
 //!   read the new set refuses with 503: the change may be a revocation.
 //! - **Both at the start**: [`Builder::start`] returns, and every call is refused with 503 until they are there, the store is the
@@ -60,8 +62,8 @@
 //!
 //! # When it ends
 //!
-//! Let the server answer what it has, then [`Verifier::stop`]. Who only drops the verifier loses the events that wait, where the
-//! process ends before they are written.
+//! Let the server answer what it has, then [`Verifier::stop`]. Who only drops the verifier loses the events that wait in memory,
+//! where the process ends before they are written.
 
 mod builder;
 mod checked;
@@ -83,6 +85,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use crate::node::{Mode as AuditMode, Recorded};
 pub use builder::Builder;
 pub use counts::Counts;
 pub use error::{NotReady, StartError};
@@ -239,7 +242,13 @@ impl Verifier {
     ///
     /// # Errors
     /// More than ten seconds after [`stop`](Self::stop) nobody writes it any more.
-    pub fn record(&self, permit: Permit, call: &Call, ending: Ending<'_>, status: Option<u16>) -> Result<(), Full> {
+    pub fn record(
+        &self,
+        permit: Permit,
+        call: &Call,
+        ending: Ending<'_>,
+        status: Option<u16>,
+    ) -> Result<Recorded, Full> {
         call.record().status = status;
         self.0.node.record_reserved(call, ending, permit)
     }

@@ -88,6 +88,8 @@ pub mod kinds {
     pub const KEY_REVOKE: &str = "key.revoke";
     /// The master key that seals the signing keys is being changed, or was.
     pub const MASTER_KEY: &str = "key.master";
+    /// Calls were answered without an event, as there was no room for it: how many stands in the details.
+    pub const AUDIT_DROPPED: &str = "audit.dropped";
     /// Another key signs checkpoints of the audit.
     pub const AUDIT_KEY: &str = "key.audit";
     /// An admin got a new token on the machine itself.

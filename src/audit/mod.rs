@@ -17,5 +17,7 @@ pub mod proof;
 pub use event::Numbered;
 pub use event::{Event, Outcome, kinds};
 #[cfg(feature = "redis")]
+#[cfg(feature = "redis")]
+pub(crate) use line::id_of;
 pub(crate) use line::{Address, Line, push_numbered};
 pub use printable::printable;

@@ -12,7 +12,7 @@ use crate::clock::{Clock, uuid_v7};
 use crate::config::{SecretFileError, SecretSource, read_private};
 use crate::keyring::{KeyringError, Keys, KeysAt, MasterKey};
 use crate::name::Username;
-use crate::node::{Node, Parts, Recorder, Writer};
+use crate::node::{Mode, Node, Parts, Recorder, Writer};
 use crate::permission::ADMIN;
 use crate::pkcs11::HardwareToken;
 use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
@@ -47,8 +47,10 @@ pub struct Startup {
     pub default_issuer: String,
     /// The node's name.
     pub node: String,
-    /// How many events may wait.
+    /// How many events may wait in memory.
     pub audit_queue: usize,
+    /// What becomes of those that the store does not take at once.
+    pub audit_mode: Mode,
     /// Invalid signatures that an address may send: a minute, and at once.
     pub guessing: (u32, u32),
     /// The rest.
@@ -67,7 +69,8 @@ impl Startup {
             .issuer
             .parse()
             .map_err(|_| BootstrapError::Refused(format!("the issuer {} can't be an audience", dataset.issuer)))?;
-        let (recorder, writer) = Recorder::new(self.node, self.audit_queue);
+        let (recorder, writer) = Recorder::new(self.node, self.audit_queue, &self.audit_mode)
+            .map_err(|error| BootstrapError::Refused(format!("events of the audit can't be kept on disk: {error}")))?;
         let mut issuers = vec![dataset.issuer.clone()];
         issuers.extend(self.settings.also_accept_issuers.iter().cloned());
         let keys = Arc::new(keys);

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::node::RecorderCounters;
+use super::recorder_metrics::RecorderMetrics;
 use crate::verify::freshness::Freshness;
 use crate::verify::{Reason, SignatureCounts};
 
@@ -46,10 +46,8 @@ pub struct Metrics {
     pub acts: Counter,
     /// Looks at signing keys in the store that were not what they had been: changed by hand, or older.
     pub keys_refused: Counter,
-    audit_waiting: Gauge,
-    audit_written: Counter<u64, AtomicU64>,
-    audit_failures: Counter<u64, AtomicU64>,
-    audit_refused: Counter<u64, AtomicU64>,
+    /// What the recorder of events has counted.
+    pub(super) recorder: RecorderMetrics,
     /// How old the last checkpoint of the audit is, in seconds.
     pub checkpoint_age: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Looks at the audit that have found something wrong with it.
@@ -95,10 +93,7 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             acts: Counter::default(),
             keys_refused: Counter::default(),
-            audit_waiting: Gauge::default(),
-            audit_written: Counter::default(),
-            audit_failures: Counter::default(),
-            audit_refused: Counter::default(),
+            recorder: RecorderMetrics::default(),
             checkpoint_age: Gauge::default(),
             audit_alarms: Counter::default(),
             connections: Gauge::default(),
@@ -131,18 +126,7 @@ impl Metrics {
             "Looks at signing keys in the store that were older than before, or did not open",
             metrics.keys_refused.clone(),
         );
-        registry.register("audit_waiting_events", "Events not yet written to the store", metrics.audit_waiting.clone());
-        registry.register("audit_written_events", "Events written to the store", metrics.audit_written.clone());
-        registry.register(
-            "audit_write_failures",
-            "Failed tries to write events to the store",
-            metrics.audit_failures.clone(),
-        );
-        registry.register(
-            "audit_refused_calls",
-            "Calls refused because their event could not be taken",
-            metrics.audit_refused.clone(),
-        );
+        metrics.recorder.register(&mut registry);
         registry.register(
             "audit_checkpoint_age_seconds",
             "Age of the last signed checkpoint of the audit",
@@ -258,14 +242,6 @@ impl Metrics {
         self.state_accounts.set(i64::try_from(accounts).unwrap_or(i64::MAX));
         self.state_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.lease.set(i64::from(freshness.has_lease()));
-    }
-
-    /// Takes over what the recorder has counted.
-    pub(super) fn recorder(&self, counters: &RecorderCounters) {
-        self.audit_waiting.set(i64::try_from(counters.waiting()).unwrap_or(i64::MAX));
-        self.audit_written.inner().fetch_max(counters.written.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.audit_failures.inner().fetch_max(counters.failures.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.audit_refused.inner().fetch_max(counters.refused.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// In the OpenMetrics text format, which Prometheus reads.

@@ -17,6 +17,7 @@ mod master_key;
 mod metrics;
 mod new_key;
 mod receipts;
+mod recorder_metrics;
 mod recover;
 mod roles;
 mod rotation;
@@ -56,7 +57,7 @@ use crate::account::Audience;
 use crate::audit::kinds;
 use crate::clock::Clock;
 use crate::keyring::Keys;
-use crate::node::{Call, Ending, Full, Node, Recorder, Refused};
+use crate::node::{Call, Ending, Full, Node, Recorded, Recorder, Refused};
 use crate::store::{Dataset, Store};
 use crate::token::Algorithm;
 use receipts::Tables;
@@ -143,9 +144,9 @@ impl Authority {
     }
 
     /// Records how a call ended.
-    pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<(), Full> {
+    pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<Recorded, Full> {
         if !self.settings.records_calls && call.record().kind() == Some(kinds::CALL) {
-            return Ok(());
+            return Ok(Recorded::at_once());
         }
         self.node.record(call, ending)
     }

@@ -39,6 +39,6 @@ impl Authority {
     pub fn measure(&self) {
         self.metrics.signatures(self.node.signature_counts());
         self.metrics.freshness(self.node.freshness());
-        self.metrics.recorder(self.node.recorder().counters());
+        self.metrics.recorder.update(self.node.recorder());
     }
 }

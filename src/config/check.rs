@@ -7,9 +7,9 @@ use rustls::pki_types::ServerName;
 use super::reader::{Placed, Reader};
 use super::sources::{Raw, Sources};
 use super::{
-    Address, Audit, Cache, CertificateFiles, Config, Guessing, Limits, Log, LogFormat, LogLevel, MasterKeySource,
-    Origin, Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens, defaults, issuer, pkcs11,
-    policies, read_private, store,
+    Address, Audit, AuditMode, Cache, CertificateFiles, Config, Guessing, Limits, Log, LogFormat, LogLevel,
+    MasterKeySource, Origin, Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens,
+    defaults, issuer, pkcs11, policies, read_private, store,
 };
 use crate::name::NodeName;
 
@@ -89,6 +89,8 @@ pub(super) fn read(reader: &mut Reader) -> Config {
             retention: reader.duration("audit.retention", &defaults::RETENTION),
             activity_max_entries: reader.number("audit.activity_max_entries", &defaults::ACTIVITY_MAX_ENTRIES),
             firehose_max_entries: reader.number("audit.firehose_max_entries", &defaults::FIREHOSE_MAX_ENTRIES),
+            mode: reader.choice("audit.mode", &AuditMode::ALL, AuditMode::Spill),
+            spill_max_bytes: reader.number("audit.spill_max_bytes", &defaults::SPILL_MAX_BYTES),
             queue_events: reader.number("audit.queue_events", &defaults::QUEUE_EVENTS),
             calls: reader.choice("audit.calls", &[("recorded", true), ("danger_off", false)], true),
         },

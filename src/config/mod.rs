@@ -255,10 +255,30 @@ pub struct Audit {
     pub activity_max_entries: u64,
     /// Entries in each stream of the log of everything (1,000,000).
     pub firehose_max_entries: u64,
-    /// Events that may wait for the store (65,536).
+    /// What becomes of calls whose events the store does not take at once (`spill`).
+    pub mode: AuditMode,
+    /// The most bytes of events that may wait on disk, in `<data_dir>/audit` (1 GiB).
+    pub spill_max_bytes: u64,
+    /// Events that may wait in memory (65,536).
     pub queue_events: usize,
     /// Whether calls are recorded (yes). Administrative acts are in any case.
     pub calls: bool,
+}
+
+/// What becomes of calls whose events the store does not take at once (`audit.mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditMode {
+    /// No answer before its event is in the store.
+    Strict,
+    /// Events wait on disk.
+    Spill,
+    /// Calls are answered without one.
+    BestEffort,
+}
+
+impl AuditMode {
+    const ALL: [(&'static str, Self); 3] =
+        [("spill", Self::Spill), ("strict", Self::Strict), ("best-effort", Self::BestEffort)];
 }
 
 /// Our own log (`[log]`).

@@ -106,7 +106,7 @@ pub(super) async fn observed(
         arrival.prove();
     }
     leftover.discard().await;
-    let response = finish(edge, &call, &method, form, answer);
+    let response = finish(edge, &call, &method, form, answer).await;
     let status = response.status().as_u16();
     let elapsed_us = call.elapsed_us(edge.clock.as_ref());
     #[allow(clippy::cast_precision_loss)] // microseconds of one request
@@ -170,7 +170,7 @@ async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, form: Form) -> P
     }
 }
 
-fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: Response) -> Response {
+async fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: Response) -> Response {
     let problem = answer.extensions().get::<Problem>().cloned().or_else(|| foreign(method, &answer));
     if let Some(cause) = problem.as_ref().and_then(Problem::cause) {
         tracing::error!(request_id = call.request_id(), cause, "a request failed");
@@ -196,9 +196,13 @@ fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: Respons
         Some(problem) => Ending::Refused(problem.reason()),
     };
     // No audit, no answer.
-    if let Ok(authority) = edge.authority()
-        && authority.record(call, ending).is_err()
-    {
+    let recorded = edge.authority().ok().map(|authority| authority.record(call, ending));
+    let may_be_answered = match recorded {
+        Some(Ok(recorded)) => recorded.may_be_answered().await,
+        Some(Err(full)) => Err(full),
+        None => Ok(()),
+    };
+    if may_be_answered.is_err() {
         let problem = Problem::not_ready("the audit can't be written right now, so nothing is answered; try again");
         response = problem.answer(call.request_id(), oauth);
         response.extensions_mut().insert(problem);

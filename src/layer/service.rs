@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::AuthLayer;
 use crate::Verifier;
-use crate::node::{Call, Ending, Permit};
+use crate::node::{Call, Ending, Permit, Recorded};
 use crate::verify::Reason;
 use crate::web::credential::Credential;
 use crate::web::{Problem, REQUEST_ID, client_address, given_id};
@@ -91,7 +91,7 @@ where
             } else {
                 Ending::Refused(problem.reason())
             };
-            return Ok(recording.refused(&problem, ending));
+            return Ok(recording.refused(&problem, ending).await);
         }
     };
     request.extensions_mut().insert(verified);
@@ -102,7 +102,9 @@ where
     let mut response = inner.call(request).await?.map(Either::Left);
     let refused = recording.call.record().refusal == Some(Reason::InsufficientPermission);
     let ending = if refused { Ending::Refused(Reason::InsufficientPermission.as_str()) } else { Ending::Allowed };
-    recording.end(ending, Some(response.status().as_u16()));
+    if !recording.may_be_answered(ending, response.status().as_u16()).await {
+        response = recording.response_of(&not_recorded());
+    }
     name(recording.call.request_id(), response.headers_mut());
     Ok(response)
 }
@@ -131,10 +133,7 @@ async fn let_in(
     };
     // No audit, no answer: there is room for the event before anything is done, or nothing is.
     let reserved = verifier.reserve();
-    *permit =
-        Some(reserved.map_err(|_| {
-            Problem::not_ready("the audit can't be written right now, so nothing is answered; try again")
-        })?);
+    *permit = Some(reserved.map_err(|_| not_recorded())?);
     verifier.verify(call, token, None, None).await.map_err(Problem::from)
 }
 
@@ -147,19 +146,35 @@ struct Recording<'a> {
 }
 
 impl Recording<'_> {
-    fn end(&mut self, ending: Ending<'_>, status: Option<u16>) {
-        let Some(permit) = self.permit.take() else { return };
-        if self.verifier.record(permit, &self.call, ending, status).is_err() {
+    fn end(&mut self, ending: Ending<'_>, status: Option<u16>) -> Option<Recorded> {
+        let permit = self.permit.take()?;
+        let recorded = self.verifier.record(permit, &self.call, ending, status);
+        if recorded.is_err() {
             tracing::error!(
                 request_id = self.call.request_id(),
                 "a call has no event in the audit: it ended too long after the verifier was stopped"
             );
         }
+        recorded.ok()
     }
 
-    fn refused<R>(&mut self, problem: &Problem, ending: Ending<'_>) -> Response<Body<R>> {
-        let mut response = problem.render(self.call.request_id(), false).map(|body| Either::Right(Full::from(body)));
-        self.end(ending, Some(response.status().as_u16()));
+    /// Whether it may be answered so. What is answered too late after the end is, since what was done is done.
+    async fn may_be_answered(&mut self, ending: Ending<'_>, status: u16) -> bool {
+        match self.end(ending, Some(status)) {
+            Some(recorded) => recorded.may_be_answered().await.is_ok(),
+            None => true,
+        }
+    }
+
+    fn response_of<R>(&self, problem: &Problem) -> Response<Body<R>> {
+        problem.render(self.call.request_id(), false).map(|body| Either::Right(Full::from(body)))
+    }
+
+    async fn refused<R>(&mut self, problem: &Problem, ending: Ending<'_>) -> Response<Body<R>> {
+        let mut response = self.response_of(problem);
+        if !self.may_be_answered(ending, response.status().as_u16()).await {
+            response = self.response_of(&not_recorded());
+        }
         name(self.call.request_id(), response.headers_mut());
         response
     }
@@ -167,8 +182,13 @@ impl Recording<'_> {
 
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
-        self.end(Ending::Allowed, None);
+        // Nobody waits for the answer any more.
+        let _ = self.end(Ending::Allowed, None);
     }
+}
+
+fn not_recorded() -> Problem {
+    Problem::not_ready("the audit can't be written right now, so nothing is answered; try again")
 }
 
 /// Says which request it is, in place of whatever stood there.

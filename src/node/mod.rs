@@ -22,7 +22,7 @@ pub use key_cache::{KeyCache, KeyOrigin, Loaded, NotRead};
 pub use record::Ending;
 #[cfg(feature = "server")]
 pub use recorder::ActEnd;
-pub use recorder::{Full, Permit, Recorder, RecorderCounters, Writer};
+pub use recorder::{Full, Mode, Permit, Recorded, Recorder, RecorderCounters, Writer};
 pub use verification::Refused;
 
 use crate::clock::Clock;

@@ -1,6 +1,6 @@
 //! What is recorded of a call.
 
-use super::{Call, Full, Home, Node, Permit};
+use super::{Call, Full, Home, Node, Permit, Recorded};
 use crate::audit::{Line, Outcome, kinds};
 use crate::verify::Reason;
 
@@ -18,14 +18,14 @@ pub enum Ending<'a> {
 impl<H: Home> Node<H> {
     /// Records how a call ended. A call without a genuine token is only counted, with a sampled event for each address and
     /// minute; an act that was carried out has its event already.
-    pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<(), Full> {
+    pub fn record(&self, call: &Call, ending: Ending<'_>) -> Result<Recorded, Full> {
         self.tell(call, ending, |line| self.recorder.record(line))
     }
 
     /// The same for a call that has room for its event since before it was begun.
-    pub fn record_reserved(&self, call: &Call, ending: Ending<'_>, permit: Permit) -> Result<(), Full> {
+    pub fn record_reserved(&self, call: &Call, ending: Ending<'_>, permit: Permit) -> Result<Recorded, Full> {
         if !permit.records() {
-            return Ok(());
+            return Ok(Recorded::at_once());
         }
         self.tell(call, ending, |line| permit.record(line))
     }
@@ -34,12 +34,12 @@ impl<H: Home> Node<H> {
         &self,
         call: &Call,
         ending: Ending<'_>,
-        take: impl FnOnce(&Line<'_>) -> Result<(), Full>,
-    ) -> Result<(), Full> {
+        take: impl FnOnce(&Line<'_>) -> Result<Recorded, Full>,
+    ) -> Result<Recorded, Full> {
         let record = call.record();
         // What can't be known, and what was not even asked for, is counted in the metrics.
         if record.committed || matches!(record.refusal, Some(Reason::StoreUnavailable | Reason::MissingToken)) {
-            return Ok(());
+            return Ok(Recorded::at_once());
         }
         let (outcome, reason) = match ending {
             // Whoever asked about a token was answered; the event tells about that token.
@@ -57,7 +57,7 @@ impl<H: Home> Node<H> {
             None if record.refusal.is_some_and(Reason::is_unproven) && self.is_sample(call) => {
                 kinds::INVALID_SIGNATURES
             }
-            None => return Ok(()),
+            None => return Ok(Recorded::at_once()),
         };
         let mut line = call.line(&record, kind, outcome, self.clock.as_ref());
         line.reason = record.refusal.map(Reason::as_str).or(reason);

@@ -9,6 +9,7 @@ use super::{ServeError, memory, node_name, open, running_store, setup, stop_priv
 use crate::authority::{Authority, BootstrapError, Metrics, Startup};
 use crate::clock::SystemClock;
 use crate::config::{Config, SecretSource, StoreSource};
+use crate::node::Mode;
 use crate::store::{DataDir, DataDirError, PrivateRedis, Store};
 
 /// An issuer that serves nobody.
@@ -87,6 +88,7 @@ async fn begin(config: &Config, store: Arc<Store>, what: &str, signs: bool) -> R
         default_issuer: String::new(),
         node: format!("{what}-{}", node_name::of(config, &config.data_dir)?).chars().take(64).collect(),
         audit_queue: 1,
+        audit_mode: Mode::Memory,
         guessing: (1, 1),
         settings: setup::settings(config),
         metrics: Arc::new(Metrics::new()),

@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::{Running, ServeError};
 use crate::authority::{Settings, SigningSettings, Startup};
-use crate::config::{Address, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
+use crate::config::{Address, AuditMode, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
+use crate::node::Mode;
 use crate::pkcs11::HardwareToken;
 use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
 use crate::token::Algorithm;
@@ -146,6 +147,13 @@ pub(super) fn startup(running: &Running) -> Startup {
         default_issuer: running.default_issuer.clone(),
         node: running.node_name.clone(),
         audit_queue: config.audit.queue_events,
+        audit_mode: match config.audit.mode {
+            AuditMode::Strict => Mode::Strict,
+            AuditMode::Spill => {
+                Mode::Spill { directory: config.data_dir.join("audit"), max_bytes: config.audit.spill_max_bytes }
+            }
+            AuditMode::BestEffort => Mode::BestEffort,
+        },
         guessing: (config.guessing.per_minute, config.guessing.burst),
         settings: settings(config),
         metrics: Arc::clone(&running.edge.metrics),

@@ -34,6 +34,15 @@ pub struct Block {
     pub acts: Vec<u64>,
 }
 
+/// A block as it lies in the store.
+#[derive(Debug, Clone)]
+pub struct BlockEntry {
+    /// Its header.
+    pub header: Header,
+    /// A line of JSON for each event.
+    pub lines: String,
+}
+
 /// The last block of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
@@ -133,6 +142,17 @@ impl NodeStore {
                 }
             }
         }
+    }
+
+    /// A block, by its entry. `None`: it is not there, or not of this node.
+    pub async fn block_at(&self, node: &str, entry: &str) -> Result<Option<BlockEntry>, StoreError> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.schema.shard_log(shard_of(node))).arg(entry).arg(entry);
+        let reply: StreamRangeReply = self.query(&self.audit, command).await?;
+        let Some(found) = reply.ids.first() else { return Ok(None) };
+        let header = found.get::<String>("b").and_then(|text| serde_json::from_str::<Header>(&text).ok());
+        let lines = found.get("e").unwrap_or_default();
+        Ok(header.filter(|header| header.node == node).map(|header| BlockEntry { header, lines }))
     }
 
     /// Claims a node's chain. The dataset has to be met before.

@@ -53,7 +53,7 @@ mod wire;
 
 #[cfg(feature = "server")]
 pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
-pub use append::{ActEntry, Acts, Block, Claimed, Head};
+pub use append::{ActEntry, Acts, Block, BlockEntry, Claimed, Head};
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
 #[cfg(feature = "server")]

@@ -19,7 +19,7 @@ use countermark::config::{Secret, SecretSource};
 use countermark::http::{Edge, NamedDemand};
 use countermark::keyring::MasterKey;
 use countermark::listen::{Arrival, Peer, Transport};
-use countermark::node::{Follower, Writer};
+use countermark::node::{Follower, Mode, Writer};
 use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target, Twins};
 use countermark::token::Algorithm;
 use http_body_util::BodyExt as _;
@@ -145,6 +145,7 @@ impl Setup {
             default_issuer: ISSUER.to_owned(),
             node: node.to_owned(),
             audit_queue: 65_536,
+            audit_mode: Mode::Memory,
             guessing: self.guessing,
             settings: Settings {
                 valid_for_months: vec![6, 12, 24],

@@ -169,6 +169,11 @@ impl Chain {
         self.linked.extend(&block.acts);
     }
 
+    /// The entry of the last block; empty: there is none.
+    pub(super) fn entry(&self) -> String {
+        self.entry.clone()
+    }
+
     /// The number of the last block.
     pub(super) fn block(&self) -> u64 {
         self.block

@@ -1,13 +1,17 @@
 //! Events on their way to the firehose (A2): a bounded queue, and one writer that sends blocks, each linked to the one before (A3).
 
 mod chain;
+mod delivery;
+mod mode;
+mod spill;
 mod writer;
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::Home;
 use crate::audit::Line;
@@ -15,13 +19,16 @@ use crate::audit::Line;
 use crate::audit::{Event, Numbered};
 use crate::store::StoreError;
 use chain::Chain;
+use spill::Spill;
 
+pub use mode::{Mode, Recorded};
 pub use writer::Writer;
 
 /// The most events of one block.
 const BATCH: usize = 1024;
 
-/// The queue is full, as the store has been away for long; or it was closed. A call that can't be recorded is not answered.
+/// The queue is full, as the store has been away for long; or it was closed; or the event was not written in time. A call that can't be
+/// recorded is not answered.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the audit can't take further events")]
 pub struct Full;
@@ -37,8 +44,17 @@ pub struct Recorder {
     /// Acts may be committed that no block links.
     acts_wait: AtomicBool,
     queue: Mutex<Queue>,
-    /// The first event waits, or a batch is full, or an act was committed, or no further event will come.
+    /// Whether an event that there is no room for is left out.
+    drops: bool,
+    /// How many events are written, for answers that wait for that.
+    strict: Option<watch::Sender<u64>>,
+    spill: Option<Arc<Spill>>,
+    /// The first event waits, or a batch is full, or no further event will come.
     news: Notify,
+    /// A block is to be written although no event may wait.
+    links: Notify,
+    /// The store does not take any.
+    is_away: AtomicBool,
     counters: RecorderCounters,
 }
 
@@ -49,12 +65,22 @@ struct Queue {
     room: usize,
     /// Permits that are held.
     reserved: usize,
+    /// Events that were taken.
+    pushed: u64,
     /// Only permits that are held are good for an event.
     is_closed: bool,
     /// Nor are these: nobody writes any more.
     has_ended: bool,
     /// The memory of a batch that was written.
     spare: String,
+}
+
+/// What came of pushing an event.
+struct Pushed {
+    /// Whether the writer should know.
+    is_news: bool,
+    /// Which of the events it is.
+    position: u64,
 }
 
 /// Events without numbers, one a line.
@@ -71,29 +97,58 @@ pub struct RecorderCounters {
     pub taken: AtomicU64,
     /// Events that were written.
     pub written: AtomicU64,
+    /// Blocks that were written.
+    pub blocks: AtomicU64,
+    /// How long that took altogether, in microseconds, with the tries that failed.
+    pub writing_us: AtomicU64,
     /// Tries to write that failed.
     pub failures: AtomicU64,
-    /// Events that could not be taken.
+    /// Events that could not be taken, and calls that were therefore not answered.
     pub refused: AtomicU64,
+    /// Events that were left out ([`Mode::BestEffort`]).
+    pub dropped: AtomicU64,
+    /// Of these, how many an event tells of.
+    announced: AtomicU64,
+    /// Batches that could not be written to disk ([`Mode::Spill`]), and wait in memory.
+    pub spill_failures: AtomicU64,
+    /// Events that waited on disk and could not be read there any more.
+    pub lost: AtomicU64,
 }
 
 impl RecorderCounters {
     /// Events that were taken and not written yet.
     pub fn waiting(&self) -> u64 {
         // Written first: an event is taken before it is written.
-        let written = self.written.load(Ordering::Relaxed);
+        let written = self.written.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed);
         self.taken.load(Ordering::Relaxed).saturating_sub(written)
     }
 }
 
 impl Recorder {
-    /// A recorder of this node, and its writer. Before the first event is written, or an act numbered, its chain is to be
-    /// [claimed](Self::claim).
-    pub fn new(node: String, capacity: usize) -> (Arc<Self>, Writer) {
+    /// A recorder of this node with room for that many events in memory, and its writer. Before the first event is written, or an act
+    /// numbered, its chain is to be [claimed](Self::claim).
+    ///
+    /// # Errors
+    /// The directory of [`Mode::Spill`] can't be used.
+    pub fn new(node: String, capacity: usize, mode: &Mode) -> io::Result<(Arc<Self>, Writer)> {
+        let counters = RecorderCounters::default();
+        let spill = match mode {
+            Mode::Spill { directory, max_bytes } => {
+                let named = |error| io::Error::other(format!("{}: {error}", directory.display()));
+                let (spill, found) = Spill::open(&node, directory, *max_bytes).map_err(named)?;
+                if found > 0 {
+                    tracing::info!(events = found, "events of the audit that an earlier process has left follow now");
+                }
+                counters.taken.store(u64::try_from(found).unwrap_or(0), Ordering::Relaxed);
+                Some(Arc::new(spill))
+            }
+            Mode::Strict | Mode::Memory | Mode::BestEffort => None,
+        };
         let queue = Queue {
             batches: VecDeque::new(),
             room: capacity.max(1),
             reserved: 0,
+            pushed: 0,
             is_closed: false,
             has_ended: false,
             spare: String::new(),
@@ -105,11 +160,16 @@ impl Recorder {
             is_uncertain: AtomicBool::new(false),
             acts_wait: AtomicBool::new(false),
             queue: Mutex::new(queue),
+            drops: *mode == Mode::BestEffort,
+            strict: (*mode == Mode::Strict).then(|| watch::Sender::new(0)),
+            spill,
             news: Notify::new(),
-            counters: RecorderCounters::default(),
+            links: Notify::new(),
+            is_away: AtomicBool::new(false),
+            counters,
         });
         let writer = Writer::new(Arc::clone(&recorder));
-        (recorder, writer)
+        Ok((recorder, writer))
     }
 
     /// The node's name.
@@ -122,15 +182,22 @@ impl Recorder {
         &self.counters
     }
 
+    /// How many bytes of events wait on disk.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.spill.as_ref().map_or(0, |spill| spill.waiting().0)
+    }
+
     /// Keeps room for one event, which is then certain to be taken. For what must not be begun without an event at its end.
     pub fn reserve(self: &Arc<Self>) -> Result<Permit, Full> {
         let reserved = self.queue().reserve();
-        self.counted(reserved)?;
-        Ok(Permit { recorder: Some(Arc::clone(self)) })
+        match self.counted(reserved)? {
+            Some(()) => Ok(Permit { recorder: Some(Arc::clone(self)) }),
+            None => Ok(Permit::to_record_nothing()),
+        }
     }
 
     /// Takes one event, if there is room. It gets its number when it is written.
-    pub fn record(&self, line: &Line<'_>) -> Result<(), Full> {
+    pub fn record(&self, line: &Line<'_>) -> Result<Recorded, Full> {
         self.taken(line.with_text(|text| self.queue().push(text)))
     }
 
@@ -139,20 +206,36 @@ impl Recorder {
         self.queue().is_closed = true;
     }
 
-    fn taken(&self, is_news: Result<bool, Full>) -> Result<(), Full> {
-        let is_news = self.counted(is_news)?;
+    fn taken(&self, pushed: Result<Pushed, Full>) -> Result<Recorded, Full> {
+        let Some(Pushed { is_news, position }) = self.counted(pushed)? else { return Ok(Recorded::at_once()) };
         self.counters.taken.fetch_add(1, Ordering::Relaxed);
         if is_news {
             self.news.notify_one();
         }
-        Ok(())
+        let waits = self.strict.as_ref().map(|written| Recorded::waits_for(written.subscribe(), position));
+        Ok(waits.unwrap_or_else(Recorded::at_once))
     }
 
-    fn counted<T>(&self, result: Result<T, Full>) -> Result<T, Full> {
-        if result.is_err() {
-            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+    /// `None`: it is left out.
+    fn counted<T>(&self, result: Result<T, Full>) -> Result<Option<T>, Full> {
+        match result {
+            Ok(taken) => Ok(Some(taken)),
+            Err(Full) if self.drops => {
+                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                self.links.notify_one();
+                Ok(None)
+            }
+            Err(Full) => {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                Err(Full)
+            }
         }
-        result
+    }
+
+    /// Events that were left out, and that none tells of yet.
+    fn unannounced(&self) -> u64 {
+        let announced = self.counters.announced.load(Ordering::Relaxed);
+        self.counters.dropped.load(Ordering::Relaxed).saturating_sub(announced)
     }
 
     /// Claims the node's chain, unless somebody else of this process did since the `stale` claim.
@@ -171,7 +254,7 @@ impl Recorder {
         *self.chain() = Some(chain);
         self.acts_wait.fetch_or(has_acts, Ordering::SeqCst);
         if is_news {
-            self.news.notify_one();
+            self.links.notify_one();
         }
         Ok(())
     }
@@ -207,7 +290,7 @@ impl Recorder {
     #[cfg(feature = "server")]
     pub fn look_for_acts(&self) {
         self.acts_wait.store(true, Ordering::SeqCst);
-        self.news.notify_one();
+        self.links.notify_one();
     }
 
     /// What became of an act that was numbered.
@@ -217,7 +300,7 @@ impl Recorder {
             ActEnd::Committed => self.look_for_acts(),
             ActEnd::Unknown => {
                 self.is_uncertain.store(true, Ordering::SeqCst);
-                self.news.notify_one();
+                self.links.notify_one();
             }
             ActEnd::NotCommitted => {
                 let mut chain = self.chain();
@@ -236,13 +319,15 @@ impl Recorder {
     /// Whether a block is to be written although no event waits.
     fn has_links(&self) -> bool {
         self.acts_wait.load(Ordering::SeqCst)
+            || self.unannounced() > 0
             || self.is_uncertain.load(Ordering::SeqCst)
             || self.chain().as_ref().is_some_and(Chain::has_void)
     }
 
-    fn written(&self, lines: Lines) {
+    /// The memory of so many events is free.
+    fn written(&self, lines: Lines, count: usize) {
         let mut queue = self.queue();
-        queue.room += lines.count;
+        queue.room += count;
         if lines.text.capacity() > queue.spare.capacity() {
             queue.spare = lines.text;
             queue.spare.clear();
@@ -291,8 +376,8 @@ impl Permit {
     }
 
     /// Takes the event. There is room; but after the end nobody writes it any more.
-    pub fn record(mut self, line: &Line<'_>) -> Result<(), Full> {
-        let Some(recorder) = self.recorder.take() else { return Ok(()) };
+    pub fn record(mut self, line: &Line<'_>) -> Result<Recorded, Full> {
+        let Some(recorder) = self.recorder.take() else { return Ok(Recorded::at_once()) };
         recorder.taken(line.with_text(|text| recorder.queue().push_reserved(text)))
     }
 }
@@ -323,32 +408,33 @@ impl Queue {
         self.is_closed && self.reserved == 0
     }
 
-    /// Whether the writer should know.
-    fn push(&mut self, line: &str) -> Result<bool, Full> {
+    fn push(&mut self, line: &str) -> Result<Pushed, Full> {
         self.reserve()?;
         self.push_reserved(line)
     }
 
     /// The same for an event that has its room. What is not taken gives the room back.
-    fn push_reserved(&mut self, line: &str) -> Result<bool, Full> {
+    fn push_reserved(&mut self, line: &str) -> Result<Pushed, Full> {
         if self.has_ended {
             self.give_back();
             return Err(Full);
         }
         self.reserved -= 1;
+        self.pushed += 1;
         let is_first = self.batches.is_empty();
-        match self.batches.back_mut() {
+        let is_news = match self.batches.back_mut() {
             Some(last) if last.count < BATCH => {
                 last.push(line);
-                Ok(last.count == BATCH)
+                last.count == BATCH
             }
             _ => {
                 let mut lines = Lines { text: std::mem::take(&mut self.spare), count: 0 };
                 lines.push(line);
                 self.batches.push_back(lines);
-                Ok(is_first)
+                is_first
             }
-        }
+        };
+        Ok(Pushed { is_news, position: self.pushed })
     }
 
     fn is_full(&self) -> bool {

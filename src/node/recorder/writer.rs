@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -6,81 +6,248 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Lines, Recorder};
+use super::chain::Chain;
+use super::delivery::{Closing, Delivery, TELL_EVERY};
+use super::spill::{Kept, Spill};
+use super::{BATCH, Lines, Recorder};
+use crate::audit::id_of;
 use crate::node::{Home, Node};
-use crate::store::{Block, StoreError};
+use crate::store::{BlockEntry, StoreError};
 
 /// How long a batch waits for more.
 const GATHER: Duration = Duration::from_millis(10);
-/// How often it is said that events wait.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+/// So many blocks are looked at, to find out which events the store has.
+const LOOK_AT: usize = 10_000;
 
 /// Writes blocks.
 pub struct Writer {
     recorder: Arc<Recorder>,
-    /// Made, and perhaps written.
-    sealed: Option<Block>,
 }
 
 impl Writer {
     pub(super) fn new(recorder: Arc<Recorder>) -> Self {
-        Self { recorder, sealed: None }
+        Self { recorder }
     }
 
     /// Writes until `stop`, then what is left, and what those bring who hold a permit, for as long as `grace` allows. Returns how
-    /// many events were left over.
-    pub async fn run<H: Home>(mut self, node: Arc<Node<H>>, stop: CancellationToken, grace: Duration) -> usize {
-        let recorder = Arc::clone(&self.recorder);
-        let mut last_moment: Option<Instant> = None;
-        let close = || {
-            recorder.close();
-            Some(Instant::now() + grace)
-        };
+    /// many events were left over, and lie nowhere.
+    pub async fn run<H: Home>(self, node: Arc<Node<H>>, stop: CancellationToken, grace: Duration) -> usize {
+        let closing = Closing::new(Arc::clone(&self.recorder), stop, grace);
+        match self.recorder.spill.clone() {
+            Some(spill) => self.run_over_disk(&node, &spill, &closing).await,
+            None => self.run_from_memory(&node, &closing).await,
+        }
+    }
+
+    async fn run_from_memory<H: Home>(&self, node: &Node<H>, closing: &Closing) -> usize {
+        let recorder = &self.recorder;
+        let mut delivery = Delivery::new(Arc::clone(recorder));
         loop {
-            match last_moment {
-                None if self.gathered(&stop).await => {}
-                None => last_moment = close(),
-                Some(moment) if !self.is_brought(moment).await => return self.left_over(0),
-                Some(_) => {}
+            let (links, queue) = (|| recorder.has_links(), || recorder.queue().batches.front().is_some());
+            if !closing.has_begun() {
+                self.gathered(closing, || links() || queue()).await;
+            } else if !self.is_brought(closing, || links() || queue()).await {
+                return self.left_over(0);
             }
-            let lines = recorder.queue().batches.pop_front().unwrap_or_default();
-            let mut pause = Duration::from_millis(20);
-            let mut told: Option<Instant> = None;
-            while let Err(error) = self.write(&node, &lines).await {
-                if last_moment.is_some_and(|moment| Instant::now() >= moment) {
-                    tracing::error!(%error, "the store does not take the last events of the audit");
-                    return self.left_over(lines.count);
+            let mut lines = recorder.queue().batches.pop_front().unwrap_or_default();
+            let count = lines.count;
+            if let Err(error) = delivery.deliver(node, &mut lines, closing).await {
+                tracing::error!(%error, "the store does not take the last events of the audit");
+                return self.left_over(count);
+            }
+            recorder.written(lines, count);
+        }
+    }
+
+    async fn run_over_disk<H: Home>(&self, node: &Node<H>, spill: &Arc<Spill>, closing: &Closing) -> usize {
+        // All that was taken is kept.
+        let kept = CancellationToken::new();
+        let keeping = async {
+            self.keep(spill, closing).await;
+            kept.cancel();
+        };
+        let ((), is_all_sent) = tokio::join!(keeping, self.send(node, spill, closing, &kept));
+        let (bytes, in_memory) = spill.waiting();
+        spill.close();
+        if !is_all_sent && bytes > 0 {
+            tracing::warn!(bytes, "events of the audit wait on disk for the next start");
+        }
+        self.left_over(in_memory)
+    }
+
+    /// Takes each batch from the queue to the disk.
+    async fn keep(&self, spill: &Arc<Spill>, closing: &Closing) {
+        let recorder = &self.recorder;
+        let queue = || recorder.queue().batches.front().is_some();
+        let mut told: Option<Instant> = None;
+        loop {
+            if !closing.has_begun() {
+                self.gathered(closing, queue).await;
+            } else if !self.is_brought(closing, queue).await {
+                return;
+            }
+            let Some(lines) = recorder.queue().batches.pop_front() else { continue };
+            let count = lines.count;
+            let is_away = recorder.is_away.load(Ordering::Relaxed);
+            let spill = Arc::clone(spill);
+            match blocking(move || spill.push(lines, is_away)).await {
+                Some(Kept::OnDisk(lines)) => recorder.written(lines, count),
+                Some(Kept::InMemory(error)) => {
+                    recorder.counters.spill_failures.fetch_add(1, Ordering::Relaxed);
+                    if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                        told = Some(Instant::now());
+                        tracing::error!(%error, "events of the audit can't be kept on disk, and wait in memory");
+                    }
                 }
-                recorder.counters.failures.fetch_add(1, Ordering::Relaxed);
-                if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-                    told = Some(Instant::now());
-                    let waiting = lines.count + recorder.queue().waiting();
-                    tracing::warn!(waiting, %error, "events of the audit wait for the store");
+                None => {}
+            }
+        }
+    }
+
+    /// Sends what is kept. `false`: not all of it before the end.
+    async fn send<H: Home>(
+        &self,
+        node: &Node<H>,
+        spill: &Arc<Spill>,
+        closing: &Closing,
+        kept: &CancellationToken,
+    ) -> bool {
+        let recorder = &self.recorder;
+        if !self.recovered(node, spill, closing).await {
+            return false;
+        }
+        let mut delivery = Delivery::new(Arc::clone(recorder));
+        loop {
+            let is_last = kept.is_cancelled();
+            if spill.is_empty() && !recorder.has_links() {
+                if is_last {
+                    return true;
                 }
                 tokio::select! {
-                    () = stop.cancelled(), if last_moment.is_none() => last_moment = close(),
+                    () = spill.news.notified() => {}
+                    () = recorder.links.notified() => tokio::time::sleep(GATHER).await,
+                    () = kept.cancelled() => {}
+                }
+                continue;
+            }
+            let from = Arc::clone(spill);
+            let next = blocking(move || from.next(BATCH)).await.flatten();
+            let (through, mut lines) = match next {
+                Some(next) => {
+                    recorder.counters.lost.fetch_add(next.lost as u64, Ordering::Relaxed);
+                    (Some(next.through), next.lines)
+                }
+                None => (None, Lines::default()),
+            };
+            if let Err(error) = delivery.deliver(node, &mut lines, closing).await {
+                tracing::error!(%error, "the store does not take the last events of the audit");
+                return false;
+            }
+            if let Some(through) = through {
+                self.sent(spill, through).await;
+            }
+        }
+    }
+
+    /// The store has these.
+    async fn sent(&self, spill: &Arc<Spill>, through: u64) -> usize {
+        let of = Arc::clone(spill);
+        let Some((from_memory, events)) = blocking(move || of.done(through)).await else { return 0 };
+        for lines in from_memory {
+            let count = lines.count;
+            self.recorder.written(lines, count);
+        }
+        events
+    }
+
+    /// What an earlier process has left may be in the store, the answer to which it has not lived to see. `false`: that could not be
+    /// found out before the end.
+    async fn recovered<H: Home>(&self, node: &Node<H>, spill: &Arc<Spill>, closing: &Closing) -> bool {
+        for (name, batches) in spill.found() {
+            let mut pause = Duration::from_millis(20);
+            let is_ours = |id: &str| batches.get(id).copied();
+            let through = loop {
+                match self.last_written(node, &name, is_ours).await {
+                    Ok(through) => break through,
+                    Err(error) => tracing::debug!(%error, "events that an earlier process has left wait for the store"),
+                }
+                tokio::select! {
+                    _ = closing.begins() => return false,
                     () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
                 }
+            };
+            if let Some(through) = through {
+                let events = self.sent(spill, through).await;
+                self.recorder.counters.written.fetch_add(events as u64, Ordering::Relaxed);
             }
-            recorder.counters.written.fetch_add(u64::try_from(lines.count).unwrap_or(0), Ordering::Relaxed);
-            recorder.written(lines);
+        }
+        true
+    }
+
+    /// The last of these batches that is in a block of this node.
+    async fn last_written<H: Home>(
+        &self,
+        node: &Node<H>,
+        name: &str,
+        batch_of: impl Fn(&str) -> Option<u64>,
+    ) -> Result<Option<u64>, StoreError> {
+        let (home, store) = (node.home(), node.store());
+        home.met().await?;
+        // Whatever that process has sent and the store has not carried out is refused by this claim.
+        let own = self.recorder.chain().as_ref().filter(|_| name == self.recorder.node()).map(Chain::entry);
+        let mut entry = match own {
+            Some(entry) => entry,
+            None => home.claim(name).await?.head.entry,
+        };
+        let mut seen = BTreeSet::new();
+        // Blocks without events link acts.
+        while !entry.is_empty() && seen.len() < LOOK_AT && seen.insert(entry.clone()) {
+            let Some(BlockEntry { header, lines }) = store.block_at(name, &entry).await? else { break };
+            let last = lines.lines().filter_map(|line| batch_of(id_of(line)?)).max();
+            if last.is_some() {
+                return Ok(last);
+            }
+            if header.count > 0 {
+                break;
+            }
+            entry = header.after;
+        }
+        Ok(None)
+    }
+
+    /// Waits until `is_there` is so, and then for more. Returns early where it is to stop.
+    async fn gathered(&self, closing: &Closing, is_there: impl Fn() -> bool) {
+        let mut until: Option<Instant> = None;
+        loop {
+            if self.recorder.queue().is_full() {
+                return;
+            }
+            if until.is_none() && is_there() {
+                if self.recorder.strict.is_some() {
+                    // Somebody waits; others come together while this is written.
+                    return;
+                }
+                until = Some(Instant::now() + GATHER);
+            }
+            tokio::select! {
+                biased;
+                _ = closing.begins() => return,
+                () = self.recorder.news.notified() => {}
+                () = self.recorder.links.notified(), if self.recorder.spill.is_none() => {}
+                () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => return,
+            }
         }
     }
 
     /// After the closing: waits for an event of those who hold a permit. `false`: none will come, or none in time.
-    async fn is_brought(&self, last_moment: Instant) -> bool {
+    async fn is_brought(&self, closing: &Closing, is_there: impl Fn() -> bool) -> bool {
+        let last_moment = closing.begins().await;
         loop {
-            {
-                if self.recorder.has_links() {
-                    return true;
-                }
-                let mut queue = self.recorder.queue();
-                if queue.try_to_end() {
-                    return false;
-                }
-                if !queue.batches.is_empty() {
-                    return true;
-                }
+            if is_there() {
+                return true;
+            }
+            if self.recorder.queue().try_to_end() {
+                return false;
             }
             tokio::select! {
                 () = self.recorder.news.notified() => {}
@@ -99,103 +266,11 @@ impl Writer {
         }
         waiting + promised
     }
+}
 
-    /// Waits until a batch is worth being written. `false`: it is to stop.
-    async fn gathered(&self, stop: &CancellationToken) -> bool {
-        let mut until: Option<Instant> = None;
-        loop {
-            {
-                let has_links = self.recorder.has_links();
-                let queue = self.recorder.queue();
-                if queue.is_full() {
-                    return true;
-                }
-                if until.is_none() && (has_links || !queue.batches.is_empty()) {
-                    until = Some(Instant::now() + GATHER);
-                }
-            }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return false,
-                () = self.recorder.news.notified() => {}
-                () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => return true,
-            }
-        }
-    }
-
-    /// One try to write these events, and to link acts. What may have been written by a try before is not written again.
-    async fn write<H: Home>(&mut self, node: &Node<H>, lines: &Lines) -> Result<(), StoreError> {
-        let (recorder, home) = (Arc::clone(&self.recorder), node.home());
-        // Events of a dataset must not be made in another one.
-        home.met().await?;
-        let sealed = match self.sealed.take() {
-            Some(sealed) => sealed,
-            None => match self.seal(home, lines).await? {
-                Some(sealed) => sealed,
-                None => return Ok(()),
-            },
-        };
-        match node.store().append(&sealed).await {
-            Ok(Some(entry)) => {
-                if let Some(chain) = recorder.chain().as_mut() {
-                    chain.written(&sealed, entry);
-                }
-                self.forget_linked(home).await;
-                Ok(())
-            }
-            Ok(None) => {
-                let sealed = self.sealed.insert(sealed);
-                recorder.claim(home, Some(&sealed.claim)).await?;
-                // An answer may have been lost, and then the claim.
-                let may_be_there = recorder.chain().as_ref().is_some_and(|chain| chain.block() >= sealed.number);
-                let is_there = may_be_there && node.store().has_block(sealed).await?;
-                self.sealed = None;
-                if is_there { Ok(()) } else { Err(StoreError::Unclaimed) }
-            }
-            Err(error) => {
-                self.sealed = Some(sealed);
-                Err(error)
-            }
-        }
-    }
-
-    /// What is not forgotten now is so after another block.
-    async fn forget_linked<H: Home>(&self, home: &H) {
-        let recorder = &self.recorder;
-        let linked = recorder.chain().as_ref().map(|chain| chain.linked()).unwrap_or_default();
-        if linked.is_empty() {
-            return;
-        }
-        match home.linked(recorder.node(), &linked).await {
-            Ok(()) => {
-                if let Some(chain) = recorder.chain().as_mut() {
-                    chain.forget(&linked);
-                }
-            }
-            Err(error) => tracing::debug!(%error, "acts are noted as not linked, and are"),
-        }
-    }
-
-    /// The next block. `None`: there is nothing to be written.
-    async fn seal<H: Home>(&self, home: &H, lines: &Lines) -> Result<Option<Block>, StoreError> {
-        let recorder = &self.recorder;
-        let claim = recorder.chain().as_ref().map(|chain| chain.claim().to_owned());
-        if recorder.is_uncertain.swap(false, Ordering::SeqCst) || claim.is_none() {
-            let claimed = recorder.claim(home, claim.as_deref()).await;
-            claimed.inspect_err(|_| recorder.is_uncertain.store(true, Ordering::SeqCst))?;
-        }
-        let mut committed = BTreeMap::new();
-        if recorder.acts_wait.swap(false, Ordering::SeqCst) {
-            let read = home.unlinked(recorder.node()).await;
-            committed = read.inspect_err(|_| recorder.acts_wait.store(true, Ordering::SeqCst))?;
-        }
-        let mut chain = recorder.chain();
-        let Some(chain) = chain.as_mut() else { return Err(StoreError::Unclaimed) };
-        if lines.count == 0 && !chain.is_to_link(&committed) && !chain.has_void() {
-            return Ok(None);
-        }
-        Ok(Some(chain.seal(recorder.node(), &lines.text, lines.count, &committed)))
-    }
+/// Files are written and read where nobody else is kept waiting. `None`: the process ends.
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Without a writer nothing is taken, however it came to its end.

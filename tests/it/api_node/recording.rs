@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{Extensions, Request};
 use axum::response::Response;
 use axum::routing::{get, post};
+use countermark::api_node::AuditMode;
 use countermark::layer::authorize;
 use countermark::store::schema::Schema;
 use serde_json::{Value, json};
@@ -213,4 +214,67 @@ async fn a2_the_layer_twice_records_once() {
     let events = api.calls_of(&ci, 1).await;
     assert_eq!((&events[0]["outcome"], &events[0]["details"]["status"]), (&json!("allowed"), &json!(200)));
     assert_eq!(api.verifier.counts().allowed, 1);
+}
+
+/// Whether this API's user may write blocks.
+async fn may_write(api: &Api, may: bool) {
+    let user = format!("verifier-{}", api.app.prefix);
+    let log = format!("~{{{}:a*}}:log", api.app.prefix);
+    let rules: Vec<String> = Schema::new(&api.app.prefix).verifier_rules();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).filter(|rule| may || **rule != log).collect();
+    api.app.redis.run::<()>(&[&["ACL", "SETUSER", &user], &rules[..]].concat()).await;
+}
+
+#[tokio::test]
+async fn a2_what_waits_on_disk_follows_when_the_api_begins_anew_also_under_another_name() {
+    let files = tempfile::tempdir().unwrap();
+    let mode = || AuditMode::Spill { directory: files.path().join("audit"), max_bytes: 1 << 20 };
+    let setup = Setup { redis: RedisServer::start(), ..Setup::default() };
+    let api = Api::start_with(setup, |builder| builder.audit_mode(mode()).audit_queue(64)).await;
+    let ci = api.app.account("ci", &[]).await;
+    assert_eq!(api.call(&ci, "GET", "/whoami").await.status, 200);
+    eventually("it is written", || async { api.verifier.counts().events_written == 1 }).await;
+    may_write(&api, false).await;
+    // More than there is room for in memory: each has its own again as soon as it lies on disk.
+    for _ in 0..100 {
+        eventually("there is room", || async { api.call(&ci, "GET", "/whoami").await.status == 200 }).await;
+    }
+    eventually("all lie on disk", || async { api.verifier.counts().spilled_bytes > 100 * 300 }).await;
+    assert_eq!((api.verifier.counts().events_written, api.verifier.counts().events_waiting), (1, 100));
+    // Nobody else has his events there meanwhile.
+    let keys = api.directory.path().join("jwks.json");
+    let again = super::of(&api.app, keys.clone()).await.node_name("another").audit_mode(mode());
+    let refused = again.start_with(api.app.clock.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("audit_mode") && refused.contains("another process"), "{refused}");
+    may_write(&api, false).await;
+    api.verifier.stop().await;
+    may_write(&api, true).await;
+    let again = super::of(&api.app, keys).await.node_name("another").audit_mode(mode());
+    let verifier = again.start_with(api.app.clock.clone()).await.unwrap();
+    eventually("they follow", || async { verifier.counts().events_waiting == 0 }).await;
+    assert_eq!(verifier.counts().events_written, 100);
+    eventually("they are in the activity", || async {
+        api.app.activity(&ci.id).await.iter().filter(|event| event["kind"] == "call").count() == 101
+    })
+    .await;
+    verifier.stop().await;
+}
+
+#[tokio::test]
+async fn a2_in_strict_mode_nothing_is_answered_before_it_is_written() {
+    let setup = Setup { redis: RedisServer::start(), ..Setup::default() };
+    let api = Api::start_with(setup, |builder| builder.audit_mode(AuditMode::Strict)).await;
+    let ci = api.app.account("ci", &[]).await;
+    for number in 1..=3 {
+        assert_eq!(api.call(&ci, "GET", "/whoami").await.status, 200);
+        assert_eq!(api.verifier.counts().events_written, number);
+    }
+    may_write(&api, false).await;
+    for (method, path) in [("GET", "/whoami"), ("POST", "/deployments")] {
+        let answer = api.call(&ci, method, path).await;
+        assert_eq!((answer.status, answer.json["reason"].as_str()), (503, Some("store_unavailable")), "{path}");
+    }
+    may_write(&api, true).await;
+    eventually("what happened is told", || async { api.verifier.counts().events_written == 5 }).await;
+    assert_eq!(api.call(&ci, "GET", "/whoami").await.status, 200);
 }

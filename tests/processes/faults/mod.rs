@@ -11,5 +11,5 @@ mod paused;
 pub mod proxy;
 mod redis_faults;
 mod scene;
-mod small_disk;
+pub mod small_disk;
 mod wire_faults;
