@@ -7,6 +7,8 @@
 #![allow(
     missing_docs,
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_precision_loss,
@@ -301,8 +303,7 @@ impl Redis {
     }
 
     fn cpu(&self) -> Duration {
-        let text: String =
-            redis::cmd("INFO").arg("cpu").query(&mut self.client().get_connection().unwrap()).unwrap();
+        let text: String = redis::cmd("INFO").arg("cpu").query(&mut self.client().get_connection().unwrap()).unwrap();
         let of = |name: &str| -> f64 {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap().trim().parse().unwrap()
         };

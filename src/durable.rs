@@ -70,6 +70,18 @@ pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
+/// Between these, a tenth of the disk has to be free for what adds something: the store's file is written anew now and then, and
+/// others write to the disk too.
+const AMPLE: std::ops::RangeInclusive<u64> = 8 * 1024 * 1024..=64 * 1024 * 1024;
+
+/// Bytes that are free on this directory's disk, and how many would be ample. `None` where the system does not tell: then nothing
+/// is refused for it.
+pub fn room(directory: &Path) -> Option<(u64, u64)> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    let ample = disk.f_blocks.saturating_mul(disk.f_frsize) / 10;
+    Some((disk.f_bavail.saturating_mul(disk.f_frsize), ample.clamp(*AMPLE.start(), *AMPLE.end())))
+}
+
 fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = create_new(path, mode)?;
     file.write_all(content)?;

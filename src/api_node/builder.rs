@@ -278,7 +278,11 @@ impl Builder {
         let options = NodeOptions { prefix: self.prefix.clone(), firehose: self.firehose };
         let store = Arc::new(NodeStore::open(&target, &options, &disconnect));
         let process = uuid_v7(clock.now()).to_string();
-        let (recorder, writer) = Recorder::new(name, self.audit_queue, &self.audit_mode)
+        let (capacity, mode) = (self.audit_queue, self.audit_mode);
+        // Much may wait on disk, and has to be read.
+        let opened = tokio::task::spawn_blocking(move || Recorder::new(name, capacity, &mode)).await;
+        let (recorder, writer) = opened
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|error| StartError::setting("audit_mode", error.to_string()))?;
         let mut issuers = vec![self.issuer.clone()];
         issuers.extend(self.also_accept_issuers);

@@ -58,8 +58,10 @@ pub struct Counts {
     pub events_written: u64,
     /// Events that wait for it.
     pub events_waiting: u64,
-    /// Events that could not be taken.
+    /// Events that could not be taken, or were not written in time ([`AuditMode::Strict`](super::AuditMode::Strict)).
     pub events_refused: u64,
+    /// Events that waited on disk, and could not be read any more.
+    pub events_lost: u64,
     /// Events that were left out ([`AuditMode::BestEffort`](super::AuditMode::BestEffort)).
     pub events_dropped: u64,
     /// Bytes of events that wait on disk ([`AuditMode::Spill`](super::AuditMode::Spill)).
@@ -91,7 +93,8 @@ impl Counts {
             key_set_failures: read(&keys.failures),
             events_written: read(&events.written),
             events_waiting: events.waiting(),
-            events_refused: read(&events.refused),
+            events_refused: read(&events.refused) + read(&events.late),
+            events_lost: read(&events.lost),
             events_dropped: read(&events.dropped),
             spilled_bytes: node.recorder().spilled_bytes(),
             spill_failures: read(&events.spill_failures),
@@ -126,6 +129,7 @@ impl Counts {
             ("audit_written_events_total", "counter", self.events_written),
             ("audit_waiting_events", "gauge", self.events_waiting),
             ("audit_refused_events_total", "counter", self.events_refused),
+            ("audit_lost_events_total", "counter", self.events_lost),
             ("audit_dropped_events_total", "counter", self.events_dropped),
             ("audit_spilled_bytes", "gauge", self.spilled_bytes),
             ("audit_spill_failures_total", "counter", self.spill_failures),

@@ -258,6 +258,12 @@ impl Verifier {
         self.0.decisions.count(Some(reason));
     }
 
+    /// Whether no answer is to be given before its event is written.
+    #[cfg(feature = "tower")]
+    pub(crate) fn is_strict(&self) -> bool {
+        self.0.node.recorder().is_strict()
+    }
+
     /// Whether both are the same node.
     #[cfg(feature = "tower")]
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -316,7 +322,7 @@ impl Verifier {
     /// most ten seconds altogether. From the beginning on every further call is refused.
     ///
     /// Drain first: let the server take no more connections and answer what it has, then stop. A call that runs for longer than
-    /// this waits is answered all the same, and its event is lost; the log says so.
+    /// this waits is answered all the same (in [`AuditMode::Strict`] with 503), and its event is lost; the log says so.
     pub async fn stop(&self) {
         self.0.node.recorder().close();
         self.0.retire.cancel();

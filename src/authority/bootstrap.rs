@@ -69,7 +69,11 @@ impl Startup {
             .issuer
             .parse()
             .map_err(|_| BootstrapError::Refused(format!("the issuer {} can't be an audience", dataset.issuer)))?;
-        let (recorder, writer) = Recorder::new(self.node, self.audit_queue, &self.audit_mode)
+        let (name, capacity, mode) = (self.node, self.audit_queue, self.audit_mode);
+        // Much may wait on disk, and has to be read.
+        let opened = tokio::task::spawn_blocking(move || Recorder::new(name, capacity, &mode)).await;
+        let (recorder, writer) = opened
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|error| BootstrapError::Refused(format!("events of the audit can't be kept on disk: {error}")))?;
         let mut issuers = vec![dataset.issuer.clone()];
         issuers.extend(self.settings.also_accept_issuers.iter().cloned());

@@ -36,7 +36,7 @@ impl RecorderMetrics {
         registry.register("audit_write_failures", "Failed tries to write events to the store", self.failures.clone());
         registry.register(
             "audit_refused_calls",
-            "Calls refused because their event could not be taken",
+            "Calls refused because their event could not be taken, or was not written in time",
             self.refused.clone(),
         );
         registry.register("audit_dropped_events", "Events left out because there was no room", self.dropped.clone());
@@ -63,13 +63,14 @@ impl RecorderMetrics {
             (&self.written, &counters.written),
             (&self.blocks, &counters.blocks),
             (&self.failures, &counters.failures),
-            (&self.refused, &counters.refused),
             (&self.dropped, &counters.dropped),
             (&self.spill_failures, &counters.spill_failures),
             (&self.lost, &counters.lost),
         ] {
             metric.inner().fetch_max(count.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        let refused = counters.refused.load(Ordering::Relaxed) + counters.late.load(Ordering::Relaxed);
+        self.refused.inner().fetch_max(refused, Ordering::Relaxed);
         #[allow(clippy::cast_precision_loss)] // so many seconds
         let seconds = counters.writing_us.load(Ordering::Relaxed) as f64 / 1e6;
         // The bits of numbers that are not negative have their order.

@@ -64,5 +64,5 @@ pub(super) const GUESSES_BURST: Bounded<u32> = bounded(60, 1, 1_000_000);
 pub(super) const RETENTION: Bounded<Duration> = bounded(days(400), days(1), days(7_300));
 pub(super) const ACTIVITY_MAX_ENTRIES: Bounded<u64> = bounded(10_000, 100, 10_000_000);
 pub(super) const FIREHOSE_MAX_ENTRIES: Bounded<u64> = bounded(1_000_000, 1_000, 1_000_000_000);
-pub(super) const SPILL_MAX_BYTES: Bounded<u64> = bounded(1024 * MIB, 16 * MIB, 1024 * 1024 * MIB);
+pub(super) const SPILL_MAX_BYTES: Bounded<u64> = bounded(1024 * MIB, 16 * MIB, 16 * 1024 * MIB);
 pub(super) const QUEUE_EVENTS: Bounded<usize> = bounded(65_536, 64, 16_777_216);

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::AuthLayer;
 use crate::Verifier;
-use crate::node::{Call, Ending, Permit, Recorded};
+use crate::node::{Call, Ending, Full as NotTaken, Permit, Recorded};
 use crate::verify::Reason;
 use crate::web::credential::Credential;
 use crate::web::{Problem, REQUEST_ID, client_address, given_id};
@@ -146,7 +146,7 @@ struct Recording<'a> {
 }
 
 impl Recording<'_> {
-    fn end(&mut self, ending: Ending<'_>, status: Option<u16>) -> Option<Recorded> {
+    fn end(&mut self, ending: Ending<'_>, status: Option<u16>) -> Option<Result<Recorded, NotTaken>> {
         let permit = self.permit.take()?;
         let recorded = self.verifier.record(permit, &self.call, ending, status);
         if recorded.is_err() {
@@ -155,13 +155,14 @@ impl Recording<'_> {
                 "a call has no event in the audit: it ended too long after the verifier was stopped"
             );
         }
-        recorded.ok()
+        Some(recorded)
     }
 
-    /// Whether it may be answered so. What is answered too late after the end is, since what was done is done.
+    /// Whether it may be answered so. What is answered too late after the end is, since what was done is done, but in strict mode.
     async fn may_be_answered(&mut self, ending: Ending<'_>, status: u16) -> bool {
         match self.end(ending, Some(status)) {
-            Some(recorded) => recorded.may_be_answered().await.is_ok(),
+            Some(Ok(recorded)) => recorded.may_be_answered().await.is_ok(),
+            Some(Err(_)) => !self.verifier.is_strict(),
             None => true,
         }
     }

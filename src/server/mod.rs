@@ -259,15 +259,16 @@ impl Running {
         tracing::info!(node = self.node_name, issuer = authority.issuer(), "ready");
 
         let flushed = CancellationToken::new();
-        let writing = tokio::spawn(writer.run(Arc::clone(authority.node()), flushed.clone(), FLUSH));
+        let mut writing = tokio::spawn(writer.run(Arc::clone(authority.node()), flushed.clone(), FLUSH));
         let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
         let mut upkeep = tokio::spawn(Upkeep::new(Arc::clone(&authority)).run(self.retire.clone()));
         let follower = Follower::new(Arc::clone(authority.node()), self.node_id.clone(), self.addresses.join(", "));
         let mut follower = tokio::spawn(follower.run(self.retire.clone()));
-        // Neither ends by itself; without them a node would go on more slowly, and nobody would know why.
+        // None ends by itself; without them a node would go on more slowly, and nobody would know why.
         let (what, ended) = tokio::select! {
             ended = &mut follower => ("what follows the feed", ended),
             ended = &mut upkeep => ("the upkeep", ended),
+            ended = &mut writing => ("what writes the audit", ended.map(|_| ())),
         };
         if !self.retire.is_cancelled() {
             return Err(ServeError(format!("{what} has ended: {ended:?}")));

@@ -19,6 +19,7 @@ pub(super) struct Delivery {
     recorder: Arc<Recorder>,
     /// Made, and perhaps written.
     sealed: Option<Block>,
+    told_of_dropped: Option<Instant>,
 }
 
 /// The end of it all: from the signal on there is only so much time.
@@ -47,14 +48,14 @@ impl Closing {
         self.last_moment.get().is_some()
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.last_moment.get().is_some_and(|moment| Instant::now() >= *moment)
     }
 }
 
 impl Delivery {
     pub(super) fn new(recorder: Arc<Recorder>) -> Self {
-        Self { recorder, sealed: None }
+        Self { recorder, sealed: None, told_of_dropped: None }
     }
 
     /// Writes these events, and links acts, however often it has to be tried. `Err`: not before the end.
@@ -76,6 +77,7 @@ impl Delivery {
                 return Err(error);
             }
             recorder.counters.failures.fetch_add(1, Ordering::Relaxed);
+            self.tell_of_dropped();
             if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
                 told = Some(Instant::now());
                 let waiting = recorder.counters.waiting();
@@ -100,16 +102,24 @@ impl Delivery {
     }
 
     /// Adds an event that tells of those that were left out. It is not one of those that were taken.
-    fn announce<H: Home>(&self, node: &Node<H>, lines: &mut Lines) -> u64 {
+    fn announce<H: Home>(&mut self, node: &Node<H>, lines: &mut Lines) -> u64 {
         let dropped = self.recorder.unannounced();
         if dropped > 0 {
-            tracing::error!(dropped, "calls were answered without an event in the audit: there was no room for it");
+            self.tell_of_dropped();
             let mut line = Line::new(node.clock().now(), kinds::AUDIT_DROPPED, Outcome::Failed);
             line.reason = Some("no_room");
             line.detail("events", dropped);
             line.with_text(|text| lines.push(text));
         }
         dropped
+    }
+
+    fn tell_of_dropped(&mut self) {
+        let dropped = self.recorder.unannounced();
+        if dropped > 0 && self.told_of_dropped.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            self.told_of_dropped = Some(Instant::now());
+            tracing::error!(dropped, "calls are answered without an event in the audit: there is no room for it");
+        }
     }
 
     /// One try to write these events, and to link acts. What may have been written by a try before is not written again.

@@ -105,6 +105,8 @@ pub struct RecorderCounters {
     pub failures: AtomicU64,
     /// Events that could not be taken, and calls that were therefore not answered.
     pub refused: AtomicU64,
+    /// Calls that were not answered because their event was not written in time ([`Mode::Strict`]).
+    pub late: Arc<AtomicU64>,
     /// Events that were left out ([`Mode::BestEffort`]).
     pub dropped: AtomicU64,
     /// Of these, how many an event tells of.
@@ -136,10 +138,14 @@ impl Recorder {
             Mode::Spill { directory, max_bytes } => {
                 let named = |error| io::Error::other(format!("{}: {error}", directory.display()));
                 let (spill, found) = Spill::open(&node, directory, *max_bytes).map_err(named)?;
-                if found > 0 {
-                    tracing::info!(events = found, "events of the audit that an earlier process has left follow now");
+                if found.events > 0 {
+                    tracing::info!(
+                        events = found.events,
+                        "events of the audit that an earlier process has left follow now"
+                    );
                 }
-                counters.taken.store(u64::try_from(found).unwrap_or(0), Ordering::Relaxed);
+                counters.taken.store((found.events + found.lost) as u64, Ordering::Relaxed);
+                counters.lost.store(found.lost as u64, Ordering::Relaxed);
                 Some(Arc::new(spill))
             }
             Mode::Strict | Mode::Memory | Mode::BestEffort => None,
@@ -187,13 +193,24 @@ impl Recorder {
         self.spill.as_ref().map_or(0, |spill| spill.waiting().0)
     }
 
+    /// Whether no answer is to be given before its event is written.
+    pub fn is_strict(&self) -> bool {
+        self.strict.is_some()
+    }
+
     /// Keeps room for one event, which is then certain to be taken. For what must not be begun without an event at its end.
     pub fn reserve(self: &Arc<Self>) -> Result<Permit, Full> {
-        let reserved = self.queue().reserve();
-        match self.counted(reserved)? {
-            Some(()) => Ok(Permit { recorder: Some(Arc::clone(self)) }),
-            None => Ok(Permit::to_record_nothing()),
-        }
+        let mut queue = self.queue();
+        let has_room = match queue.reserve() {
+            Ok(()) => true,
+            Err(Full) if self.drops && !queue.is_closed => false,
+            Err(full) => {
+                drop(queue);
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                return Err(full);
+            }
+        };
+        Ok(Permit { recorder: Some(Arc::clone(self)), has_room })
     }
 
     /// Takes one event, if there is room. It gets its number when it is written.
@@ -212,8 +229,15 @@ impl Recorder {
         if is_news {
             self.news.notify_one();
         }
-        let waits = self.strict.as_ref().map(|written| Recorded::waits_for(written.subscribe(), position));
+        let late = || Arc::clone(&self.counters.late);
+        let waits = self.strict.as_ref().map(|written| Recorded::waits_for(written.subscribe(), position, late()));
         Ok(waits.unwrap_or_else(Recorded::at_once))
+    }
+
+    /// An event is left out.
+    fn leave_out(&self) {
+        self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        self.links.notify_one();
     }
 
     /// `None`: it is left out.
@@ -221,8 +245,7 @@ impl Recorder {
         match result {
             Ok(taken) => Ok(Some(taken)),
             Err(Full) if self.drops => {
-                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                self.links.notify_one();
+                self.leave_out();
                 Ok(None)
             }
             Err(Full) => {
@@ -356,6 +379,8 @@ pub enum ActEnd {
 pub struct Permit {
     /// `None`: nothing is recorded, or no longer by this one.
     recorder: Option<Arc<Recorder>>,
+    /// Otherwise the event is left out.
+    has_room: bool,
 }
 
 impl std::fmt::Debug for Permit {
@@ -367,7 +392,7 @@ impl std::fmt::Debug for Permit {
 impl Permit {
     /// For a process that records nothing.
     pub(crate) fn to_record_nothing() -> Self {
-        Self { recorder: None }
+        Self { recorder: None, has_room: false }
     }
 
     /// Whether an event is worth being made.
@@ -378,13 +403,17 @@ impl Permit {
     /// Takes the event. There is room; but after the end nobody writes it any more.
     pub fn record(mut self, line: &Line<'_>) -> Result<Recorded, Full> {
         let Some(recorder) = self.recorder.take() else { return Ok(Recorded::at_once()) };
+        if !self.has_room {
+            recorder.leave_out();
+            return Ok(Recorded::at_once());
+        }
         recorder.taken(line.with_text(|text| recorder.queue().push_reserved(text)))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(recorder) = &self.recorder else { return };
+        let Some(recorder) = self.recorder.as_ref().filter(|_| self.has_room) else { return };
         if recorder.queue().give_back() {
             recorder.news.notify_one();
         }
@@ -434,11 +463,12 @@ impl Queue {
                 is_first
             }
         };
-        Ok(Pushed { is_news, position: self.pushed })
+        Ok(Pushed { is_news: is_news || self.room == 0, position: self.pushed })
     }
 
+    /// Whether there is nothing to be waited for.
     fn is_full(&self) -> bool {
-        self.batches.front().is_some_and(|first| first.count == BATCH)
+        self.batches.front().is_some_and(|first| first.count == BATCH || self.room == 0)
     }
 
     /// `false`: there are events, or somebody may yet bring one.

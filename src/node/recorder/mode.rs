@@ -1,4 +1,6 @@
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -32,8 +34,18 @@ pub enum Mode {
 #[derive(Debug)]
 #[must_use = "an answer may have to wait until its event is written"]
 pub struct Recorded {
-    /// How many events are written, and which of them it is.
-    waits: Option<(watch::Receiver<u64>, u64)>,
+    /// `None`: nothing is to be waited for.
+    waits: Option<Waits>,
+}
+
+#[derive(Debug)]
+struct Waits {
+    /// How many events are written.
+    written: watch::Receiver<u64>,
+    /// Which of them it is.
+    position: u64,
+    /// How many have waited in vain.
+    late: Arc<AtomicU64>,
 }
 
 impl Recorded {
@@ -42,8 +54,8 @@ impl Recorded {
         Self { waits: None }
     }
 
-    pub(super) fn waits_for(written: watch::Receiver<u64>, position: u64) -> Self {
-        Self { waits: Some((written, position)) }
+    pub(super) fn waits_for(written: watch::Receiver<u64>, position: u64, late: Arc<AtomicU64>) -> Self {
+        Self { waits: Some(Waits { written, position, late }) }
     }
 
     /// Waits until it may be answered: at once, but for [`Mode::Strict`].
@@ -51,11 +63,14 @@ impl Recorded {
     /// # Errors
     /// The event is not in the store within two seconds.
     pub async fn may_be_answered(self) -> Result<(), Full> {
-        let Some((mut written, position)) = self.waits else { return Ok(()) };
+        let Some(Waits { mut written, position, late }) = self.waits else { return Ok(()) };
         let waiting = tokio::time::timeout(STRICT_WAIT, written.wait_for(|written| *written >= position));
         match waiting.await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Full),
+            Ok(Err(_)) | Err(_) => {
+                late.fetch_add(1, Ordering::Relaxed);
+                Err(Full)
+            }
         }
     }
 }

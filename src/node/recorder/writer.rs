@@ -1,14 +1,14 @@
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::chain::Chain;
 use super::delivery::{Closing, Delivery, TELL_EVERY};
-use super::spill::{Kept, Spill};
+use super::spill::{Kept, Spill, Unknown};
 use super::{BATCH, Lines, Recorder};
 use crate::audit::id_of;
 use crate::node::{Home, Node};
@@ -16,8 +16,10 @@ use crate::store::{BlockEntry, StoreError};
 
 /// How long a batch waits for more.
 const GATHER: Duration = Duration::from_millis(10);
-/// So many blocks are looked at, to find out which events the store has.
+/// So many blocks are looked at, to find out which events the store has,
 const LOOK_AT: usize = 10_000;
+/// and those of events that are older by so many seconds.
+const LONG_BEFORE: u64 = 10;
 
 /// Writes blocks.
 pub struct Writer {
@@ -68,7 +70,8 @@ impl Writer {
         };
         let ((), is_all_sent) = tokio::join!(keeping, self.send(node, spill, closing, &kept));
         let (bytes, in_memory) = spill.waiting();
-        spill.close();
+        let closed = Arc::clone(spill);
+        blocking(move || closed.close()).await;
         if !is_all_sent && bytes > 0 {
             tracing::warn!(bytes, "events of the audit wait on disk for the next start");
         }
@@ -88,9 +91,14 @@ impl Writer {
             }
             let Some(lines) = recorder.queue().batches.pop_front() else { continue };
             let count = lines.count;
-            let is_away = recorder.is_away.load(Ordering::Relaxed);
-            let spill = Arc::clone(spill);
-            match blocking(move || spill.push(lines, is_away)).await {
+            let to = Arc::clone(spill);
+            let kept = blocking(move || to.push(lines)).await;
+            if recorder.is_away.load(Ordering::Relaxed) {
+                let to = Arc::clone(spill);
+                // Nobody waits for the disk.
+                drop(tokio::task::spawn_blocking(move || to.sync()));
+            }
+            match kept {
                 Some(Kept::OnDisk(lines)) => recorder.written(lines, count),
                 Some(Kept::InMemory(error)) => {
                     recorder.counters.spill_failures.fetch_add(1, Ordering::Relaxed);
@@ -118,6 +126,10 @@ impl Writer {
         }
         let mut delivery = Delivery::new(Arc::clone(recorder));
         loop {
+            if closing.is_over() {
+                // What lies on disk is sent by whoever comes next.
+                return spill.is_empty();
+            }
             let is_last = kept.is_cancelled();
             if spill.is_empty() && !recorder.has_links() {
                 if is_last {
@@ -163,12 +175,14 @@ impl Writer {
     /// What an earlier process has left may be in the store, the answer to which it has not lived to see. `false`: that could not be
     /// found out before the end.
     async fn recovered<H: Home>(&self, node: &Node<H>, spill: &Arc<Spill>, closing: &Closing) -> bool {
-        for (name, batches) in spill.found() {
+        let of = Arc::clone(spill);
+        let Some(unknown) = blocking(move || of.unknown()).await.flatten() else { return true };
+        let mut through = None;
+        for name in &unknown.nodes {
             let mut pause = Duration::from_millis(20);
-            let is_ours = |id: &str| batches.get(id).copied();
-            let through = loop {
-                match self.last_written(node, &name, is_ours).await {
-                    Ok(through) => break through,
+            let last = loop {
+                match self.last_written(node, name, &unknown).await {
+                    Ok(last) => break last,
                     Err(error) => tracing::debug!(%error, "events that an earlier process has left wait for the store"),
                 }
                 tokio::select! {
@@ -176,10 +190,11 @@ impl Writer {
                     () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
                 }
             };
-            if let Some(through) = through {
-                let events = self.sent(spill, through).await;
-                self.recorder.counters.written.fetch_add(events as u64, Ordering::Relaxed);
-            }
+            through = through.max(last);
+        }
+        if let Some(through) = through {
+            let events = self.sent(spill, through).await;
+            self.recorder.counters.written.fetch_add(events as u64, Ordering::Relaxed);
         }
         true
     }
@@ -189,7 +204,7 @@ impl Writer {
         &self,
         node: &Node<H>,
         name: &str,
-        batch_of: impl Fn(&str) -> Option<u64>,
+        unknown: &Unknown,
     ) -> Result<Option<u64>, StoreError> {
         let (home, store) = (node.home(), node.store());
         home.met().await?;
@@ -199,15 +214,18 @@ impl Writer {
             Some(entry) => entry,
             None => home.claim(name).await?.head.entry,
         };
-        let mut seen = BTreeSet::new();
-        // Blocks without events link acts.
-        while !entry.is_empty() && seen.len() < LOOK_AT && seen.insert(entry.clone()) {
-            let Some(BlockEntry { header, lines }) = store.block_at(name, &entry).await? else { break };
-            let last = lines.lines().filter_map(|line| batch_of(id_of(line)?)).max();
-            if last.is_some() {
-                return Ok(last);
+        for _ in 0..LOOK_AT {
+            if entry.is_empty() {
+                break;
             }
-            if header.count > 0 {
+            let Some(BlockEntry { header, lines }) = store.block_at(name, &entry).await? else { break };
+            let ids: Vec<Uuid> = lines.lines().filter_map(|line| id_of(line)?.parse().ok()).collect();
+            let last = ids.iter().filter_map(|id| unknown.batches.get(id)).max();
+            if last.is_some() {
+                return Ok(last.copied());
+            }
+            // Blocks without events link acts; those of events that were made long before have none of these.
+            if ids.iter().max().is_some_and(|newest| is_long_before(newest, &unknown.oldest)) {
                 break;
             }
             entry = header.after;
@@ -261,11 +279,18 @@ impl Writer {
         queue.has_ended = true;
         let (waiting, promised) = (in_hand + queue.waiting(), queue.reserved);
         drop(queue);
-        if waiting + promised > 0 {
-            tracing::error!(waiting, promised, "events of the audit could not be written before the end");
+        let dropped = self.recorder.unannounced();
+        if waiting + promised > 0 || dropped > 0 {
+            tracing::error!(waiting, promised, dropped, "events of the audit could not be written before the end");
         }
         waiting + promised
     }
+}
+
+/// Whether one was made so long before the other that a clock which was set makes no difference (RFC 9562, section 5.7).
+fn is_long_before(one: &Uuid, other: &Uuid) -> bool {
+    let seconds = |id: &Uuid| id.get_timestamp().map_or(0, |time| time.to_unix().0);
+    seconds(one) + LONG_BEFORE < seconds(other)
 }
 
 /// Files are written and read where nobody else is kept waiting. `None`: the process ends.

@@ -12,14 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::durable::room;
+
 const MIB: u64 = 1024 * 1024;
 /// What has to be free for the smallest of writes.
 const LEAST: u64 = MIB;
 /// What is kept for when nothing else is free; less than what would be ample.
 const RESERVE: u64 = 4 * MIB;
-/// Between these, a tenth of the disk has to be free for what adds something: the file is written anew now and then, and
-/// others write to the disk too.
-const AMPLE: std::ops::RangeInclusive<u64> = 8 * MIB..=64 * MIB;
 /// How long a write that failed counts, whatever the disk says: a quota does not show in what is free.
 const FAILED_FOR: Duration = Duration::from_secs(10);
 
@@ -64,7 +63,7 @@ impl Space {
             } else {
                 tracing::error!(
                     %directory,
-                    "the store's disk is full: only revoking, disabling and deleting go on, and the audit waits in memory. Make room"
+                    "the store's disk is full: only revoking, disabling and deleting go on, and the audit waits elsewhere. Make room"
                 );
             }
         }
@@ -110,13 +109,6 @@ fn lay_aside(directory: &Path) -> io::Result<()> {
         let _ = fs::remove_file(&path);
     }
     written
-}
-
-/// Bytes that are free, and how many would be ample. `None` where the system does not tell: then nothing is refused for it.
-fn room(directory: &Path) -> Option<(u64, u64)> {
-    let disk = rustix::fs::statvfs(directory).ok()?;
-    let ample = disk.f_blocks.saturating_mul(disk.f_frsize) / 10;
-    Some((disk.f_bavail.saturating_mul(disk.f_frsize), ample.clamp(*AMPLE.start(), *AMPLE.end())))
 }
 
 #[cfg(test)]

@@ -37,7 +37,11 @@ impl Scene {
     }
 
     fn serve(machine: &Machine, way: &Between, audit: &str) -> Start {
-        let config = format!("node_name = \"n1\"\n[audit]\n{audit}\n");
+        Self::serve_as("n1", machine, way, audit)
+    }
+
+    fn serve_as(name: &str, machine: &Machine, way: &Between, audit: &str) -> Start {
+        let config = format!("node_name = {name:?}\n[audit]\n{audit}\n");
         let start = machine.serve().listen("https://127.0.0.1:0").listen("http://127.0.0.1:0");
         start.option("--store", &way.url).config(&config)
     }

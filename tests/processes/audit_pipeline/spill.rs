@@ -91,7 +91,17 @@ fn whoever_kills_the_process_loses_the_batch_in_the_making_and_nothing_comes_twi
             let mut file = std::fs::File::options().append(true).open(files.last().unwrap()).unwrap();
             file.write_all(&b"B\x10\0\0\0"[..2 + dice.below(3) as usize]).unwrap();
         }
-        scene.server = Scene::serve(&scene.machine, &scene.way, "mode = \"spill\"").ready();
+        // At times twice, and under another name.
+        let mut again = || {
+            let name = *dice.one_of(&["n1", "n2"]);
+            Scene::serve_as(name, &scene.machine, &scene.way, "mode = \"spill\"").ready()
+        };
+        scene.server = again();
+        if round % 3 == 1 {
+            scene.server.signal(Signal::KILL);
+            scene.server.end();
+            scene.server = again();
+        }
         until(Duration::from_secs(20), "nothing waits", || {
             (metric(&scene.server, "countermark_audit_waiting_events") == 0.0).then_some(())
         });

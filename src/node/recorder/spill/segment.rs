@@ -2,8 +2,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::record::{self, End, Placed, Record};
+use super::Lines;
+use super::record::{self, End, Placed, Record, Seen};
 
 const BEGINS: &str = "spill-";
 const DAMAGED: &str = "damaged";
@@ -18,7 +20,18 @@ pub(super) struct Segment {
     /// Batches that wait.
     pub(super) waiting: usize,
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
+    /// It is kept for whoever wants to know.
+    is_damaged: bool,
+}
+
+/// What an earlier process has written.
+pub(super) struct Opened {
+    /// `None`: nothing is in it.
+    pub(super) segment: Option<Segment>,
+    pub(super) records: Vec<Placed>,
+    /// Events that can't be read any more, as far as that can be told.
+    pub(super) lost: usize,
 }
 
 /// All in a directory, in their order.
@@ -41,46 +54,47 @@ impl Segment {
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }
-        Ok(Self { number, node: node.to_owned(), length: first_line.len() as u64, waiting: 0, path, file })
+        Ok(Self {
+            number,
+            node: node.to_owned(),
+            length: first_line.len() as u64,
+            waiting: 0,
+            path,
+            file: Arc::new(file),
+            is_damaged: false,
+        })
     }
 
-    /// One that an earlier process has written, with its records. `None`: nothing is in it.
-    pub(super) fn open(number: u64, path: PathBuf) -> io::Result<Option<(Self, Vec<Placed>)>> {
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    /// One that an earlier process has written.
+    pub(super) fn open(number: u64, path: PathBuf) -> io::Result<Opened> {
+        let file = File::open(&path)?;
         let size = file.metadata()?.len();
         let mut records = Vec::new();
-        let (node, length, end) = record::read(&file, |record| records.push(record))?;
+        let Seen { node, length, end, lost } = record::read(&file, |record| records.push(record))?;
         let unread = size.saturating_sub(length);
-        let mut at = path;
         match end {
             End::Whole => {}
             End::Torn => tracing::warn!(
-                file = %at.display(),
+                file = %path.display(),
                 unread,
                 "the last events of the audit before this process was killed are not whole"
             ),
-            End::Damaged => {
-                // Kept for whoever wants to know. It is renamed before anything is sent, and never read again.
-                let aside = at.with_extension(DAMAGED);
-                std::fs::copy(&at, &aside)?;
-                tracing::error!(
-                    file = %aside.display(),
-                    unread,
-                    "events of the audit that waited on disk are damaged: those after the damage are lost, and the file is kept"
-                );
-            }
-        }
-        let Some(node) = node else {
-            std::fs::remove_file(&at)?;
-            return Ok(None);
-        };
-        if end == End::Damaged {
-            // What was read is not told of twice.
-            file.set_len(length)?;
+            End::Damaged => tracing::error!(
+                file = %path.display(),
+                unread,
+                lost,
+                "events of the audit that waited on disk are damaged and lost; the file is kept"
+            ),
         }
         let waiting = records.iter().filter(|placed| matches!(placed.record, Record::Batch { .. })).count();
-        let path = std::mem::take(&mut at);
-        Ok(Some((Self { number, node, length, waiting, path, file }, records)))
+        let (is_damaged, has_node) = (end == End::Damaged, node.is_some());
+        let (node, file) = (node.unwrap_or_default(), Arc::new(file));
+        let segment = Self { number, node, length, waiting, path, file, is_damaged };
+        if has_node {
+            return Ok(Opened { segment: Some(segment), records, lost });
+        }
+        segment.remove();
+        Ok(Opened { segment: None, records, lost })
     }
 
     /// Writes at the end: where. Otherwise why not, and whether the segment is as it was before.
@@ -96,21 +110,27 @@ impl Segment {
         }
     }
 
-    pub(super) fn read(&self, place: u64, length: usize) -> io::Result<String> {
+    /// The lines that lie there, as far as they are what was written.
+    pub(super) fn read(&self, place: u64, length: usize) -> io::Result<Lines> {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, place)?;
-        let lines = record::lines_of(&bytes).ok_or_else(|| io::Error::other("they are not what was written"))?;
-        Ok(lines.to_owned())
+        Ok(record::lines_of(&bytes))
     }
 
-    pub(super) fn sync(&self) {
-        if let Err(error) = self.file.sync_data() {
-            tracing::debug!(%error, "events of the audit that wait are not on disk yet");
-        }
+    /// For whoever syncs it.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
+    /// The store has all of it. What is damaged gets another name.
     pub(super) fn remove(&self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
+        let done = if self.is_damaged {
+            let random = u64::from_be_bytes(crate::clock::random().unwrap_or_default());
+            std::fs::rename(&self.path, self.path.with_extension(format!("{DAMAGED}-{random:016x}")))
+        } else {
+            std::fs::remove_file(&self.path)
+        };
+        if let Err(error) = done {
             tracing::warn!(%error, file = %self.path.display(), "a file of events that the store has can't be removed");
         }
     }
