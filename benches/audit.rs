@@ -167,6 +167,7 @@ fn write(events: u64, file: &Path, keys: &Path) {
         nodes: [(NODE.to_owned(), head.unwrap())].into(),
         acts: ActsHead::default(),
         kept: Default::default(),
+        archived: Default::default(),
         oldest: 1,
         lost: Vec::new(),
     };

@@ -263,6 +263,7 @@ async fn begin(store: Arc<Store>, clock: Arc<dyn Clock>, directory: &Path) -> (A
             name_retention: Duration::from_secs(86_400),
             signature_cache_bytes: 1 << 20,
             records_calls: true,
+            archive: Default::default(),
             signing: SigningSettings {
                 algorithm: Algorithm::ES256,
                 publish_ahead: TimeDelta::hours(24),

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::archive::Archived;
 use super::block;
 use crate::account::AccountId;
 use crate::clock::rfc3339;
@@ -41,6 +42,9 @@ pub struct Checkpoint {
     /// Of each stream (`0`, `1` … for a shard, `acts`), from where on entries are to be there; none: nothing was ever removed.
     #[serde(default)]
     pub kept: BTreeMap<String, KeptFrom>,
+    /// Of each stream that was ever archived, how far.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub archived: BTreeMap<String, Archived>,
     /// The number of the first checkpoint that is to be there.
     pub oldest: u64,
     /// Blocks that were signed before and were not there any more, or were others.
@@ -186,7 +190,7 @@ impl Seal {
     }
 }
 
-fn sign(kind: &str, what: &impl Serialize, key: &SigningKey) -> Result<String, KeyError> {
+pub(super) fn sign(kind: &str, what: &impl Serialize, key: &SigningKey) -> Result<String, KeyError> {
     let header = json!({ "alg": key.public().algorithm(), "typ": kind, "kid": key.public().key_id() });
     let segment = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let payload = serde_json::to_vec(what).map_err(|_| KeyError::Signing)?;
@@ -195,7 +199,7 @@ fn sign(kind: &str, what: &impl Serialize, key: &SigningKey) -> Result<String, K
     Ok(format!("{message}.{}", segment(&signature)))
 }
 
-fn open<T: DeserializeOwned>(kind: &str, text: &str, keys: &[VerificationKey]) -> Result<T, NotACheckpoint> {
+pub(super) fn open<T: DeserializeOwned>(kind: &str, text: &str, keys: &[VerificationKey]) -> Result<T, NotACheckpoint> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Header {
@@ -233,6 +237,7 @@ mod tests {
             nodes: [("n".to_owned(), head)].into(),
             acts: ActsHead::default(),
             kept: BTreeMap::new(),
+            archived: BTreeMap::new(),
             oldest: 1,
             lost: Vec::new(),
         }

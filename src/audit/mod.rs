@@ -1,5 +1,7 @@
 //! What an entry of the audit says (protocols, section 6): what, not where.
 
+#[cfg(feature = "server")]
+pub mod archive;
 #[cfg(feature = "redis")]
 pub mod block;
 #[cfg(feature = "server")]

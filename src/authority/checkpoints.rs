@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::call::By;
 use super::{Authority, Error};
+use crate::audit::archive::Archived;
 use crate::audit::block::hash;
 use crate::audit::checkpoint::{ActsHead, Checkpoint, KeptFrom, Lost, NodeHead};
 use crate::audit::{Event, Outcome, kinds};
@@ -148,7 +149,8 @@ impl Authority {
         let last = known.last.as_ref().map(|last| last.checkpoint.clone());
         let mut next = self.seen(known, last.as_ref()).await?;
         let is_same = last.as_ref().is_some_and(|last| {
-            (&last.nodes, &last.acts, &last.kept, &last.lost) == (&next.nodes, &next.acts, &next.kept, &next.lost)
+            (&last.nodes, &last.acts, &last.kept, &last.archived, &last.lost)
+                == (&next.nodes, &next.acts, &next.kept, &next.archived, &next.lost)
         });
         if is_same && known.since.is_some_and(|since| since.elapsed() < IDLE) {
             return Ok(());
@@ -179,7 +181,8 @@ impl Authority {
             *written.entry(stream_of(node)).or_default() += head.block;
         }
         let was_first = kept.get(ACTS).map(|kept| kept.first.clone()).unwrap_or_default();
-        kept = self.store.kept_from(kept, &written, now).await?;
+        let (archived, bounds) = self.archived(known, last).await?;
+        kept = self.store.kept_from(kept, &written, &bounds, now).await?;
         acts.before = self.acts_before(acts.before, &was_first, kept.get(ACTS)).await?;
         let mut lost = last.map(|last| last.lost.clone()).unwrap_or_default();
         if let Some(last) = last {
@@ -211,9 +214,42 @@ impl Authority {
             nodes,
             acts,
             kept,
+            archived,
             oldest: 1,
             lost,
         })
+    }
+
+    /// How far each stream is archived; and of those that are still to be, the last entry that is.
+    async fn archived(
+        &self,
+        known: &mut Checkpoints,
+        last: Option<&Checkpoint>,
+    ) -> Result<(BTreeMap<String, Archived>, BTreeMap<String, String>), StoreError> {
+        let mut archived = last.map(|last| last.archived.clone()).unwrap_or_default();
+        let mut bounds = BTreeMap::new();
+        for (stream, stored) in self.store.archive_cursors().await? {
+            let signed = archived.get(&stream).cloned();
+            let goes_on = |now: &Archived| {
+                signed.as_ref().is_none_or(|signed| {
+                    now.segment > signed.segment || (now.segment == signed.segment && now.seal == signed.seal)
+                })
+            };
+            match stored.cursor.as_ref().filter(|cursor| goes_on(&cursor.archived)) {
+                Some(cursor) => {
+                    if cursor.is_on {
+                        bounds.insert(stream.clone(), cursor.archived.last.clone());
+                    }
+                    archived.insert(stream, cursor.archived.clone());
+                }
+                None if signed.is_none() && !stored.is_unreadable() => {}
+                None => {
+                    self.alarm(known, &format!("how far the stream {stream} is archived is not what was signed"));
+                    bounds.insert(stream, signed.map(|signed| signed.last).unwrap_or_default());
+                }
+            }
+        }
+        Ok((archived, bounds))
     }
 
     /// The acts up to now.

@@ -52,6 +52,14 @@ pub struct Metrics {
     pub checkpoint_age: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Looks at the audit that have found something wrong with it.
     pub audit_alarms: Counter<u64, AtomicU64>,
+    /// Entries of the audit that were archived here.
+    pub archived_entries: Counter<u64, AtomicU64>,
+    /// The files that they are in, in bytes.
+    pub archived_bytes: Counter<u64, AtomicU64>,
+    /// Failed tries to archive.
+    pub archive_failures: Counter<u64, AtomicU64>,
+    /// How old the oldest entry is that is not archived, in seconds.
+    pub archive_lag: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Open connections.
     pub connections: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Connections closed at once because all places were taken and in use.
@@ -96,6 +104,10 @@ impl Metrics {
             recorder: RecorderMetrics::default(),
             checkpoint_age: Gauge::default(),
             audit_alarms: Counter::default(),
+            archived_entries: Counter::default(),
+            archived_bytes: Counter::default(),
+            archive_failures: Counter::default(),
+            archive_lag: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             connections_displaced: Counter::default(),
@@ -137,6 +149,7 @@ impl Metrics {
             "Looks at the audit in the store that found checkpoints or blocks missing or changed",
             metrics.audit_alarms.clone(),
         );
+        metrics.register_archive(&mut registry);
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register(
             "connections_refused",
@@ -172,6 +185,25 @@ impl Metrics {
             metrics.store_full.clone(),
         );
         Self { registry, ..metrics }
+    }
+
+    fn register_archive(&self, registry: &mut Registry) {
+        registry.register(
+            "audit_archived_entries",
+            "Blocks and acts that were archived here",
+            self.archived_entries.clone(),
+        );
+        registry.register("audit_archived_bytes", "What they take up in files", self.archived_bytes.clone());
+        registry.register(
+            "audit_archive_failures",
+            "Failed tries to archive: nothing is removed from the store meanwhile",
+            self.archive_failures.clone(),
+        );
+        registry.register(
+            "audit_archive_lag_seconds",
+            "Age of the oldest block or act that is not archived",
+            self.archive_lag.clone(),
+        );
     }
 
     fn register_freshness(&self, registry: &mut Registry) {

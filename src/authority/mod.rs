@@ -3,6 +3,7 @@
 mod accounts;
 mod activity;
 mod acts;
+mod archive;
 mod bootstrap;
 mod call;
 mod checkpoints;
@@ -34,6 +35,7 @@ use chrono::TimeDelta;
 
 pub use accounts::{AccountFilter, AccountPage, AccountPatch, NewAccount};
 pub use activity::EventPage;
+pub use archive::{Archive, ArchivePlace, Archiving, NotArchived};
 pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::Act;
 pub use checkpoints::{Checkpoints, NoCheckpoint};
@@ -81,6 +83,8 @@ pub struct Settings {
     pub records_calls: bool,
     /// How signing keys come and go.
     pub signing: SigningSettings,
+    /// Whether the audit is archived.
+    pub archive: Archive,
 }
 
 /// How signing keys come and go.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::archive::Archiving;
 use super::call::By;
 use super::checkpoints::Checkpoints;
 use super::{AccountRef, Authority, Error};
@@ -29,6 +30,9 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// How often the ends of the chains of the audit are looked at, and signed.
 const CHECKPOINTS: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether something of the audit is to be archived.
+const ARCHIVE: Duration = Duration::from_secs(5);
 
 /// How often nodes that stand still are looked for.
 const STANDING: Duration = Duration::from_secs(1);
@@ -55,7 +59,8 @@ impl Upkeep {
         // By itself: a key that is made in a hardware token may take its time.
         let rotating = rotate(Arc::clone(&self.authority), stop.clone());
         let signing = checkpoints(Arc::clone(&self.authority), stop.clone());
-        tokio::join!(self.work(stop), rotating, signing);
+        let archiving = archive(Arc::clone(&self.authority), stop.clone());
+        tokio::join!(self.work(stop), rotating, signing, archiving);
     }
 
     async fn work(mut self, stop: CancellationToken) {
@@ -144,6 +149,26 @@ async fn checkpoints(authority: Arc<Authority>, stop: CancellationToken) {
         }
         if let Err(error) = authority.checkpoint(&mut known).await {
             known.waits(&error);
+        }
+    }
+}
+
+/// By itself: a disk may be slow.
+async fn archive(authority: Arc<Authority>, stop: CancellationToken) {
+    let mut known = Archiving::default();
+    let mut tick = tokio::time::interval(ARCHIVE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        // A segment that is not whole when it is to stop does not count.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            archived = authority.archive(&mut known) => if let Err(error) = archived {
+                known.waits(&error);
+            }
         }
     }
 }

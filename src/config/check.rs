@@ -85,15 +85,7 @@ pub(super) fn read(reader: &mut Reader) -> Config {
             per_minute: reader.number("guessing.per_minute", &defaults::GUESSES_PER_MINUTE),
             burst: reader.number("guessing.burst", &defaults::GUESSES_BURST),
         },
-        audit: Audit {
-            retention: reader.duration("audit.retention", &defaults::RETENTION),
-            activity_max_entries: reader.number("audit.activity_max_entries", &defaults::ACTIVITY_MAX_ENTRIES),
-            firehose_max_entries: reader.number("audit.firehose_max_entries", &defaults::FIREHOSE_MAX_ENTRIES),
-            mode: reader.choice("audit.mode", &AuditMode::ALL, AuditMode::Spill),
-            spill_max_bytes: reader.number("audit.spill_max_bytes", &defaults::SPILL_MAX_BYTES),
-            queue_events: reader.number("audit.queue_events", &defaults::QUEUE_EVENTS),
-            calls: reader.choice("audit.calls", &[("recorded", true), ("danger_off", false)], true),
-        },
+        audit: audit(reader),
         policies: policies::read(reader),
         log: Log {
             format: reader.choice(
@@ -195,6 +187,36 @@ fn limits(reader: &mut Reader) -> Limits {
         idle_timeout: reader.duration("limits.idle_timeout", &defaults::IDLE_TIMEOUT),
         drain_timeout: reader.duration("limits.drain_timeout", &defaults::DRAIN_TIMEOUT),
         handshake_timeout: reader.duration("limits.handshake_timeout", &defaults::HANDSHAKE_TIMEOUT),
+    }
+}
+
+fn audit(reader: &mut Reader) -> Audit {
+    let archive_dir = reader.path("audit.archive_dir");
+    let archive = reader.choice("audit.archive", &[("kept", true), ("danger_ended", false)], true);
+    if let Some(Placed { value: directory, origin }) = &archive_dir {
+        if !archive {
+            reader.problem(
+                "audit.archive_dir",
+                origin,
+                "must not be set together with audit.archive = \"danger_ended\"",
+            );
+        }
+        if std::fs::metadata(directory).is_ok_and(|there| !there.is_dir()) {
+            let problem = format!("{} is no directory", directory.display());
+            reader.problem("audit.archive_dir", origin, problem);
+        }
+    }
+    Audit {
+        retention: reader.duration("audit.retention", &defaults::RETENTION),
+        activity_max_entries: reader.number("audit.activity_max_entries", &defaults::ACTIVITY_MAX_ENTRIES),
+        firehose_max_entries: reader.number("audit.firehose_max_entries", &defaults::FIREHOSE_MAX_ENTRIES),
+        mode: reader.choice("audit.mode", &AuditMode::ALL, AuditMode::Spill),
+        spill_max_bytes: reader.number("audit.spill_max_bytes", &defaults::SPILL_MAX_BYTES),
+        queue_events: reader.number("audit.queue_events", &defaults::QUEUE_EVENTS),
+        archive_dir: archive_dir.map(|path| path.value),
+        archive_every: reader.duration("audit.archive_every", &defaults::ARCHIVE_EVERY),
+        archive,
+        calls: reader.choice("audit.calls", &[("recorded", true), ("danger_off", false)], true),
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) const GUESSES_PER_MINUTE: Bounded<u32> = bounded(60, 1, 1_000_000);
 pub(super) const GUESSES_BURST: Bounded<u32> = bounded(60, 1, 1_000_000);
 
 pub(super) const RETENTION: Bounded<Duration> = bounded(days(400), days(1), days(7_300));
+pub(super) const ARCHIVE_EVERY: Bounded<Duration> = bounded(seconds(3_600), seconds(1), days(7));
 pub(super) const ACTIVITY_MAX_ENTRIES: Bounded<u64> = bounded(10_000, 100, 10_000_000);
 pub(super) const FIREHOSE_MAX_ENTRIES: Bounded<u64> = bounded(1_000_000, 1_000, 1_000_000_000);
 pub(super) const SPILL_MAX_BYTES: Bounded<u64> = bounded(1024 * MIB, 16 * MIB, 16 * 1024 * MIB);

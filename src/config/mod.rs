@@ -261,6 +261,12 @@ pub struct Audit {
     pub spill_max_bytes: u64,
     /// Events that may wait in memory (65,536).
     pub queue_events: usize,
+    /// Entries are archived to files in here before they are removed (`None`: not here).
+    pub archive_dir: Option<PathBuf>,
+    /// Entries of that age are archived, if they are not before (1 h).
+    pub archive_every: Duration,
+    /// Whether what was archived once goes on to be (`audit.archive`: `kept`, the default, or `danger_ended`).
+    pub archive: bool,
     /// Whether calls are recorded (yes). Administrative acts are in any case.
     pub calls: bool,
 }

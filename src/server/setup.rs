@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use zeroize::Zeroizing;
 
 use super::{Running, ServeError};
-use crate::authority::{Settings, SigningSettings, Startup};
+use crate::authority::{Archive, ArchivePlace, Settings, SigningSettings, Startup};
 use crate::config::{Address, AuditMode, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
@@ -17,6 +17,9 @@ use crate::node::Mode;
 use crate::pkcs11::HardwareToken;
 use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
 use crate::token::Algorithm;
+
+/// A segment of the archive has about so many bytes at the most.
+const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 pub(super) fn policies(config: &Config) -> BTreeMap<String, NamedDemand> {
     let demand = |policy: &Policy| NamedDemand {
@@ -109,6 +112,19 @@ pub(super) fn settings(config: &Config) -> Settings {
             publish_ahead: time_delta(config.signing.publish_ahead),
             rotate_every: Some(config.signing.rotate_every).filter(|every| !every.is_zero()).map(time_delta),
         },
+        archive: archive(config),
+    }
+}
+
+fn archive(config: &Config) -> Archive {
+    match (&config.audit.archive_dir, config.audit.archive) {
+        (Some(directory), _) => Archive::Here(ArchivePlace {
+            directory: directory.clone(),
+            segment_bytes: SEGMENT_BYTES,
+            after: config.audit.archive_every,
+        }),
+        (None, true) => Archive::Elsewhere,
+        (None, false) => Archive::Ended,
     }
 }
 

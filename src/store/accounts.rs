@@ -270,6 +270,13 @@ impl Store {
         let event = act.to_line();
         let overlap =
             change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
+        let only_less = match (change.before, change.after) {
+            (Some(_), None) => true,
+            (Some(before), Some((after, profile))) => {
+                after.only_takes_away_from(&before.state) && profile.description == before.profile.description
+            }
+            (None, _) => false,
+        };
         let plan = json!({
             "dataset": self.dataset_id().await?,
             "keys_version": change.keys_version.map_or(serde_json::Value::Bool(false), serde_json::Value::from),
@@ -296,19 +303,13 @@ impl Store {
             "claim": act.claim,
             "sequence": act.sequence,
             "hash": hash(&event),
+            "takes_away": only_less,
         });
         let profile = match change.after {
             Some((_, profile)) => encode(profile)?,
             None => String::new(),
         };
         let schema = &self.schema;
-        let only_less = match (change.before, change.after) {
-            (Some(_), None) => true,
-            (Some(before), Some((after, profile))) => {
-                after.only_takes_away_from(&before.state) && profile.description == before.profile.description
-            }
-            (None, _) => false,
-        };
         let script = if only_less { &self.scripts.account_less } else { &self.scripts.account };
         let mut script = script.prepare_invoke();
         script

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use redis::streams::StreamRangeReply;
 
 use super::schema::{hard_bound, shard_of};
-use super::{NodeStore, StoreError};
+use super::{Full, NodeStore, StoreError};
 use crate::audit::block::Header;
 use crate::clock;
 
@@ -120,6 +120,7 @@ impl NodeStore {
         match id_of_entry(&entry) {
             Some(_) => Ok(Some(entry)),
             None if entry.is_empty() => Ok(None),
+            None if entry == "full" => Err(StoreError::Full(Full::Archive)),
             // The answer to another question: it is asked again.
             None => Err(StoreError::Corrupt("the answer to a block".into())),
         }

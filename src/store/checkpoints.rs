@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use redis::streams::{StreamId, StreamRangeReply};
 
 use super::append::{Head, id_of_entry};
+use super::archive::audit_streams;
 use super::schema::{SHARDS, shard_of};
 use super::{Store, StoreError};
 use crate::audit::checkpoint::KeptFrom;
@@ -110,11 +111,13 @@ impl Store {
 
     /// The first entry of each stream that is to be kept, by age and length, and how many were removed before it. `before`: what was
     /// said last; it only rises. `written`: how many entries there ever were, of each stream: not as the stream says, which whoever
-    /// wants genuine ones removed could fill with others.
+    /// wants genuine ones removed could fill with others. `archived`: of streams that are archived the last entry that is; those after
+    /// it are kept, whatever else is said.
     pub async fn kept_from(
         &self,
         before: BTreeMap<String, KeptFrom>,
         written: &BTreeMap<String, u64>,
+        archived: &BTreeMap<String, String>,
         now: DateTime<Utc>,
     ) -> Result<BTreeMap<String, KeptFrom>, StoreError> {
         let retention = &self.options.retention;
@@ -129,7 +132,9 @@ impl Store {
             // Never more than there are: what was lost otherwise is not to be removed once more.
             let there = written.get(&name).copied().unwrap_or(0).saturating_sub(known.removed).min(length);
             let too_many = usize::try_from(there.saturating_sub(retention.firehose)).unwrap_or(usize::MAX);
-            if let Some((first, removed)) = self.first_after(&key, &known.first, too_many, oldest).await? {
+            if let Some((first, removed)) =
+                self.first_after(&key, &known.first, too_many, oldest, archived.get(&name)).await?
+            {
                 kept.insert(name, KeptFrom { first, removed: known.removed + removed });
             }
         }
@@ -144,6 +149,7 @@ impl Store {
         known: &str,
         too_many: usize,
         oldest: u64,
+        archived: Option<&String>,
     ) -> Result<Option<(String, u64)>, StoreError> {
         let (mut from, mut gone, mut last) = (if known.is_empty() { "-" } else { known }.to_owned(), 0, None);
         while gone < AT_ONCE {
@@ -155,7 +161,8 @@ impl Store {
             }
             for id in ids {
                 let is_young = id_of_entry(&id).is_none_or(|(ms, _)| ms >= oldest);
-                if gone >= AT_ONCE || (gone >= too_many && is_young) {
+                let waits = archived.is_some_and(|archived| comes_before(archived, &id));
+                if waits || gone >= AT_ONCE || (gone >= too_many && is_young) {
                     return Ok((gone > 0).then_some((id, gone as u64)));
                 }
                 gone += 1;
@@ -168,20 +175,19 @@ impl Store {
         Ok(after.map(|(ms, number)| (format!("{ms}-{}", number.saturating_add(1)), gone as u64)))
     }
 
-    /// Removes what comes before these entries.
+    /// Removes what comes before these entries, unless it is to be archived and is not yet.
     pub async fn remove_before(&self, kept: &BTreeMap<String, KeptFrom>) -> Result<(), StoreError> {
         for (name, key) in self.streams() {
             let Some(kept) = kept.get(&name) else { continue };
-            let mut command = redis::cmd("XTRIM");
-            command.arg(key).arg("MINID").arg(&kept.first);
-            self.query::<u64>(&self.shared, command).await?;
+            let mut script = self.scripts.trim.prepare_invoke();
+            script.key(key).key(self.cursor_key(&name)).arg(&kept.first);
+            self.run::<u64>(&self.shared, &script).await?;
         }
         Ok(())
     }
 
     fn streams(&self) -> impl Iterator<Item = (String, String)> {
-        let shards = (0..SHARDS).map(|shard| (shard.to_string(), self.schema.shard_log(shard)));
-        shards.chain([(ACTS.to_owned(), self.schema.acts())])
+        audit_streams().map(|stream| (stream.clone(), self.stream_key(&stream)))
     }
 
     /// Checkpoints after an entry, with their ids; an empty one is the beginning. None: there are no more.

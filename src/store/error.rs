@@ -64,6 +64,8 @@ pub enum Full {
     Memory,
     /// The disk that the private Redis writes to.
     Disk,
+    /// The audit's streams are as long as they may get, because what is in them is not archived.
+    Archive,
 }
 
 impl std::fmt::Display for Full {
@@ -71,6 +73,7 @@ impl std::fmt::Display for Full {
         f.write_str(match self {
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Archive => "audit, which waits for its archive,",
         })
     }
 }

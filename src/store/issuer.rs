@@ -13,7 +13,7 @@ use super::link::{Link, Numbered, Target, counted};
 use super::node_store::noting;
 use super::place::{Met, Twins};
 use super::scripts::Scripts;
-use super::{Dataset, NodeLease, NodeOptions, NodeStore, StoreError, error, filler, link, nodes, place, roles};
+use super::{Dataset, Full, NodeLease, NodeOptions, NodeStore, StoreError, error, filler, link, nodes, place, roles};
 use crate::clock::Clock;
 use crate::epoch::Epoch;
 use crate::verify::freshness::Identity;
@@ -424,6 +424,7 @@ pub(super) fn refused(reply: &[String]) -> StoreError {
     let second = || reply.get(1).cloned().unwrap_or_default();
     match reply.first().map(String::as_str) {
         Some("claim") => StoreError::Unclaimed,
+        Some("full") => StoreError::Full(Full::Archive),
         Some("conflict") => StoreError::Conflict,
         Some("not_found") => StoreError::NotFound,
         Some("username_taken") => StoreError::UsernameTaken,

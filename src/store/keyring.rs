@@ -72,6 +72,7 @@ impl Store {
     ) -> Result<Committed, StoreError> {
         let schema = &self.schema;
         let event = act.map(|act| act.to_line()).unwrap_or_default();
+        let only_less = change.revoked.is_some() || change.unneeded.is_some();
         let plan = json!({
             "dataset": self.dataset_id().await?,
             "read": change.read.to_string(),
@@ -84,9 +85,9 @@ impl Store {
             "claim": act.map(|act| act.claim.as_str()),
             "sequence": act.map(|act| act.sequence),
             "hash": hash(&event),
+            "takes_away": only_less,
         });
         let author = change.author.as_ref().map(|author| author.id);
-        let only_less = change.revoked.is_some() || change.unneeded.is_some();
         let script = if only_less { &self.scripts.keyring_less } else { &self.scripts.keyring };
         let mut script = script.prepare_invoke();
         script

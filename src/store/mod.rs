@@ -9,6 +9,8 @@ mod accounts;
 mod acts;
 mod append;
 #[cfg(feature = "server")]
+mod archive;
+#[cfg(feature = "server")]
 mod audit;
 #[cfg(feature = "server")]
 mod checkpoints;
@@ -54,6 +56,8 @@ mod wire;
 #[cfg(feature = "server")]
 pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
 pub use append::{ActEntry, Acts, Block, BlockEntry, Claimed, Head};
+#[cfg(feature = "server")]
+pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before_entry};
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
 #[cfg(feature = "server")]

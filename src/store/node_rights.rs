@@ -67,6 +67,7 @@ impl Schema {
     fn audit_commands(&self, shard: u16) -> Vec<Vec<String>> {
         with_keys(&[
             ("XADD @ * f v", &self.shard_log(shard)),
+            ("XLEN @", &self.shard_log(shard)),
             ("HGET @ f", &self.shard_heads(shard)),
             ("HSET @ f v", &self.shard_heads(shard)),
         ])
@@ -95,6 +96,7 @@ mod tests {
             include_str!("scripts/follow.lua"),
             include_str!("scripts/remove.lua"),
             include_str!("scripts/append.lua"),
+            include_str!("scripts/archived.lua"),
         ] {
             let calls = script.split("redis.call('").skip(1).filter_map(|rest| rest.split_once('\''));
             for (command, _) in calls {

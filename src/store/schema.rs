@@ -21,11 +21,12 @@
 //! | `{P}:leases` | hash | node id → `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds | about four leases after the last renewal, or a minute without a lease |
 //! | `{P}:acts` | stream | events of administrative acts: `v` epoch, `e` line | `audit.firehose_max_entries` |
 //! | `{P}:acts:ACCOUNT` | stream | the same, of one account | `audit.activity_max_entries` |
-//! | `{P}:act_heads` | hash | node → sequence of its last act; `NODE#claim` → under which claim acts are numbered | for ever |
+//! | `{P}:act_heads` | hash | node → sequence of its last act; `NODE#claim` → under which claim acts are numbered; `#archived` → as below | for ever |
 //! | `{P}:unlinked` | hash | `NODE SEQUENCE` → `ENTRY HASH` of an act that no block links | until one does |
 //! | `{P}:checkpoints` | stream | signed checkpoints of the audit: `c` the checkpoint | 10,000 |
+//! | `{P}:archiving` | string | who archives | a minute, while he does |
 //! | `{P:aN}:log` | stream | firehose shard N, one entry a block (see [`crate::audit::block`]): `b` header, `e` lines | `audit.firehose_max_entries` |
-//! | `{P:aN}:heads` | hash | node → `CLAIM BLOCK LAST HASH ENTRY OPEN` of its last block | for ever |
+//! | `{P:aN}:heads` | hash | node → `CLAIM BLOCK LAST HASH ENTRY OPEN` of its last block; `#archived` → how far the stream is archived: `on` or `off`, `LAST SEGMENT HASH NODE` | for ever |
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
 //! | `{P:kKID}:calls` | hash | `allowed:HOUR`, `refused:HOUR` → calls with tokens that the key signed; `mark:N` → last batch of shard N | a day, and `audit.retention` after the last call |
 //! | `{P:ACCOUNT}:activity` | stream | calls of one account, some in each entry: `n` number of its last, `e` lines | `audit.activity_max_entries` (of them), `audit.retention` |
@@ -39,7 +40,8 @@ use crate::account::AccountId;
 pub const SHARDS: u16 = 4;
 
 /// How long a stream of events may get at the most, where so many entries are to be kept: whoever writes to it cuts off what is
-/// beyond that. An issuer removes what is too much long before, and signs what it removes first.
+/// beyond that. An issuer removes what is too much long before, and signs what it removes first. Where the audit is archived nothing is
+/// cut off, and at that length nothing more is written.
 pub fn hard_bound(kept: u64) -> u64 {
     kept.saturating_mul(2)
 }
@@ -123,6 +125,7 @@ impl Schema {
             "xread",
             "xrange",
             "xadd",
+            "xlen",
         ];
         let mut rules: Vec<String> = ["on", "resetkeys", "resetchannels", "-@all"].map(str::to_owned).into();
         rules.extend(read.iter().map(|key| format!("%R{key}")));
@@ -181,6 +184,9 @@ impl Schema {
     pub(super) fn act_heads(&self) -> String {
         self.together("act_heads")
     }
+    pub(super) fn archiving(&self) -> String {
+        self.together("archiving")
+    }
     pub(super) fn checkpoints(&self) -> String {
         self.together("checkpoints")
     }
@@ -199,7 +205,7 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 17] = [
+        const ALWAYS: [&str; 18] = [
             "meta",
             "feed",
             "names",
@@ -217,6 +223,7 @@ impl Schema {
             "act_heads",
             "unlinked",
             "checkpoints",
+            "archiving",
         ];
         let Some((tag, name)) = key.strip_prefix('{').and_then(|rest| rest.split_once("}:")) else {
             return Owner::Other;

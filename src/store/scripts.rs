@@ -27,6 +27,8 @@ pub(super) struct Scripts {
     pub(super) keyring_less: Script,
     pub(super) claim_acts: Script,
     pub(super) checkpoint: Script,
+    pub(super) cursor: Script,
+    pub(super) trim: Script,
     pub(super) headers: Script,
     pub(super) ids: Script,
     pub(super) activity: Script,
@@ -37,6 +39,7 @@ pub(super) struct Scripts {
 
 const IDENTITY: &str = include_str!("scripts/identity.lua");
 const ORDER: &str = include_str!("scripts/order.lua");
+const ARCHIVED: &str = include_str!("scripts/archived.lua");
 #[cfg(feature = "server")]
 const COMMIT: &str = include_str!("scripts/commit.lua");
 #[cfg(feature = "server")]
@@ -57,7 +60,7 @@ impl NodeScripts {
             renew: after(&[IDENTITY, ORDER], include_str!("scripts/renew.lua")),
             follow: after(&[IDENTITY, ORDER], include_str!("scripts/follow.lua")),
             remove: Script::new(include_str!("scripts/remove.lua")),
-            append: Script::new(include_str!("scripts/append.lua")),
+            append: after(&[ARCHIVED], include_str!("scripts/append.lua")),
             claim: Script::new(include_str!("scripts/claim.lua")),
             rights: Script::new(include_str!("scripts/rights.lua")),
         }
@@ -74,7 +77,7 @@ impl NodeScripts {
 #[cfg(feature = "server")]
 impl Scripts {
     pub(super) fn new() -> Self {
-        let act = [IDENTITY, COMMIT, AUTHOR, AGAIN, ACT];
+        let act = [IDENTITY, COMMIT, AUTHOR, AGAIN, ARCHIVED, ACT];
         Self {
             start: after(&[IDENTITY], include_str!("scripts/start.lua")),
             table: after(&[IDENTITY], include_str!("scripts/table.lua")),
@@ -87,6 +90,8 @@ impl Scripts {
             keyring_less: after(&act, &for_full_stores(KEYRING)),
             claim_acts: Script::new(include_str!("scripts/claim_acts.lua")),
             checkpoint: Script::new(include_str!("scripts/checkpoint.lua")),
+            cursor: Script::new(include_str!("scripts/cursor.lua")),
+            trim: after(&[ORDER, ARCHIVED], include_str!("scripts/trim.lua")),
             headers: Script::new(include_str!("scripts/headers.lua")),
             ids: Script::new(include_str!("scripts/ids.lua")),
             activity: after(&[ORDER], include_str!("scripts/activity.lua")),
@@ -97,7 +102,7 @@ impl Scripts {
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 17] {
+    pub(super) fn all(&self) -> [&Script; 19] {
         let Self {
             start,
             table,
@@ -110,6 +115,8 @@ impl Scripts {
             keyring_less,
             claim_acts,
             checkpoint,
+            cursor,
+            trim,
             headers,
             ids,
             activity,
@@ -129,6 +136,8 @@ impl Scripts {
             keyring_less,
             claim_acts,
             checkpoint,
+            cursor,
+            trim,
             headers,
             ids,
             activity,

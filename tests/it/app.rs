@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use countermark::authority::{Authority, BootstrapError, Metrics, Settings, SigningSettings, Startup};
+use countermark::authority::{Archive, Authority, BootstrapError, Metrics, Settings, SigningSettings, Startup};
 use countermark::clock::{Clock, ManualClock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::http::{Edge, NamedDemand};
@@ -53,6 +53,9 @@ pub struct Setup {
     /// Events of one account that are kept.
     pub activity: u64,
     pub firehose: u64,
+    pub archive: Archive,
+    /// Events that may wait for the store.
+    pub audit_queue: usize,
     pub command_timeout: Duration,
     /// Where the store is to be found, if not at its own socket.
     pub store: Option<PathBuf>,
@@ -83,6 +86,8 @@ impl Default for Setup {
             records_calls: true,
             activity: 10_000,
             firehose: 100_000,
+            archive: Archive::Elsewhere,
+            audit_queue: 65_536,
             command_timeout: Duration::from_secs(10),
             store: None,
             twins: Twins::Impossible,
@@ -144,7 +149,7 @@ impl Setup {
             issuer: None,
             default_issuer: ISSUER.to_owned(),
             node: node.to_owned(),
-            audit_queue: 65_536,
+            audit_queue: self.audit_queue,
             audit_mode: Mode::Memory,
             guessing: self.guessing,
             settings: Settings {
@@ -160,6 +165,7 @@ impl Setup {
                     publish_ahead: self.publish_ahead,
                     rotate_every: self.rotate_every,
                 },
+                archive: self.archive.clone(),
             },
             metrics,
         };

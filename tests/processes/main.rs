@@ -3,6 +3,7 @@
 
 mod access;
 mod api_node;
+mod audit_archive;
 mod audit_pipeline;
 mod audit_proof;
 mod between;

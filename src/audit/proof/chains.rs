@@ -21,9 +21,18 @@ pub(super) struct Chains {
     kept: BTreeMap<String, KeptFrom>,
     /// The highest block of each node that was signed last, and the last signed entry of each stream.
     horizon: (HashMap<String, u64>, HashMap<String, String>),
-    /// Acts that blocks link, by the ids of their entries: the node, the number, the hash.
-    links: HashMap<String, (String, u64, String)>,
+    /// Acts that blocks link, by the ids of their entries.
+    links: HashMap<String, Link>,
+    /// The same of blocks in an archive that link acts which came too late for it.
+    archived_links: HashMap<String, Link>,
+    /// Acts in an archive that no block has linked so far, the same way.
+    unlinked: HashMap<String, Link>,
+    /// The ends of the chains in an archive.
+    archived: HashMap<String, Chain>,
 }
+
+/// A node, a number, and a hash.
+type Link = (String, u64, String);
 
 /// The end of a node's chain so far.
 struct Chain {
@@ -88,7 +97,10 @@ impl Chains {
         if stream_of(&header.node) != stream {
             wrong.push(format!("a block of the node {} does not belong in this stream", header.node));
         }
-        let known = self.nodes.remove(&header.node);
+        let known = self.nodes.remove(&header.node).or_else(|| {
+            let end = self.archived.get(&header.node)?;
+            if header.block > end.block { self.archived.remove(&header.node) } else { None }
+        });
         let here = format!("{} (node {}, block {})", place(stream, id), header.node, header.block);
         let is_first = header.block == 1 && header.previous.is_empty() && header.after.is_empty();
         let (mut before, mut is_whole) = (is_first.then(Default::default), is_first);
@@ -114,6 +126,12 @@ impl Chains {
                 before = Some((last.last, last.open));
             }
         }
+        if let Some(end) = self.archived.get(&header.node).filter(|end| end.block == header.block) {
+            if end.hash != hash || end.entry != id {
+                wrong.push("it is another one than was archived".to_owned());
+            }
+            is_whole |= end.is_whole;
+        }
         if let Some(head) = self.signed.get_mut(&header.node).and_then(|signed| signed.remove(&header.block))
             && (head.hash != hash || head.entry != id || head.last != header.last)
         {
@@ -125,7 +143,12 @@ impl Chains {
             wrong.push("it was not there when entries after it were signed".to_owned());
         }
         for (number, entry, hash) in &header.acts {
-            self.links.insert(entry.clone(), (header.node.clone(), *number, hash.clone()));
+            let link = (header.node.clone(), *number, hash.clone());
+            match self.unlinked.remove(entry) {
+                Some(act) if act == link => {}
+                Some(_) => wrong.push(format!("the act of the entry {entry}, which it links, was changed")),
+                None => _ = self.links.insert(entry.clone(), link),
+            }
         }
         let open = header.open.iter().copied().collect();
         let chain = Chain { block: header.block, hash, entry: id.to_owned(), last: header.last, open, is_whole };
@@ -135,13 +158,19 @@ impl Chains {
 
     /// What a block says of the act of this entry, once: the node, the number, the hash.
     pub(super) fn link(&mut self, entry: &str) -> Option<(String, u64, String)> {
-        self.links.remove(entry)
+        self.links.remove(entry).or_else(|| self.archived_links.remove(entry))
+    }
+
+    /// An act in an archive, which a later block may link.
+    pub(super) fn await_link(&mut self, entry: &str, act: Link) {
+        self.unlinked.insert(entry.to_owned(), act);
     }
 
     /// Whether all blocks of the node were met, and this number is not open.
     pub(super) fn should_link(&self, node: &str, number: u64) -> bool {
         self.nodes
             .get(node)
+            .or_else(|| self.archived.get(node))
             .is_some_and(|chain| chain.is_whole && number <= chain.last && !chain.open.contains(&number))
     }
 
@@ -187,7 +216,88 @@ impl Chains {
                 ));
             }
         }
+        missing.extend(self.not_linked());
         missing.sort_unstable();
         missing
+    }
+
+    /// Acts in an archive that a block should have linked.
+    pub(super) fn not_linked(&self) -> Vec<String> {
+        let should = self.unlinked.iter().filter(|(_, (node, number, _))| self.should_link(node, *number));
+        should
+            .map(|(entry, (node, number, _))| {
+                format!("{} (node {node}, number {number}): no block links it", place(ACTS, entry))
+            })
+            .collect()
+    }
+
+    /// What a checkpoint says of one stream, of which a segment of an archive follows. `begins`: nothing before it was archived. Returns
+    /// what is wrong with what came before it.
+    pub(super) fn sign_segment(&mut self, stream: &str, checkpoint: &Checkpoint, begins: bool) -> Vec<String> {
+        self.horizon = Default::default();
+        if begins {
+            self.kept.insert(stream.to_owned(), checkpoint.kept.get(stream).cloned().unwrap_or_default());
+        }
+        let mut wrong = Vec::new();
+        for (node, head) in checkpoint.nodes.iter().filter(|(node, _)| stream_of(node) == stream) {
+            self.horizon.0.insert(node.clone(), head.block);
+            let last = self.horizon.1.entry(stream.to_owned()).or_default();
+            if comes_before(last, &head.entry) {
+                last.clone_from(&head.entry);
+            }
+            match self.nodes.get(node) {
+                Some(chain) if chain.block < head.block => {}
+                Some(chain) if chain.block == head.block && chain.hash == head.hash => continue,
+                Some(_) => {
+                    wrong.push(format!("block {} of the node {node} is another one than was signed", head.block));
+                    continue;
+                }
+                None => {}
+            }
+            self.signed.entry(node.clone()).or_default().insert(head.block, head.clone());
+        }
+        wrong
+    }
+
+    /// The same of the acts, where nothing before them was archived.
+    pub(super) fn begin_acts(&mut self, checkpoint: &Checkpoint) {
+        self.kept.insert(ACTS.to_owned(), checkpoint.kept.get(ACTS).cloned().unwrap_or_default());
+    }
+
+    /// After a segment of a stream, up to an entry: what of it is missing.
+    pub(super) fn end_segment(&mut self, stream: &str, last: &str) -> Vec<String> {
+        let first = self.kept.get(stream).map(|kept| kept.first.clone()).unwrap_or_default();
+        // What came before the archive is in none.
+        let gaps = self.gaps.drain(..).filter(|(_, after, _)| after.is_empty() || !comes_before(after, &first));
+        let mut missing: Vec<String> = gaps.map(|(.., what)| what).collect();
+        for (node, signed) in self.signed.iter_mut().filter(|(node, _)| stream_of(node) == stream) {
+            signed.retain(|block, head| {
+                let is_later = comes_before(last, &head.entry);
+                if !is_later {
+                    missing.push(format!(
+                        "{} (node {node}, block {block}): it was signed and is missing",
+                        place(stream, &head.entry)
+                    ));
+                }
+                is_later
+            });
+        }
+        missing
+    }
+
+    /// After the last segment of an archive, of which this was the last act: what of it is missing. What is met from now on goes on from
+    /// there.
+    pub(super) fn end_archive(&mut self, last_act: &str) -> Vec<String> {
+        let first = self.kept.get(ACTS).map(|kept| kept.first.clone()).unwrap_or_default();
+        let links = std::mem::take(&mut self.links);
+        let (later, missing): (HashMap<_, _>, HashMap<_, _>) =
+            links.into_iter().partition(|(entry, _)| comes_before(last_act, entry) || comes_before(entry, &first));
+        self.archived_links = later;
+        self.archived = std::mem::take(&mut self.nodes);
+        (self.horizon, self.kept, self.signed) = Default::default();
+        let missing = missing.iter().map(|(entry, (node, number, _))| {
+            format!("{} (node {node}, number {number}): a block links it and it is missing", place(ACTS, entry))
+        });
+        missing.collect()
     }
 }

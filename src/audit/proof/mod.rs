@@ -5,6 +5,8 @@
 //! [`Record::Seal`].
 
 mod chains;
+mod report;
+mod segments;
 mod verification;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::Part;
 use crate::clock::rfc3339;
 
-pub use verification::{Report, Verification};
+pub use report::Report;
+pub use verification::Verification;
 
 /// How a line that is a record begins, and no event does.
 pub const RECORD: &str = "{\"record\":";
@@ -35,6 +38,21 @@ pub enum Record {
         time: DateTime<Utc>,
         /// What was asked for.
         part: Part,
+    },
+    /// The beginning of a segment of an archive: a checkpoint, entries of one stream and a [`Seal`](Self::Seal) follow.
+    Segment {
+        /// [`VERSION`].
+        version: u32,
+        /// The dataset.
+        dataset: String,
+        /// The stream: `0`, `1` … or `acts`.
+        stream: String,
+        /// Which of the stream's segments.
+        number: u64,
+        /// The hash of the end of the segment before.
+        previous: String,
+        /// The last entry of the segment before. Empty: entries before this segment were removed without being archived, or there were none.
+        after: String,
     },
     /// A checkpoint.
     Checkpoint {
@@ -70,7 +88,7 @@ pub enum Record {
     },
     /// The end.
     Seal {
-        /// A [`Seal`](super::checkpoint::Seal), signed.
+        /// A [`Seal`](super::checkpoint::Seal), or a [`Segment`](super::archive::Segment), signed.
         text: String,
     },
 }

@@ -1,59 +1,23 @@
 //! The check of an export, line by line.
 
+mod archive;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use chrono::{DateTime, Utc};
 
 use super::chains::{Chains, place};
+use super::report::Report;
+use super::segments::{Beginning, Segments};
 use super::{RECORD, Record, VERSION};
+use crate::audit::archive::Segment;
 use crate::audit::block::{Header, Lines, hash, hex};
-use crate::audit::checkpoint::{ActsHead, Checkpoint, Lost, Part, Seal};
+use crate::audit::checkpoint::{ActsHead, Checkpoint, Lost, Seal};
 use crate::store::{ACTS, comes_before};
 use crate::token::VerificationKey;
 
-/// So many findings are told; the others are counted.
-const TOLD: usize = 100;
-
-/// What came of it.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Events that were read.
-    pub events: u64,
-    /// Events that are there as hashes only.
-    pub left_out: u64,
-    /// Blocks.
-    pub blocks: u64,
-    /// Acts.
-    pub acts: u64,
-    /// Checkpoints.
-    pub checkpoints: u64,
-    /// When the last checkpoint was signed that stands before the events: up to there it is proven that nothing is missing.
-    pub proven_until: Option<DateTime<Utc>>,
-    /// Blocks and acts after it: genuine in themselves only as far as the store is trusted.
-    pub unproven: u64,
-    /// Which part of the audit it is.
-    pub part: Part,
-    /// What is wrong, and where.
-    pub findings: Vec<String>,
-    /// Further findings.
-    pub more: u64,
-}
-
-impl Report {
-    /// Whether nothing is wrong.
-    pub fn is_sound(&self) -> bool {
-        self.findings.is_empty()
-    }
-
-    fn wrong(&mut self, what: String) {
-        if self.findings.len() < TOLD {
-            self.findings.push(what);
-        } else {
-            self.more += 1;
-        }
-    }
-}
+/// The stream of checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
 
 /// See the module. Its memory grows with nodes, checkpoints and acts, and not with events.
 pub struct Verification {
@@ -72,6 +36,9 @@ pub struct Verification {
     block: Option<Reading>,
     acts: Acts,
     seal: Option<Seal>,
+    segments: Segments,
+    /// What is being read was in the archive already.
+    is_again: bool,
 }
 
 /// The checkpoints as far as they were read.
@@ -93,6 +60,10 @@ struct Acts {
     is_reached: bool,
     /// The one whose event is to follow, and its epoch.
     open: Option<(String, String)>,
+    /// Of an archive: entries up to which it was signed what the acts come to, and are not met yet.
+    signed: BTreeMap<String, String>,
+    /// The last one in an archive, and what the acts come to with it.
+    archived: Option<(String, String)>,
 }
 
 /// A block whose events are being read.
@@ -122,11 +93,16 @@ impl Verification {
             block: None,
             acts: Acts::default(),
             seal: None,
+            segments: Segments::default(),
+            is_again: false,
         }
     }
 
     /// Takes the next line, without its end.
     pub fn line(&mut self, line: &str) {
+        if self.segments.file().is_none() {
+            self.end_archive();
+        }
         let before = self.digest.clone();
         self.digest.update(line.as_bytes());
         self.digest.update(b"\n");
@@ -137,8 +113,25 @@ impl Verification {
         self.end_act();
         match serde_json::from_str::<Record>(line) {
             Err(_) => self.report.wrong(format!("after {}: a record can't be read", self.reached)),
-            Ok(_) if self.seal.is_some() => self.report.wrong("there is more after the end".to_owned()),
+            Ok(_) if self.seal.is_some() || self.segments.is_sealed() => {
+                self.report.wrong("there is more after the end".to_owned())
+            }
+            Ok(Record::Segment { version, dataset, stream, number, previous, after }) => {
+                if self.segments.file().is_none() {
+                    return self.report.wrong("a segment of an archive is in the middle of it".to_owned());
+                }
+                let beginning = Beginning { version, dataset, stream, number, previous, after };
+                let (wrong, note) = self.segments.begin(beginning);
+                self.report.all_wrong(wrong);
+                self.report.notes.extend(note);
+            }
+            Ok(Record::Begin { .. }) if self.segments.file().is_some() => {
+                self.report.wrong("it is no segment of an archive".to_owned());
+            }
             Ok(Record::Begin { version, dataset, part, .. }) => {
+                if self.segments.dataset.as_ref().is_some_and(|archived| *archived != dataset) {
+                    self.report.wrong(format!("it is of the dataset {dataset}, and the archive is of another one"));
+                }
                 if version != VERSION {
                     self.report.wrong(format!("it is of version {version}, and this program reads version {VERSION}"));
                 }
@@ -153,6 +146,11 @@ impl Verification {
                 self.begin_block(&stream, &id, &header, withheld, omitted);
             }
             Ok(Record::Act { id, epoch, omitted }) => self.begin_act(id, epoch, omitted),
+            Ok(Record::Seal { text }) if self.segments.file().is_some() => {
+                let opened = Segment::open(&text, &self.keys);
+                let wrong = self.segments.seal(&text, opened, &hex(before.finish().as_ref()));
+                self.report.all_wrong(wrong);
+            }
             Ok(Record::Seal { text }) => match Seal::open(&text, &self.keys) {
                 Ok(seal) => {
                     if seal.lines != hex(before.finish().as_ref()) {
@@ -167,8 +165,12 @@ impl Verification {
 
     /// What came of it.
     pub fn finish(mut self) -> Report {
+        self.end_archive();
         self.end_block();
         self.end_act();
+        if self.dataset.is_none() && self.segments.are_there() {
+            return self.of_archive();
+        }
         self.proven();
         let Some(dataset) = self.dataset.take() else {
             self.report.wrong("it has no beginning: it is no export of an audit".to_owned());
@@ -201,14 +203,13 @@ impl Verification {
             self.report.wrong(what);
         }
         self.acts_are_all(&proven, &last);
-        for Lost { node, head, noticed_at } in &last.lost {
-            self.report.wrong(format!(
-                "the service has noticed at {} that block {} of the node {node}, which had been signed, was gone or another one: \
-                 events up to number {} are in doubt",
-                crate::clock::rfc3339::text(noticed_at),
-                head.block,
-                head.last
-            ));
+        self.are_lost(&last.lost);
+        if self.segments.are_there() {
+            let archived = last.archived.iter();
+            let lacks: Vec<String> = archived
+                .filter_map(|(stream, archived)| self.segments.lacks(stream, archived, Some(last.time)))
+                .collect();
+            self.report.all_wrong(lacks);
         }
         let blocks = self
             .chains
@@ -219,8 +220,30 @@ impl Verification {
         self.report
     }
 
+    fn are_lost(&mut self, lost: &[Lost]) {
+        for Lost { node, head, noticed_at } in lost {
+            self.report.wrong(format!(
+                "the service has noticed at {} that block {} of the node {node}, which had been signed, was gone or another one: \
+                 events up to number {} are in doubt",
+                crate::clock::rfc3339::text(noticed_at),
+                head.block,
+                head.last
+            ));
+        }
+    }
+
     fn enter(&mut self, stream: &str, id: &str) -> String {
         let place = place(stream, id);
+        if self.segments.file().is_some() {
+            self.is_again = false;
+            if stream != CHECKPOINTS
+                && let Some(what) = self.segments.entry(stream, id)
+            {
+                self.report.wrong(format!("{place}: {what}"));
+            }
+        } else {
+            self.is_again = !comes_before(self.segments.reached(stream), id);
+        }
         self.reached.clone_from(&place);
         if self.entries.get(stream).is_some_and(|last| !comes_before(last, id)) {
             self.report.wrong(format!("{place}: it is out of order"));
@@ -230,12 +253,17 @@ impl Verification {
     }
 
     fn checkpoint(&mut self, id: &str, text: &str) {
-        let place = self.enter("checkpoints", id);
+        let is_of_segment = self.segments.file().is_some();
+        // One may prove several segments.
+        let place = if is_of_segment { place(CHECKPOINTS, id) } else { self.enter(CHECKPOINTS, id) };
         self.report.checkpoints += 1;
         let checkpoint = match Checkpoint::open(text, &self.keys) {
             Ok(checkpoint) => checkpoint,
             Err(why) => return self.report.wrong(format!("{place}: {why}")),
         };
+        if is_of_segment {
+            return self.prove_segment(&place, &checkpoint);
+        }
         self.checkpoints.first.get_or_insert(checkpoint.number);
         if let Some((before, hash)) = &self.checkpoints.last
             && (checkpoint.number != before.number + 1 || checkpoint.previous != *hash)
@@ -262,8 +290,10 @@ impl Verification {
 
     fn begin_block(&mut self, stream: &str, id: &str, text: &str, withheld: bool, omitted: Vec<(u64, String)>) {
         let mut place = self.enter(stream, id);
-        self.report.blocks += 1;
-        self.proven();
+        self.report.blocks += u64::from(!self.is_again);
+        if self.segments.file().is_none() {
+            self.proven();
+        }
         let met = self.chains.meet(stream, id, text);
         if let Some(header) = &met.header {
             place = format!("{place} (node {}, block {})", header.node, header.block);
@@ -282,14 +312,22 @@ impl Verification {
 
     fn begin_act(&mut self, id: String, epoch: String, omitted: Option<String>) {
         self.enter(ACTS, &id);
-        self.report.acts += 1;
-        self.proven();
+        self.report.acts += u64::from(!self.is_again);
+        if self.segments.file().is_none() {
+            self.proven();
+        }
         if self.acts.base.is_none() {
             // The last one so far: it was read after the first acts were.
             let last = self.checkpoints.last.as_ref().map(|(last, _)| last);
             let first = last.and_then(|last| last.kept.get(ACTS)).map(|kept| kept.first.clone()).unwrap_or_default();
             let head = last.map(|last| last.acts.clone()).unwrap_or_default();
             self.acts.hash.clone_from(&head.before);
+            if let Some((last, hash)) = &self.acts.archived
+                && comes_before(last, &first)
+                && head.before != *hash
+            {
+                self.report.wrong(format!("{}: the acts up to it are not those that were archived", place(ACTS, last)));
+            }
             self.acts.base = Some((first, head));
         }
         match omitted {
@@ -302,7 +340,7 @@ impl Verification {
     }
 
     fn event(&mut self, line: &str) {
-        self.report.events += 1;
+        self.report.events += u64::from(!self.is_again);
         if let Some((id, epoch)) = self.acts.open.take() {
             return self.take_act(&id, &epoch, &hash(line), Some(line));
         }
@@ -335,13 +373,22 @@ impl Verification {
         if !comes_before(id, first) {
             self.acts.hash = ActsHead::after_hashed(&self.acts.hash, id, epoch, hashed);
         }
-        if signed.last == id {
+        let is_archive = self.segments.file().is_some();
+        if is_archive {
+            if self.acts.signed.remove(id).is_some_and(|hash| hash != self.acts.hash) {
+                self.report.wrong(format!("{place}: the acts up to it are not those that were signed"));
+            }
+        } else if signed.last == id {
             self.acts.is_reached = true;
             if self.acts.hash != signed.hash {
                 self.report.wrong(format!("{place}: the acts up to it are not those that were signed"));
             }
         } else if comes_before(&signed.last, id) {
             self.report.unproven += 1;
+        }
+        if self.acts.archived.as_ref().is_some_and(|(last, hash)| !is_archive && last == id && *hash != self.acts.hash)
+        {
+            self.report.wrong(format!("{place}: the acts up to it are not those that were archived"));
         }
         let event = line.and_then(numbered);
         if line.is_some() && event.is_none() {
@@ -353,6 +400,10 @@ impl Verification {
                     self.report.wrong(format!("{place} (node {node}, number {number}): it was changed"));
                 }
             }
+            (None, Some((node, number))) if is_archive => {
+                self.chains.await_link(id, (node.to_owned(), number, hashed.to_owned()));
+            }
+            (None, Some(_)) if self.is_again => {}
             (None, Some((node, number))) if self.chains.should_link(node, number) => {
                 self.report.wrong(format!("{place} (node {node}, number {number}): no block links it"));
             }

@@ -1,5 +1,6 @@
 //! `audit …`: who did what, and what was refused; and whether that is all.
 
+mod archive;
 mod export;
 mod verify;
 

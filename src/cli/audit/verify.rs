@@ -12,6 +12,7 @@ use super::super::answer::{Answer, Exit, Failure};
 use super::super::client::{Client, Session};
 use super::super::connect::{self, ConnectionArgs, Surroundings};
 use super::super::{Output, when};
+use super::archive;
 use super::export::{PartArgs, proof_of};
 use crate::audit::block::Header;
 use crate::audit::checkpoint::Part;
@@ -24,9 +25,12 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 /// `audit verify`.
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
-    /// What `audit export` wrote (default: what the server has now)
-    #[arg(value_name = "FILE", conflicts_with = "from")]
+    /// What `audit export` wrote, or the directory of an archive (default: what the server has now)
+    #[arg(value_name = "FILE|DIR", conflicts_with = "from")]
     file: Option<PathBuf>,
+    /// The directory of an archive, which is checked together with that (repeatable)
+    #[arg(long, value_name = "DIR")]
+    archive: Vec<PathBuf>,
     /// The published keys, as /.well-known/jwks.json has them (default: asks the server for them)
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -51,7 +55,16 @@ pub async fn run(args: VerifyArgs, connection: &ConnectionArgs, output: Output) 
         None => keys_of_server(connection).await?,
     };
     let mut verification = Verification::new(keys);
-    match &args.file {
+    let (directory, file) = match args.file {
+        Some(file) if file.is_dir() => (Some(file), None),
+        file => (None, file),
+    };
+    let is_archive_alone = directory.is_some();
+    let directories: Vec<PathBuf> = directory.into_iter().chain(args.archive).collect();
+    // Read first, so that what is wrong with a name is told at once.
+    archive::read(&directories, &mut verification)?;
+    match &file {
+        None if is_archive_alone => {}
         Some(file) => read(file, &mut verification)?,
         None => {
             let session = Session::open(connection, output)?;
@@ -133,7 +146,7 @@ fn read(file: &Path, verification: &mut Verification) -> Result<(), Failure> {
 }
 
 /// What is no text becomes another one, which no hash fits; so does what is longer than anything that is written.
-fn next(from: &mut impl BufRead, line: &mut String) -> std::io::Result<bool> {
+pub(super) fn next(from: &mut impl BufRead, line: &mut String) -> std::io::Result<bool> {
     let mut bytes = Vec::new();
     let read = from.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)?;
     if bytes.last() == Some(&b'\n') {
@@ -165,6 +178,8 @@ fn answer(report: &Report, now: DateTime<Utc>, output: Output) -> Answer {
             "events": report.events,
             "left_out": report.left_out,
             "part": report.part,
+            "segments": report.segments,
+            "notes": report.notes,
             "blocks": report.blocks,
             "acts": report.acts,
             "checkpoints": report.checkpoints,
@@ -179,8 +194,13 @@ fn answer(report: &Report, now: DateTime<Utc>, output: Output) -> Answer {
             if report.more > 0 {
                 lines.push(format!("… and {} more", report.more));
             }
+            lines.extend(report.notes.iter().cloned());
+            let segments = match report.segments {
+                0 => String::new(),
+                some => format!(", {some} segments of an archive"),
+            };
             let counts = format!(
-                "{} events in {} blocks and {} acts, {} checkpoints",
+                "{} events in {} blocks and {} acts, {} checkpoints{segments}",
                 report.events, report.blocks, report.acts, report.checkpoints
             );
             let proven = match &until {

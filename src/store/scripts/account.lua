@@ -8,7 +8,7 @@
 --       7 again, where it is not known whether the first try was carried out
 -- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
---       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, claim, sequence, hash}
+--       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, claim, sequence, hash, takes_away}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
@@ -27,6 +27,9 @@ if done then
 end
 if not is_claimed(plan, KEYS[4]) then
   return { 'claim' }
+end
+if is_full(plan, acts, KEYS[4], ARGV[5]) then
+  return { 'full' }
 end
 if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7], KEYS[17]) then
   return { 'author' }

@@ -7,7 +7,7 @@
 --       6 again, where the answer to the first try was lost
 -- plan {dataset, read = version that was read, author = {record, roles = {name: epoch}, key} as he was let in, or false,
 --       unneeded = a time after which no token of the key may expire, or false, remains = epoch of the remaining admin, or false,
---       revoked = id of the key that is to be revoked, or false, shut_out = [[admin, epoch]], node, claim, sequence, hash}
+--       revoked = id of the key that is to be revoked, or false, shut_out = [[admin, epoch]], node, claim, sequence, hash, takes_away}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local dataset, here, latest = where(KEYS[1])
@@ -24,6 +24,9 @@ if done then
 end
 if ARGV[3] ~= '' and not is_claimed(plan, KEYS[6]) then
   return { 'claim' }
+end
+if ARGV[3] ~= '' and is_full(plan, KEYS[5], KEYS[6], ARGV[4]) then
+  return { 'full' }
 end
 if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[3]) then
   return { 'author' }

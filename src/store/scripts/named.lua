@@ -22,6 +22,9 @@ end
 if not is_claimed(plan, KEYS[4]) then
   return { 'claim' }
 end
+if is_full(plan, KEYS[3], KEYS[4], ARGV[4]) then
+  return { 'full' }
+end
 if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[11]) then
   return { 'author' }
 end

@@ -1,5 +1,7 @@
 //! A3: the chain of the audit, its checkpoints, and exports that prove themselves.
 
+mod archive;
+mod archive_files;
 mod tampering;
 
 use std::collections::BTreeSet;

@@ -9,15 +9,15 @@ use super::{TOGETHER, a_history, audit_keys, entries, exported, now, replace, so
 use crate::app::{App, Setup, eventually};
 
 /// Rounds of what is done at random.
-fn rounds() -> u64 {
+pub fn rounds() -> u64 {
     if std::env::var_os("COUNTERMARK_TEST_LONG").is_some() { 1_000 } else { 150 }
 }
 
 /// Small, repeatable, and good enough to choose places.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end
     }
