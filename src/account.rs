@@ -318,6 +318,19 @@ pub struct PreviousToken {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
+/// Dead tokens of an account that are used all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct DeadTokensInUse {
+    /// How many tokens.
+    pub tokens: u64,
+    /// How many calls were refused for it.
+    pub calls: u64,
+    /// When the last of them was.
+    #[serde(with = "rfc3339")]
+    pub last_used_at: DateTime<Utc>,
+}
+
 /// An account as the outside sees it (contract, section 4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -350,6 +363,9 @@ pub struct Account {
     /// The token before, while it overlaps.
     #[cfg_attr(feature = "server", schema(required = true))]
     pub previous_token: Option<PreviousToken>,
+    /// Tokens of it that are dead, and that somebody uses; null when nobody does.
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub dead_tokens: Option<DeadTokensInUse>,
     /// When it was created.
     #[serde(with = "rfc3339")]
     pub created_at: DateTime<Utc>,

@@ -14,6 +14,8 @@ mod object;
 mod printable;
 #[cfg(feature = "server")]
 pub mod proof;
+#[cfg(feature = "server")]
+pub mod rollup;
 
 #[cfg(feature = "server")]
 pub use event::Numbered;

@@ -11,7 +11,7 @@ use crate::audit::{Outcome, kinds};
 use crate::clock::rfc3339;
 use crate::keyring::StepError;
 use crate::name::{TeamName, Username};
-use crate::store::{AuditFilter, StoredAccount, Trail, for_one_request};
+use crate::store::{AuditFilter, CallsOfKey, StoredAccount, Trail, for_one_request};
 use crate::verify::Reason;
 
 /// How far back calls are counted.
@@ -45,15 +45,6 @@ pub struct BlastRadius {
     pub calls_24h: CallsOfKey,
     /// Whether the caller's own token is one of them.
     pub own_token: bool,
-}
-
-/// Calls with tokens that a key signed, within a day, by whole hours.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct CallsOfKey {
-    /// Let through.
-    pub allowed: u64,
-    /// Refused.
-    pub refused: u64,
 }
 
 /// A key, and who has a living token that it signed; of a revoked one, who has no new token yet.
@@ -188,8 +179,7 @@ impl Authority {
     }
 
     async fn calls_of_key(&self, key_id: &str, now: DateTime<Utc>) -> Result<CallsOfKey, Error> {
-        let calls = self.store.calls_of_key(key_id, now - WINDOW).await?;
-        Ok(CallsOfKey { allowed: calls.allowed, refused: calls.refused })
+        Ok(self.store.calls_of_key(key_id, now - WINDOW).await?)
     }
 
     /// When a call was refused since then because the key of its token is revoked.

@@ -42,7 +42,7 @@ pub use checkpoints::{Checkpoints, NoCheckpoint};
 pub use error::{AccountRef, Error};
 pub use home::Issuer;
 pub use key_acts::{ChangedKey, KeyToPrepare};
-pub use key_uses::{BlastRadius, CallsOfKey, KeyDetail, KeyUser, Recount, RecountedKey};
+pub use key_uses::{BlastRadius, KeyDetail, KeyUser, Recount, RecountedKey};
 pub use keys::{KeyView, NextStep, PublishedKeys};
 pub use master_key::MasterKeyChange;
 pub use metrics::{Metrics, VERIFY};

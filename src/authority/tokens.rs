@@ -424,7 +424,8 @@ impl Authority {
         signed: Signed,
         receipt: Receipt,
     ) -> Issued {
-        let account = StoredAccount { id, version: receipt.epoch, state, profile, used: Default::default() };
+        let (used, dead) = Default::default();
+        let account = StoredAccount { id, version: receipt.epoch, state, profile, used, dead };
         Issued { account: account.view(), token: signed.token, expires_at: signed.expires_at, receipt }
     }
 }

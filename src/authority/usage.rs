@@ -1,35 +1,30 @@
 //! Who uses an account's tokens, from where.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Authority, Error};
 use crate::account::AccountId;
-use crate::audit::{Event, Outcome, kinds};
+use crate::audit::rollup::{self, HourOfCalls, Top, Union, hour_of};
 use crate::clock::rfc3339;
-use crate::store::{AuditFilter, Trail};
+use crate::store::RolledUp;
 use crate::token::TokenId;
 
-/// How far back it looks.
+/// How far back it looks if nobody says otherwise.
 const WINDOW: TimeDelta = TimeDelta::hours(24);
-/// Calls that it looks at, at the most.
-const LOOK_AT: usize = 20_000;
 /// Rows of each list.
 const TOP: usize = 10;
 
-/// The use of an account's tokens within a day.
+/// The use of an account's tokens, by whole hours.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Usage {
-    /// Its beginning.
+    /// The beginning of the first hour.
     #[serde(with = "rfc3339")]
     pub from: DateTime<Utc>,
-    /// Its end.
+    /// The end of what was asked for.
     #[serde(with = "rfc3339")]
     pub to: DateTime<Utc>,
-    /// Whether all calls of that time were looked at; else only the newest.
+    /// Whether the calls of all that time are counted; else its beginning is not kept any more.
     pub complete: bool,
     /// Calls, by the hour in which they were made.
     pub calls_by_hour: Vec<HourUsage>,
@@ -41,7 +36,7 @@ pub struct Usage {
     pub user_agents: Vec<Count>,
     /// Method and path, the most frequent first.
     pub paths: Vec<Count>,
-    /// Dead tokens still in use.
+    /// Dead tokens that were used in that time, the last one first.
     pub dead_tokens: Vec<DeadToken>,
 }
 
@@ -60,10 +55,17 @@ pub struct HourUsage {
 /// How often something was seen, and when last.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Count {
-    /// What.
+    /// What; what is long is cut.
     pub value: String,
     /// How often.
     pub count: u64,
+    /// By how much the count may be too high. Of each hour the 16 most frequent values are kept, of calls that were let through and of
+    /// others; where there were no more, counts are exact.
+    pub too_high_by: u64,
+    /// By how much it may be too low.
+    pub too_low_by: u64,
+    /// Of the count, calls that were refused.
+    pub refused: u64,
     /// When last.
     #[serde(with = "rfc3339")]
     pub last_seen_at: DateTime<Utc>,
@@ -79,8 +81,11 @@ pub struct DeadToken {
     pub generation: Option<u64>,
     /// Why it is refused.
     pub reason: String,
-    /// How often it was used.
+    /// How often it was used since it was first noticed.
     pub count: u64,
+    /// When that was.
+    #[serde(with = "rfc3339")]
+    pub first_seen_at: DateTime<Utc>,
     /// When last.
     #[serde(with = "rfc3339")]
     pub last_seen_at: DateTime<Utc>,
@@ -92,110 +97,85 @@ pub struct DeadToken {
     pub user_agent: Option<String>,
 }
 
-struct Tally<K>(HashMap<K, (u64, DateTime<Utc>)>);
-
-impl<K: Hash + Eq + Ord + Clone + Into<String>> Tally<K> {
-    fn add(&mut self, key: Option<K>, time: DateTime<Utc>) {
-        if let Some(key) = key {
-            let (count, last) = self.0.entry(key).or_insert((0, time));
-            *count += 1;
-            *last = time.max(*last);
-        }
-    }
-
-    fn top(self) -> Vec<Count> {
-        let mut rows: Vec<_> = self.0.into_iter().collect();
-        rows.sort_by(|(a, (a_count, _)), (b, (b_count, _))| b_count.cmp(a_count).then_with(|| a.cmp(b)));
-        rows.truncate(TOP);
-        rows.into_iter()
-            .map(|(value, (count, last_seen_at))| Count { value: value.into(), count, last_seen_at })
-            .collect()
-    }
-}
-
-fn is_dead(reason: &str) -> bool {
-    matches!(reason, "expired" | "superseded" | "revoked" | "revoked_key" | "disabled" | "unknown_account")
-}
-
 impl Authority {
-    /// The use of an account's tokens within the last day.
-    pub async fn usage(&self, account: AccountId) -> Result<Usage, Error> {
-        let to = self.clock.now();
-        let from = to - WINDOW;
-        let filter = AuditFilter { kind: Some(kinds::CALL.into()), from: Some(from), ..AuditFilter::default() };
-        let mut calls: Vec<Event> = Vec::new();
-        let mut cursor = None;
-        let complete = loop {
-            let (events, next) = self.store.events(Trail::Account(account), &filter, cursor.as_ref(), LOOK_AT).await?;
-            calls.extend(events.into_iter().filter(|event| event.account_id == Some(account)));
-            match next {
-                None => break true,
-                Some(_) if calls.len() >= LOOK_AT => break false,
-                next => cursor = next,
-            }
-        };
-        Ok(tally(&calls, from, to, complete))
+    /// The use of an account's tokens within a time, or else within the last day. The hour in which it begins is taken whole.
+    pub async fn usage(
+        &self,
+        account: AccountId,
+        from: Option<DateTime<Utc>>,
+        to: Option<DateTime<Utc>>,
+    ) -> Result<Usage, Error> {
+        let to = to.unwrap_or_else(|| self.clock.now());
+        let from = from.unwrap_or_else(|| to.checked_sub_signed(WINDOW).unwrap_or(to));
+        if from > to {
+            return Err(Error::field("from", "it is later than the end"));
+        }
+        let hours = hour_of(from.timestamp_millis())..=hour_of(to.timestamp_millis());
+        let from = start_of(*hours.start());
+        Ok(told(&self.store.rolled_up(account, hours).await?, from, to))
     }
 }
 
-fn tally(calls: &[Event], from: DateTime<Utc>, to: DateTime<Utc>, complete: bool) -> Usage {
-    let mut hours = BTreeMap::<i64, (u64, u64)>::new();
-    let mut refusals = Tally(HashMap::new());
-    let mut addresses = Tally(HashMap::new());
-    let mut agents = Tally(HashMap::new());
-    let mut paths = Tally(HashMap::new());
-    let mut dead = HashMap::<TokenId, DeadToken>::new();
-    for call in calls {
-        let hour = hours.entry(call.time.timestamp().div_euclid(3600)).or_default();
-        if call.outcome == Outcome::Allowed {
-            hour.0 += 1;
-        } else {
-            hour.1 += 1;
-            refusals.add(call.reason.clone(), call.time);
-        }
-        addresses.add(call.client_address.clone(), call.time);
-        agents.add(call.user_agent.clone(), call.time);
-        let path = call.method.as_ref().zip(call.path.as_ref()).map(|(method, path)| format!("{method} {path}"));
-        paths.add(path, call.time);
-        let Some((token_id, reason)) = call.token_id.zip(call.reason.as_ref()).filter(|(_, reason)| is_dead(reason))
-        else {
-            continue;
-        };
-        let entry = dead.entry(token_id).or_insert_with(|| DeadToken {
-            token_id,
-            generation: call.generation,
-            reason: reason.clone(),
-            count: 0,
-            last_seen_at: call.time,
-            client_address: call.client_address.clone(),
-            user_agent: call.user_agent.clone(),
-        });
-        entry.count += 1;
-        if call.time > entry.last_seen_at {
-            entry.reason.clone_from(reason);
-            entry.last_seen_at = call.time;
-            entry.client_address.clone_from(&call.client_address);
-            entry.user_agent.clone_from(&call.user_agent);
-        }
-    }
-    let mut dead_tokens: Vec<_> = dead.into_values().collect();
-    dead_tokens.sort_by_key(|token| std::cmp::Reverse(token.last_seen_at));
+fn start_of(hour: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(hour.saturating_mul(3600), 0).unwrap_or_default()
+}
+
+fn at(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms).unwrap_or_default()
+}
+
+fn told(rolled: &RolledUp, from: DateTime<Utc>, to: DateTime<Utc>) -> Usage {
+    let hours = || rolled.hours.values();
+    let top = |of: fn(&rollup::Origins) -> &Top| {
+        most_frequent(hours().flat_map(|hour| [(of(&hour.by_allowed), false), (of(&hour.by_refused), true)]))
+    };
+    let is_of_that_time = |token: &&rollup::DeadToken| at(token.last) >= from && at(token.first) <= to;
+    let mut dead: Vec<&rollup::DeadToken> = rolled.dead.iter().filter(is_of_that_time).collect();
+    dead.sort_by_key(|token| std::cmp::Reverse(token.last));
     Usage {
         from,
         to,
-        complete,
-        calls_by_hour: hours
-            .into_iter()
-            .map(|(hour, (allowed, refused))| HourUsage {
-                hour: DateTime::from_timestamp(hour * 3600, 0).unwrap_or_default(),
-                allowed,
-                refused,
+        complete: from >= rolled.since,
+        calls_by_hour: rolled
+            .hours
+            .iter()
+            .map(|(hour, HourOfCalls { allowed, refused, .. })| HourUsage {
+                hour: start_of(*hour),
+                allowed: *allowed,
+                refused: *refused,
             })
             .collect(),
-        refusals: refusals.top(),
-        addresses: addresses.top(),
-        user_agents: agents.top(),
-        paths: paths.top(),
-        dead_tokens,
+        refusals: most_frequent(hours().map(|hour| (&hour.reasons, true))),
+        addresses: top(|origins| &origins.addresses),
+        user_agents: top(|origins| &origins.user_agents),
+        paths: top(|origins| &origins.paths),
+        dead_tokens: dead
+            .into_iter()
+            .map(|token| DeadToken {
+                token_id: token.token_id,
+                generation: token.generation,
+                reason: token.reason.clone(),
+                count: token.count,
+                first_seen_at: at(token.first),
+                last_seen_at: at(token.last),
+                client_address: token.client_address.clone(),
+                user_agent: token.user_agent.clone(),
+            })
+            .collect(),
     }
+}
+
+fn most_frequent<'a>(tops: impl Iterator<Item = (&'a Top, bool)>) -> Vec<Count> {
+    let mut all = Union::default();
+    tops.for_each(|(top, of_refused)| all.add(top, of_refused));
+    let rows = all.most_frequent(TOP).into_iter();
+    rows.map(|(value, seen)| Count {
+        value,
+        count: seen.count,
+        too_high_by: seen.too_high_by,
+        too_low_by: seen.too_low_by,
+        refused: seen.refused,
+        last_seen_at: at(seen.last),
+    })
+    .collect()
 }

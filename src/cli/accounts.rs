@@ -13,7 +13,7 @@ use super::client::{Call, Client, Reply, Session};
 use super::json::indent;
 use super::pages::{self, Wanted};
 use super::table::{clean, day, details, or_dash, table, text};
-use super::{Output, activity, confirm, issued, receipt, when};
+use super::{Output, activity, confirm, issued, receipt, usage, when};
 
 /// `account …`.
 #[derive(Clone, Debug, Subcommand)]
@@ -49,6 +49,8 @@ pub enum AccountCommand {
     },
     /// What an account did, and what it was refused
     Activity(activity::ActivityArgs),
+    /// Who uses an account's tokens, from where, and which dead ones
+    Usage(usage::UsageArgs),
 }
 
 /// `account create`.
@@ -150,6 +152,7 @@ pub async fn run(command: AccountCommand, session: &Session) -> Result<Answer, F
         AccountCommand::Disable { name } => set_status(&name, "disabled", session).await,
         AccountCommand::Delete { name, yes } => delete(&name, yes, session).await,
         AccountCommand::Activity(args) => activity::run(args, session).await,
+        AccountCommand::Usage(args) => usage::run(args, session).await,
     }
 }
 
@@ -264,6 +267,10 @@ fn all_about(account: &Value, now: chrono::DateTime<chrono::Utc>) -> String {
             ]);
         }
         None => lines.push(("token", "none".to_owned())),
+    }
+    if let Some(dead) = account.get("dead_tokens").filter(|dead| dead.is_object()) {
+        let (tokens, calls, last) = (text(dead, "tokens"), text(dead, "calls"), text(dead, "last_used_at"));
+        lines.push(("dead tokens", format!("{tokens} still used, in {calls} calls, last {last}: see `account usage`")));
     }
     lines.extend([("created", value("created_at")), ("updated", value("updated_at")), ("version", value("version"))]);
     details(&lines)

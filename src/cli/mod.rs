@@ -36,6 +36,7 @@ mod teams;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod usage;
 mod verify;
 mod when;
 

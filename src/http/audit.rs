@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Account, Caller, Limit, NoQuery, Query, Ready, Time, text};
+use super::extract::{Account, Caller, Limit, Query, Ready, Time, text};
 use super::no_store;
 use super::permissions::AuditRead;
 use super::problem::Problem;
@@ -231,16 +231,32 @@ pub async fn activity(
     Ok(no_store(axum::Json(page)))
 }
 
-/// Who used an account's tokens within the last day, from where.
+/// Of which time the use of an account's tokens is wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsageQuery {
+    /// From the hour of this time on; else of the last day. Seven days are kept.
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+    from: Option<Time>,
+    /// Up to this time, and the end of its hour; else until now.
+    #[serde(default, deserialize_with = "text")]
+    #[param(nullable = false, value_type = Option<String>, format = DateTime)]
+    to: Option<Time>,
+}
+
+/// Who used an account's tokens, from where, by whole hours; which dead tokens are still used. Also of a deleted account.
 #[utoipa::path(get, path = "/accounts/{account}/usage", tag = "audit",
-    params(("account" = String, Path, description = "Id or username")),
+    params(("account" = String, Path, description = "Id or username"), UsageQuery),
     security(("bearer" = ["audit:read"])), responses((status = 200, body = Usage)))]
 pub async fn usage(
     _caller: Caller<AuditRead>,
     Ready(authority): Ready,
-    _: NoQuery,
     Account(account): Account,
+    Query(query): Query<UsageQuery>,
 ) -> Result<Response, Problem> {
     let account = authority.id_of(&account).await?;
-    Ok(no_store(axum::Json(authority.usage(account).await?)))
+    let (from, to) = (query.from.map(|Time(time)| time), query.to.map(|Time(time)| time));
+    Ok(no_store(axum::Json(authority.usage(account, from, to).await?)))
 }

@@ -8,11 +8,14 @@ use serde_json::json;
 
 use super::link::Link;
 use super::schema::hard_bound;
+use super::usage::dead_tokens;
 use super::{Committed, Store, StoreError, refused};
 use crate::account::{
-    Account, AccountId, AccountState, Kind, PreviousToken, StateRecord, TokenFacts, Tombstone, Versioned,
+    Account, AccountId, AccountState, DeadTokensInUse, Kind, PreviousToken, StateRecord, TokenFacts, Tombstone,
+    Versioned,
 };
 use crate::audit::block::hash;
+use crate::audit::rollup::DeadTokens;
 use crate::audit::{Event, Numbered};
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
@@ -78,6 +81,8 @@ pub struct StoredAccount {
     pub profile: Profile,
     /// When each of its tokens was last used.
     pub used: HashMap<TokenId, DateTime<Utc>>,
+    /// Those that are dead, and used all the same.
+    pub dead: DeadTokens,
 }
 
 impl StoredAccount {
@@ -100,6 +105,11 @@ impl StoredAccount {
                 ends_at: DateTime::from_timestamp(previous.ends_at, 0).unwrap_or_default(),
                 last_used_at: self.used.get(&previous.token_id).copied(),
             });
+        let dead_tokens = self.dead.iter().map(|token| token.last).max().map(|last| DeadTokensInUse {
+            tokens: self.dead.iter().count() as u64,
+            calls: self.dead.iter().map(|token| token.count).sum(),
+            last_used_at: DateTime::from_timestamp_millis(last).unwrap_or_default(),
+        });
         Account {
             id: self.id,
             kind: profile.kind,
@@ -113,6 +123,7 @@ impl StoredAccount {
             generation: state.generation,
             token,
             previous_token,
+            dead_tokens,
             created_at: profile.created_at,
             updated_at: profile.updated_at,
             version: self.version,
@@ -526,6 +537,7 @@ fn stored(
     let versioned = Versioned::parse(state).map_err(|_| corrupt("the state"))?;
     let StateRecord::Live(state) = versioned.record else { return Err(corrupt("the state")) };
     let profile = serde_json::from_str(profile).map_err(|_| corrupt("the profile"))?;
+    let dead = dead_tokens(id, used.get("dead").map(String::as_str));
     let used = used
         .iter()
         .filter_map(|(field, time)| {
@@ -533,5 +545,5 @@ fn stored(
             Some((id, DateTime::from_timestamp_millis(time.parse().ok()?)?))
         })
         .collect();
-    Ok(StoredAccount { id, version: versioned.version, state, profile, used })
+    Ok(StoredAccount { id, version: versioned.version, state, profile, used, dead })
 }

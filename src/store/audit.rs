@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
 
 use super::link::counted;
 use super::schema::SHARDS;
@@ -135,11 +136,7 @@ impl Store {
         cursor: Option<&AuditCursor>,
         limit: usize,
     ) -> Result<(Vec<Event>, Option<AuditCursor>), StoreError> {
-        // Events are many and large: those who read them wait for one another, and nobody else for them.
-        let turn = counted(tokio::time::timeout(self.timeout, self.readers.acquire())).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(StoreError::Unavailable("others read events for too long".into()));
-        };
+        let _turn = self.turn_to_read().await?;
         let keys = match trail {
             Trail::Firehose => {
                 let mut keys = vec![(self.schema.acts(), CHUNK)];
@@ -188,6 +185,12 @@ impl Store {
         };
         let next = more.then(|| AuditCursor(readers.into_iter().map(Reader::goes_on_at).collect()));
         Ok((found, next))
+    }
+
+    /// Events are many and large: those who read them wait for one another, and nobody else for them.
+    pub(super) async fn turn_to_read(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let turn = counted(tokio::time::timeout(self.timeout, self.readers.acquire())).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| StoreError::Unavailable("others read events for too long".into()))
     }
 
     /// Reads the next entries of one stream until some events are ready, or there are none.

@@ -14,6 +14,7 @@ use super::node_store::noting;
 use super::place::{Met, Twins};
 use super::scripts::Scripts;
 use super::{Dataset, Full, NodeLease, NodeOptions, NodeStore, StoreError, error, filler, link, nodes, place, roles};
+use crate::audit::rollup::HOURS;
 use crate::clock::Clock;
 use crate::epoch::Epoch;
 use crate::verify::freshness::Identity;
@@ -30,6 +31,13 @@ pub struct Retention {
     pub activity: u64,
     /// How long activity is kept after the last entry, and a name after its account.
     pub age: Duration,
+}
+
+impl Retention {
+    /// How many hours of an account's calls are kept as roll-ups, the present one among them.
+    pub(super) fn hours(&self) -> i64 {
+        i64::try_from(self.age.as_secs() / 3600).unwrap_or(i64::MAX).clamp(1, HOURS)
+    }
 }
 
 /// What the caller of [`Store::open`] decides.

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Store, StoreError};
 use crate::account::{AccountId, AccountState, StateRecord, Versioned};
 
-/// Calls with tokens that a key signed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct KeyCalls {
+/// Calls with tokens that a key signed, within a day, by whole hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct CallsOfKey {
     /// Let through.
     pub allowed: u64,
     /// Refused.
@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// The calls with tokens that a key signed, in the hours since `from`, as far as they have been gathered.
-    pub async fn calls_of_key(&self, key_id: &str, from: DateTime<Utc>) -> Result<KeyCalls, StoreError> {
+    pub async fn calls_of_key(&self, key_id: &str, from: DateTime<Utc>) -> Result<CallsOfKey, StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.schema.key_calls(key_id));
         let fields: HashMap<String, String> = self.query(&self.shared, command).await?;
@@ -104,6 +104,6 @@ impl Store {
             };
             fields.iter().filter_map(of_hour).sum()
         };
-        Ok(KeyCalls { allowed: sum("allowed"), refused: sum("refused") })
+        Ok(CallsOfKey { allowed: sum("allowed"), refused: sum("refused") })
     }
 }

@@ -51,6 +51,8 @@ mod scripts;
 mod state;
 #[cfg(feature = "server")]
 mod tail;
+#[cfg(feature = "server")]
+mod usage;
 mod wire;
 
 #[cfg(feature = "server")]
@@ -73,7 +75,7 @@ pub use filler::Filler;
 #[cfg(feature = "server")]
 pub use issuer::{Committed, MeetError, Options, Retention, Store};
 #[cfg(feature = "server")]
-pub use key_uses::KeyCalls;
+pub use key_uses::CallsOfKey;
 #[cfg(feature = "server")]
 pub use keyring::KeyringChange;
 pub use lease::{Introduction, Renewal, Renewed};
@@ -92,6 +94,8 @@ pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition}
 use schema::Schema;
 #[cfg(feature = "server")]
 pub use tail::{TailPosition, Tailed};
+#[cfg(feature = "server")]
+pub use usage::RolledUp;
 pub(crate) use wire::client_config as tls_config;
 
 #[cfg(feature = "server")]

@@ -30,7 +30,8 @@
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
 //! | `{P:kKID}:calls` | hash | `allowed:HOUR`, `refused:HOUR` → calls with tokens that the key signed; `mark:N` → last batch of shard N | a day, and `audit.retention` after the last call |
 //! | `{P:ACCOUNT}:activity` | stream | calls of one account, some in each entry: `n` number of its last, `e` lines | `audit.activity_max_entries` (of them), `audit.retention` |
-//! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N; `events` → number of the last one; `trimmed` → when, in seconds, and at which number the log was trimmed last | `audit.retention` |
+//! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N; `events` → number of the last one; `trimmed` → when, in seconds, and at which number the log was trimmed last; `since` → from when on all calls are rolled up, in milliseconds; `dead` → dead tokens that are used, JSON, see [`crate::audit::rollup`] | `audit.retention` |
+//! | `{P:ACCOUNT}:hours` | hash | hour since 1970 → the calls of that hour rolled up, JSON | 7 days, or `audit.retention` if that is shorter |
 
 use std::fmt::Display;
 
@@ -202,6 +203,9 @@ impl Schema {
     pub(super) fn usage(&self, account: AccountId) -> String {
         format!("{{{}:{account}}}:use", self.prefix)
     }
+    pub(super) fn hours(&self, account: AccountId) -> String {
+        format!("{{{}:{account}}}:hours", self.prefix)
+    }
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
@@ -247,7 +251,9 @@ impl Schema {
                 known(matches!(name, "log" | "heads" | "lock"))
             }
             Some(key) if key.len() == KEY_TAG && key.starts_with('k') => known(name == "calls"),
-            Some(account) => known(account.parse::<AccountId>().is_ok() && matches!(name, "activity" | "use")),
+            Some(account) => {
+                known(account.parse::<AccountId>().is_ok() && matches!(name, "activity" | "use" | "hours"))
+            }
         }
     }
 }
@@ -294,7 +300,7 @@ mod tests {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
         let calls = schema.key_calls(&"k".repeat(43));
-        for key in [schema.shard_log(3), schema.shard_lock(0), schema.activity(account), calls] {
+        for key in [schema.shard_log(3), schema.shard_lock(0), schema.activity(account), schema.hours(account), calls] {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
         assert_eq!(schema.owner_of(&schema.profile(account)), Owner::Key(schema.state(account)));

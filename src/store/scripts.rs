@@ -94,7 +94,7 @@ impl Scripts {
             trim: after(&[ORDER, ARCHIVED], include_str!("scripts/trim.lua")),
             headers: Script::new(include_str!("scripts/headers.lua")),
             ids: Script::new(include_str!("scripts/ids.lua")),
-            activity: after(&[ORDER], include_str!("scripts/activity.lua")),
+            activity: Script::new(include_str!("scripts/activity.lua")),
             calls: after(&[ORDER], include_str!("scripts/calls.lua")),
             recount: Script::new(include_str!("scripts/recount.lua")),
             lock: Script::new(include_str!("scripts/lock.lua")),

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::append::id_of_entry;
 use super::checkpoints::just_before;
-use super::link::counted;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::audit::Event;
@@ -69,11 +68,7 @@ impl Store {
     /// Some of the events that were written after a position, in the order of their streams and as far as that goes of their times, each
     /// with the position after it.
     pub async fn tail(&self, after: &TailPosition) -> Result<Tailed, StoreError> {
-        // Events are many and large: those who read them wait for one another, and nobody else for them.
-        let turn = counted(tokio::time::timeout(self.timeout, self.readers.acquire())).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(StoreError::Unavailable("others read events for too long".into()));
-        };
+        let _turn = self.turn_to_read().await?;
         let keys = (0..SHARDS).map(|shard| (self.schema.shard_log(shard), BLOCKS)).chain([(self.schema.acts(), ACTS)]);
         let mut streams = Vec::new();
         for ((key, count), (id, told)) in keys.zip(&after.0) {

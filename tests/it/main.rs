@@ -30,3 +30,4 @@ mod roles;
 mod store_away;
 mod teams;
 mod tokens;
+mod usage;

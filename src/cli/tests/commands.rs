@@ -64,6 +64,53 @@ async fn an_existing_out_file_stops_the_command_before_the_server_is_asked() {
 }
 
 #[tokio::test]
+async fn usage_tells_who_uses_dead_tokens_and_how_sure_that_is() {
+    let seen = |value: &str, too_high_by: u64| json!({"value": value, "count": 7, "too_high_by": too_high_by, "too_low_by": 0, "refused": 1, "last_seen_at": "2027-05-23T14:00:05Z"});
+    let usage = json!({
+        "from": "2027-05-23T14:00:00Z", "to": "2027-05-23T15:30:00Z", "complete": false,
+        "calls_by_hour": [{"hour": "2027-05-23T14:00:00Z", "allowed": 5, "refused": 1}, {"hour": "2027-05-23T15:00:00Z", "allowed": 1, "refused": 0}],
+        "refusals": [seen("superseded", 0)], "addresses": [seen("192.0.2.1", 2)], "user_agents": [seen("curl\u{1b}", 0)], "paths": [],
+        "dead_tokens": [{"token_id": "00112233445566778899aabbccddeeff", "generation": 1, "reason": "superseded", "count": 3,
+            "first_seen_at": "2027-05-23T14:00:00Z", "last_seen_at": "2027-05-23T14:00:05Z", "client_address": "192.0.2.9", "user_agent": null}],
+    });
+    let mut found = account();
+    found["dead_tokens"] = json!({"tokens": 1, "calls": 3, "last_used_at": "2027-05-23T14:00:05Z"});
+    let asked =
+        concat!("GET /api/v1/accounts/0197f0a0-0000-7000-8000-0000deadbeef/usage", "?from=2027-05-23T00%3A00%3A00Z");
+    let server =
+        Fake::start(vec![("GET /api/v1/accounts/ci", 200, vec![], found), (asked, 200, vec![], usage.clone())]).await;
+    let answer = server.run("account usage ci --from 2027-05-23 --by-hour", Output::Table).await.unwrap();
+    assert_eq!(
+        answer.text,
+        "2027-05-23 14:00:00 to 2027-05-23 15:30:00 (UTC): 6 calls let through, 1 refused.\n\
+         \n\
+         DEAD TOKEN                        GENERATION  REASON      CALLS  LAST (UTC)           FROM       AGENT\n\
+         00112233445566778899aabbccddeeff  1           superseded  3      2027-05-23 14:00:05  192.0.2.9  -\n\
+         \n\
+         REFUSED     CALLS  LAST (UTC)\n\
+         superseded  7      2027-05-23 14:00:05\n\
+         \n\
+         CALLS  REFUSED  LAST (UTC)           FROM\n\
+         ≥5     1        2027-05-23 14:00:05  192.0.2.1\n\
+         \n\
+         CALLS  REFUSED  LAST (UTC)           AGENT\n\
+         7      1        2027-05-23 14:00:05  curl\u{fffd}\n\
+         \n\
+         HOUR (UTC)           ALLOWED  REFUSED\n\
+         2027-05-23 14:00:00  5        1\n\
+         2027-05-23 15:00:00  1        0"
+    );
+    assert!(answer.note.unwrap().contains("not counted"));
+    let answer = server.run("account usage ci --from 2027-05-23", Output::Json).await.unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&answer.text).unwrap(), usage);
+    let shown = server.run("account show ci", Output::Table).await.unwrap().text;
+    assert!(
+        shown.contains("dead tokens  1 still used, in 3 calls, last 2027-05-23T14:00:05Z: see `account usage`"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
 async fn deleting_without_a_terminal_needs_yes() {
     let server = Fake::start(vec![
         ("GET /api/v1/accounts/ci", 200, vec![], account()),

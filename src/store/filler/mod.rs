@@ -1,10 +1,12 @@
-//! Fills the activity logs of accounts from the firehose, by a consumer group.
+//! Fills the activity logs of accounts from the firehose, by a consumer group, and rolls their calls up by the hour.
 //!
 //! A shard is read by one process at a time, in order, so that each account can remember the last batch of the shard that it
 //! has (`mark`), and a batch that is delivered twice, after a crash between writing and acknowledging, is written once. A
 //! process that is stopped and finds, when it goes on, that another has taken over, writes nothing twice for the same reason.
 
+mod account;
 mod gathered;
+mod told;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::schema::SHARDS;
 use super::{Store, StoreError};
-use crate::account::AccountId;
-use gathered::{CallsOfKey, Concerned, Gathered, Part};
+use account::{Lately, write_one};
+use gathered::{BatchesOfKey, Gathered};
 
 pub(super) const GROUP: &str = "activity";
 const LOCK: Duration = Duration::from_secs(10);
@@ -45,12 +47,21 @@ pub struct Filler {
     /// Could not be taken over since; the others needn't wait for them.
     bad: BTreeSet<u16>,
     gathered: Gathered,
+    lately: Lately,
 }
 
 impl Filler {
     /// A filler that calls itself `consumer`; the name must be this process' alone.
     pub fn new(store: Arc<Store>, consumer: String) -> Self {
-        Self { store, consumer, mine: BTreeSet::new(), kept: None, bad: BTreeSet::new(), gathered: Gathered::default() }
+        Self {
+            store,
+            consumer,
+            mine: BTreeSet::new(),
+            kept: None,
+            bad: BTreeSet::new(),
+            gathered: Gathered::default(),
+            lately: Lately::default(),
+        }
     }
 
     /// Works until it is stopped, then hands its shards over.
@@ -64,6 +75,7 @@ impl Filler {
                 }
                 // What was read and not written is read again by whoever takes the shard over.
                 (self.mine, self.kept, self.gathered) = (BTreeSet::new(), None, Gathered::default());
+                self.lately = Lately::default();
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(BLOCK) => {}
@@ -220,10 +232,9 @@ impl Filler {
         // They have waited: they must not be written into another dataset.
         store.still_met().await?;
         let room = Semaphore::new(KILOBYTES as usize);
+        let lately = &self.lately;
         stream::iter(concerned.iter().map(Ok))
-            .try_for_each_concurrent(AT_ONCE, |((shard, account), concerned)| {
-                write_one(store, *shard, *account, concerned, &room)
-            })
+            .try_for_each_concurrent(AT_ONCE, |(account, parts)| write_one(store, *account, parts, lately, &room))
             .await?;
         for calls in &calls {
             count_calls(store, calls).await?;
@@ -239,7 +250,7 @@ impl Filler {
     }
 }
 
-async fn count_calls(store: &Store, calls: &CallsOfKey) -> Result<(), StoreError> {
+async fn count_calls(store: &Store, calls: &BatchesOfKey) -> Result<(), StoreError> {
     let mut batches = calls.batches().peekable();
     while batches.peek().is_some() {
         let mut script = store.scripts.calls.prepare_invoke();
@@ -249,47 +260,6 @@ async fn count_calls(store: &Store, calls: &CallsOfKey) -> Result<(), StoreError
             script.arg(batch).arg(allowed).arg(refused);
         }
         store.run::<u64>(&store.blocking, &script).await?;
-    }
-    Ok(())
-}
-
-async fn write_one(
-    store: &Store,
-    shard: u16,
-    account: AccountId,
-    concerned: &Concerned,
-    room: &Semaphore,
-) -> Result<(), StoreError> {
-    let retention = &store.options.retention;
-    let together = TOGETHER.min(retention.activity / 16).max(1);
-    let used = concerned.used();
-    let mut rest = concerned.parts.as_slice();
-    while !rest.is_empty() {
-        let mut count = 0;
-        let some = rest.iter().take_while(|part| {
-            count += part.count() as u64;
-            count <= together
-        });
-        // At least one: it was small enough for the firehose.
-        let (now, later) = rest.split_at(some.count().max(1));
-        let bytes: usize = now.iter().map(Part::length).sum();
-        let kilobytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, KILOBYTES);
-        // Never closed.
-        let _room = room.acquire_many(kilobytes).await;
-        let mut script = store.scripts.activity.prepare_invoke();
-        script
-            .key(store.schema.activity(account))
-            .key(store.schema.usage(account))
-            .arg(shard)
-            .arg(retention.activity)
-            .arg(retention.age.as_secs())
-            .arg(used.map(|(_, token)| token.to_string()).unwrap_or_default())
-            .arg(used.map(|(time, _)| time).unwrap_or_default());
-        for part in now {
-            script.arg(part.batch()).arg(part.count()).arg(part.lines());
-        }
-        store.run::<u64>(&store.blocking, &script).await?;
-        rest = later;
     }
     Ok(())
 }
