@@ -21,8 +21,10 @@ use crate::token::TokenId;
 
 /// Each shard may be another process' work. That it is tried as often as this means that something else is wrong.
 const TRIES: usize = 64;
-/// Accounts of which is remembered what lies in the store: some hundred bytes each as a rule, some twenty kilobytes at the most.
+/// Accounts of which is remembered what lies in the store, and hours of each: some hundred bytes an hour as a rule, some twenty
+/// kilobytes at the most.
 const REMEMBERED: usize = 512;
+const HOURS_REMEMBERED: usize = 2;
 
 /// What lies in the store of accounts that were written lately, as far as this process knows: it is not read again each time. Whether
 /// it is still so is for the script to say.
@@ -35,7 +37,10 @@ impl Lately {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&account)
     }
 
-    fn put(&self, account: AccountId, known: Before) {
+    fn put(&self, account: AccountId, mut known: Before) {
+        while known.hours.len() > HOURS_REMEMBERED {
+            known.hours.pop_first();
+        }
         let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lately.len() >= REMEMBERED {
             // Those that are busy are soon back.
