@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use redis::streams::StreamRangeReply;
 
+use super::lenient::Lenient;
 use super::schema::{hard_bound, shard_of};
 use super::{Full, NodeStore, StoreError};
 use crate::audit::block::Header;
@@ -132,7 +133,7 @@ impl NodeStore {
         loop {
             let mut command = redis::cmd("XRANGE");
             command.arg(self.schema.shard_log(shard_of(&block.node))).arg(&from).arg("+").arg("COUNT").arg(4);
-            let reply: StreamRangeReply = self.query(&self.audit, command).await?;
+            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.audit, command).await?;
             let Some(last) = reply.ids.last() else { return Ok(false) };
             from = format!("({}", last.id);
             for entry in &reply.ids {
@@ -149,7 +150,7 @@ impl NodeStore {
     pub async fn block_at(&self, node: &str, entry: &str) -> Result<Option<BlockEntry>, StoreError> {
         let mut command = redis::cmd("XRANGE");
         command.arg(self.schema.shard_log(shard_of(node))).arg(entry).arg(entry);
-        let reply: StreamRangeReply = self.query(&self.audit, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.audit, command).await?;
         let Some(found) = reply.ids.first() else { return Ok(None) };
         let header = found.get::<String>("b").and_then(|text| serde_json::from_str::<Header>(&text).ok());
         let lines = found.get("e").unwrap_or_default();

@@ -11,6 +11,7 @@ use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
 
+use super::lenient::Lenient;
 use super::link::counted;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
@@ -208,7 +209,7 @@ impl Store {
         while reader.ready.is_empty() {
             let mut command = redis::cmd("XREVRANGE");
             command.arg(&reader.key).arg(&end).arg(&reader.oldest).arg("COUNT").arg(reader.chunk);
-            let reply: StreamRangeReply = self.query(&self.reads, command).await?;
+            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
             let Some(last) = reply.ids.last() else {
                 reader.exhausted = true;
                 return Ok(());

@@ -7,6 +7,7 @@ use redis::streams::{StreamId, StreamRangeReply};
 
 use super::append::{Head, id_of_entry};
 use super::archive::audit_streams;
+use super::lenient::Lenient;
 use super::schema::{SHARDS, shard_of};
 use super::{Store, StoreError};
 use crate::audit::checkpoint::KeptFrom;
@@ -72,7 +73,7 @@ impl Store {
     pub async fn last_checkpoint(&self) -> Result<Option<(String, String)>, StoreError> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(self.schema.checkpoints()).arg("+").arg("-").arg("COUNT").arg(1);
-        let reply: StreamRangeReply = self.query(&self.shared, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.shared, command).await?;
         Ok(reply.ids.first().map(|entry| (entry.id.clone(), text_of(entry, "c"))))
     }
 
@@ -194,7 +195,7 @@ impl Store {
     pub async fn checkpoints_after(&self, after: &str) -> Result<Vec<(String, String)>, StoreError> {
         let mut command = redis::cmd("XRANGE");
         command.arg(self.schema.checkpoints()).arg(after_bound(after)).arg("+").arg("COUNT").arg(CHUNK);
-        let reply: StreamRangeReply = self.query(&self.reads, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
         Ok(reply.ids.into_iter().map(|entry| (entry.id.clone(), text_of(&entry, "c"))).collect())
     }
 
@@ -219,7 +220,7 @@ impl Store {
         }
         let mut command = redis::cmd("XRANGE");
         command.arg(key).arg(after_bound(after)).arg("+").arg("COUNT").arg(TOGETHER);
-        let reply: StreamRangeReply = self.query(&self.reads, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
         let block = |entry: StreamId| StoredBlock {
             header: text_of(&entry, "b"),
             lines: Some(text_of(&entry, "e")),
@@ -242,7 +243,7 @@ impl Store {
         let before = if before.is_empty() { "+".to_owned() } else { format!("({before}") };
         let mut command = redis::cmd("XRANGE");
         command.arg(self.schema.acts()).arg(after_bound(after)).arg(before).arg("COUNT").arg(CHUNK);
-        let reply: StreamRangeReply = self.query(&self.shared, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.shared, command).await?;
         let act = |entry: StreamId| StoredAct { epoch: text_of(&entry, "v"), line: text_of(&entry, "e"), id: entry.id };
         Ok(reply.ids.into_iter().map(act).collect())
     }

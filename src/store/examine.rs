@@ -10,6 +10,7 @@ use redis::{FromRedisValue, RedisResult};
 
 use super::error::describe;
 use super::filler::GROUP;
+use super::lenient::Lenient;
 use super::link::{ConnectError, Driver, fence};
 use super::nodes;
 use super::schema::{Owner, SHARDS, Schema};
@@ -146,7 +147,8 @@ impl Examiner {
         let streams = (0..SHARDS).map(|shard| self.schema.shard_log(shard)).chain([self.schema.acts()]);
         let mut newest = None;
         for stream in streams.collect::<Vec<_>>() {
-            let reply: StreamRangeReply = self.ask(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]).await?;
+            let Lenient(reply): Lenient<StreamRangeReply> =
+                self.ask(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]).await?;
             newest = newest.max(reply.ids.first().and_then(|entry| time_of(&entry.id)));
         }
         Ok(newest)
@@ -165,7 +167,8 @@ impl Examiner {
             let group = groups.groups.iter().find(|group| group.name == GROUP);
             let delivered = group.map_or("0-0", |group| group.last_delivered_id.as_str());
             let after = format!("({delivered}");
-            let next: StreamRangeReply = self.ask(&["XRANGE", &log, &after, "+", "COUNT", "1"]).await?;
+            let Lenient(next): Lenient<StreamRangeReply> =
+                self.ask(&["XRANGE", &log, &after, "+", "COUNT", "1"]).await?;
             let mut waiting_since = next.ids.first().and_then(|entry| time_of(&entry.id));
             // Taken up and not finished counts as well.
             if group.is_some_and(|group| group.pending > 0) {

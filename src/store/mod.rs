@@ -30,6 +30,7 @@ mod key_uses;
 #[cfg(feature = "server")]
 mod keyring;
 mod lease;
+mod lenient;
 mod link;
 mod lookups;
 mod node_rights;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::append::id_of_entry;
 use super::checkpoints::just_before;
+use super::lenient::Lenient;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::audit::Event;
@@ -97,7 +98,7 @@ impl Store {
         let from = if told.is_some() { id.to_owned() } else { format!("({id}") };
         let mut command = redis::cmd("XRANGE");
         command.arg(key).arg(from).arg("+").arg("COUNT").arg(count);
-        let reply: StreamRangeReply = self.query(&self.reads, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
         let mut read = Read { events: VecDeque::new(), reached: (id.to_owned(), told) };
         for entry in reply.ids {
             read.reached = (entry.id.clone(), None);

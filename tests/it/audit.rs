@@ -464,3 +464,20 @@ async fn without_calls_in_the_audit_acts_are_there_and_decisions_are_counted() {
     let metrics = app.authority.metrics().text();
     assert!(metrics.contains("countermark_decisions_total{reason=\"superseded\"} 1"), "{metrics}");
 }
+
+#[tokio::test]
+async fn an_entry_with_a_field_whose_name_is_no_text_stops_no_reading() {
+    let app = App::start().await;
+    let ci = app.account("ci", &[]).await;
+    for shard in 0..4 {
+        let key = format!("{{{}:a{shard}}}:log", app.prefix);
+        let mut command = redis::cmd("XADD");
+        command.arg(key).arg("*").arg(b"\xff\xfe").arg(b"\xff");
+        command.query_async::<String>(&mut app.redis.connection().await).await.unwrap();
+    }
+    ci.door("GET", "/verify/after", 200).await;
+    let events = app.activity("ci").await;
+    assert!(events.iter().any(|event| event["path"] == "/after"), "{events:?}");
+    let all = app.admin().all("/audit?kind=call&path=/after&limit=10").await;
+    assert_eq!(all.len(), 1);
+}

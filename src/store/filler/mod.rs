@@ -17,6 +17,7 @@ use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamReadR
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::lenient::Lenient;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use account::{Lately, write_one};
@@ -139,8 +140,8 @@ impl Filler {
         for _ in &shards {
             command.arg(">");
         }
-        let reply: Option<StreamReadReply> = self.store.query(&self.store.blocking, command).await?;
-        let streams = reply.map(|reply| reply.keys).unwrap_or_default();
+        let reply: Option<Lenient<StreamReadReply>> = self.store.query(&self.store.blocking, command).await?;
+        let streams = reply.map(|Lenient(reply)| reply.keys).unwrap_or_default();
         let is_all_there_was = !streams.is_empty() && streams.iter().all(|stream| stream.ids.len() < ENTRIES);
         for stream in streams {
             let Some(shard) = shards.iter().find(|shard| self.store.schema.shard_log(**shard) == stream.key) else {
@@ -193,7 +194,7 @@ impl Filler {
         loop {
             let mut command = redis::cmd("XAUTOCLAIM");
             command.arg(&log).arg(GROUP).arg(&self.consumer).arg(0).arg(&from).arg("COUNT").arg(ENTRIES);
-            let reply: StreamAutoClaimReply = self.store.query(&self.store.blocking, command).await?;
+            let Lenient(reply): Lenient<StreamAutoClaimReply> = self.store.query(&self.store.blocking, command).await?;
             for entry in reply.claimed {
                 self.gathered.take(shard, entry).await;
             }
