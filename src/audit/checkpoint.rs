@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -22,6 +23,8 @@ use crate::token::{KeyError, SigningKey, VerificationKey};
 const CHECKPOINT: &str = "countermark-checkpoint+jws";
 /// The same of a [`Seal`].
 const SEAL: &str = "countermark-export+jws";
+/// The same of a [`Mark`].
+const MARK: &str = "countermark-export-mark+jws";
 
 /// What is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,10 +163,41 @@ pub struct Seal {
     pub time: DateTime<Utc>,
     /// The number of the last checkpoint in it.
     pub checkpoint: u64,
-    /// The SHA-256, in hex, of all lines before it, each with its end.
+    /// The SHA-256, in hex, of all lines before it, each with its end; after a [`Mark`], of what [`Mark::lines`] says.
     pub lines: String,
     /// What was asked for.
     pub part: Part,
+}
+
+/// A place in an export from which it can be gone on with. It is signed: whoever signs the end after an interruption knows by it that
+/// all before was exported, and how, though he may be another process and has it from the one who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The dataset.
+    pub dataset: String,
+    /// By the issuer's clock.
+    #[serde(with = "rfc3339")]
+    pub time: DateTime<Utc>,
+    /// The number of the last checkpoint so far.
+    pub checkpoint: u64,
+    /// The SHA-256, in hex, of all lines since the mark before, each with its end, and before them of that mark's `lines` and its own
+    /// line. So it stands for everything from the beginning on.
+    pub lines: String,
+    /// What was asked for.
+    pub part: Part,
+    /// What was reached.
+    pub reached: Reached,
+}
+
+/// How far an export is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The entry of the last checkpoint.
+    pub checkpoint: String,
+    /// The stream that is being read: `0`, `1` … or `acts`.
+    pub stream: String,
+    /// The entry that was reached there; empty: none yet.
+    pub entry: String,
 }
 
 impl Checkpoint {
@@ -187,6 +221,28 @@ impl Seal {
     /// Of a text that one of these keys signed.
     pub fn open(text: &str, keys: &[VerificationKey]) -> Result<Self, NotACheckpoint> {
         open(SEAL, text, keys)
+    }
+}
+
+impl Mark {
+    /// With what the hash of the lines after a mark begins: its `lines`, and its own line.
+    pub fn digest(lines: &str, line: &str) -> Context {
+        let mut digest = Context::new(&SHA256);
+        for text in [lines, line] {
+            digest.update(text.as_bytes());
+            digest.update(b"\n");
+        }
+        digest
+    }
+
+    /// Signed.
+    pub fn sign(&self, key: &SigningKey) -> Result<String, KeyError> {
+        sign(MARK, self, key)
+    }
+
+    /// Of a text that one of these keys signed.
+    pub fn open(text: &str, keys: &[VerificationKey]) -> Result<Self, NotACheckpoint> {
+        open(MARK, text, keys)
     }
 }
 

@@ -11,6 +11,8 @@ mod event;
 mod line;
 #[cfg(feature = "redis")]
 mod object;
+#[cfg(feature = "server")]
+pub mod ocsf;
 mod printable;
 #[cfg(feature = "server")]
 pub mod proof;

@@ -4,16 +4,23 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, Stream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Authority, Error};
 use crate::account::AccountId;
 use crate::audit::Event;
 use crate::audit::block::{Header, hash, hex};
-use crate::audit::checkpoint::{Checkpoint, Part, Seal};
+use crate::audit::checkpoint::{Checkpoint, Mark, Part, Reached, Seal};
 use crate::audit::proof::{Record, VERSION};
-use crate::store::{StoredAct, StoredBlock, comes_before, for_one_request, just_before, schema};
+use crate::store::{ACTS, StoredAct, StoredBlock, comes_before, for_one_request, just_before, schema};
+
+/// Bytes after which it can be gone on with: no more than about as many are sent again after an interruption, and a signature for each
+/// of them costs nothing beside reading them.
+const MARK_EVERY: usize = 256 * 1024;
+/// For so long it can be: of what was removed from the store meanwhile, the checkpoints must still be there.
+const MARK_LIVES: TimeDelta = TimeDelta::hours(1);
 
 /// How far an export is.
 enum Step {
@@ -29,8 +36,33 @@ enum Step {
     End,
 }
 
-struct Export {
+/// What is exported, and for whom.
+pub struct Exporting {
+    /// Which part.
+    pub part: Part,
+    /// From where on. `None`: from the beginning.
+    pub after: Option<ExportMark>,
+    /// A place among those that are under way: see [`Authority::place_to_export`].
+    pub place: OwnedSemaphorePermit,
+}
+
+/// A place in an export of this dataset, signed by one of us: see [`Authority::export_mark`].
+pub struct ExportMark {
+    mark: Mark,
+    text: String,
+}
+
+impl ExportMark {
+    /// Of which part.
+    pub fn part(&self) -> &Part {
+        &self.mark.part
+    }
+}
+
+struct Export<M> {
     authority: Arc<Authority>,
+    may_still: M,
+    _place: OwnedSemaphorePermit,
     part: Part,
     step: Step,
     /// The entry that was reached.
@@ -40,16 +72,51 @@ struct Export {
     number: u64,
     lines: VecDeque<String>,
     acts: Vec<StoredAct>,
-    /// Of all lines so far.
+    /// Of all lines so far: see [`Mark::lines`].
     digest: Context,
+    /// Bytes since the last mark.
+    unmarked: usize,
 }
 
 impl Authority {
-    /// Exports the audit: texts of some lines each. It ends with an error where the store does; what was exported until then has no
-    /// end, which whoever checks it notices.
-    pub fn export(self: &Arc<Self>, part: Part) -> impl Stream<Item = Result<String, Error>> + use<> {
-        let export = Export {
+    /// A place among the exports that are under way at once. `None`: all are taken.
+    pub fn place_to_export(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places_to_export).try_acquire_owned().ok()
+    }
+
+    /// Reads a mark: one that a process of this dataset has signed, within the last hour. What it says is believed for its signature
+    /// alone.
+    pub fn export_mark(&self, text: &str) -> Result<ExportMark, Error> {
+        let unusable = |why: &str| Error::field("after", format!("{why}; begin anew without it"));
+        let loaded = self.keys.now();
+        let mark =
+            Mark::open(text, &loaded.audit.public).map_err(|_| unusable("it is no mark of an export from here"))?;
+        if mark.dataset != self.dataset.id {
+            return Err(unusable("it is no mark of an export from here"));
+        }
+        if self.clock.now() - mark.time > MARK_LIVES {
+            return Err(unusable("it is older than an hour"));
+        }
+        Ok(ExportMark { mark, text: text.to_owned() })
+    }
+
+    /// Exports the audit: texts of some lines each. Before each it is asked whether he may still have it: why not, if not; `false`: that
+    /// can't be known now. It ends with an error where the store does; what was exported until then has no end, which whoever checks it
+    /// notices.
+    pub fn export<M, F>(
+        self: &Arc<Self>,
+        exporting: Exporting,
+        may_still: M,
+    ) -> impl Stream<Item = Result<String, Error>> + Send + use<M, F>
+    where
+        M: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<bool, String>> + Send,
+    {
+        let Exporting { part, after, place } = exporting;
+        let mut export = Export {
             authority: Arc::clone(self),
+            may_still,
+            _place: place,
             part,
             step: Step::Begin,
             reached: String::new(),
@@ -58,11 +125,23 @@ impl Authority {
             lines: VecDeque::new(),
             acts: Vec::new(),
             digest: Context::new(&SHA256),
+            unmarked: 0,
         };
+        if let Some(after) = after {
+            export.take_up(after);
+        }
         stream::try_unfold(export, |mut export| async move {
             loop {
                 if matches!(export.step, Step::End) {
                     return Ok(None);
+                }
+                match (export.may_still)().await {
+                    Ok(true) => {}
+                    Ok(false) => return Err(Error::Unavailable("nobody knows who may have it".into())),
+                    Err(reason) => {
+                        export.step = Step::End;
+                        return Ok(Some((Record::Broken { reason }.to_line() + "\n", export)));
+                    }
                 }
                 // Each read has the time of a request.
                 let text = for_one_request(export.next()).await?;
@@ -74,7 +153,7 @@ impl Authority {
     }
 }
 
-impl Export {
+impl<M> Export<M> {
     async fn next(&mut self) -> Result<String, Error> {
         self.lines.clear();
         match self.step {
@@ -119,16 +198,60 @@ impl Export {
             }
             Step::End => {}
         }
+        let mut text = self.text();
+        self.digest.update(text.as_bytes());
+        self.unmarked += text.len();
+        if self.unmarked >= MARK_EVERY {
+            text.push_str(&self.mark()?);
+        }
+        Ok(text)
+    }
+
+    /// The lines that are ready.
+    fn text(&mut self) -> String {
         let length = self.lines.iter().map(|line| line.len() + 1).sum();
-        let text = self.lines.drain(..).fold(String::with_capacity(length), |mut text, line| {
+        self.lines.drain(..).fold(String::with_capacity(length), |mut text, line| {
             text.push_str(&line);
             if !line.ends_with('\n') {
                 text.push('\n');
             }
             text
-        });
-        self.digest.update(text.as_bytes());
-        Ok(text)
+        })
+    }
+
+    /// The line of a mark, where one can be set: it has to name a place that can be read on from.
+    fn mark(&mut self) -> Result<String, Error> {
+        let stream = match self.step {
+            Step::Shard(shard) => shard.to_string(),
+            Step::Acts if !self.reached.is_empty() => ACTS.to_owned(),
+            _ => return Ok(String::new()),
+        };
+        let loaded = self.authority.keys.now();
+        let Some((signer, _)) = loaded.audit.signer.as_ref() else { return Ok(String::new()) };
+        let lines = hex(self.digest.clone().finish().as_ref());
+        let reached = Reached { checkpoint: self.checkpoint.clone(), stream, entry: self.reached.clone() };
+        let mark = Mark {
+            dataset: self.authority.dataset.id.clone(),
+            time: self.authority.clock.now(),
+            checkpoint: self.number,
+            lines: lines.clone(),
+            part: self.part.clone(),
+            reached,
+        };
+        let line = Record::Mark { text: mark.sign(signer)? }.to_line();
+        self.digest = Mark::digest(&lines, &line);
+        self.unmarked = 0;
+        Ok(line + "\n")
+    }
+
+    /// Goes on after a mark.
+    fn take_up(&mut self, after: ExportMark) {
+        let ExportMark { mark, text } = after;
+        self.digest = Mark::digest(&mark.lines, &Record::Mark { text }.to_line());
+        let Reached { checkpoint, stream, entry } = mark.reached;
+        // Whatever we have signed names a shard, or acts.
+        self.step = stream.parse().map_or(Step::Acts, Step::Shard);
+        (self.checkpoint, self.number, self.reached) = (checkpoint, mark.checkpoint, entry);
     }
 
     fn go_on_with(&mut self, step: Step) {
@@ -208,10 +331,14 @@ impl Export {
     }
 
     async fn acts(&mut self) -> Result<(), Error> {
+        if self.acts.is_empty() && !self.reached.is_empty() {
+            self.acts = self.authority.store.acts_between(&self.reached, "").await?;
+        }
         let Some(last) = self.acts.last() else {
             self.go_on_with(Step::LaterCheckpoints);
             return Ok(());
         };
+        self.reached.clone_from(&last.id);
         let next = self.authority.store.acts_between(&last.id, "").await?;
         for StoredAct { id, epoch, line } in std::mem::replace(&mut self.acts, next) {
             let is_of = |node: &String| Event::from_line(&line).is_some_and(|event| event.node == *node);

@@ -40,6 +40,7 @@ pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::Act;
 pub use checkpoints::{Checkpoints, NoCheckpoint};
 pub use error::{AccountRef, Error};
+pub use export::{ExportMark, Exporting};
 pub use home::Issuer;
 pub use key_acts::{ChangedKey, KeyToPrepare};
 pub use key_uses::{BlastRadius, KeyDetail, KeyUser, Recount, RecountedKey};
@@ -100,6 +101,8 @@ pub struct SigningSettings {
 
 /// So many may look on at the audit at once.
 const LOOKERS: usize = 32;
+/// So many exports may be under way at once: each reads as fast as it is read.
+const EXPORTS: usize = 4;
 
 /// The one that decides.
 pub struct Authority {
@@ -110,6 +113,7 @@ pub struct Authority {
     tables: Tables,
     recounting: tokio::sync::Mutex<()>,
     places_to_look: Arc<tokio::sync::Semaphore>,
+    places_to_export: Arc<tokio::sync::Semaphore>,
     metrics: Arc<Metrics>,
     settings: Settings,
     dataset: Dataset,

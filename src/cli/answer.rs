@@ -128,12 +128,17 @@ pub fn print(text: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| Failure {
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(unwritten)
+}
+
+/// Standard output does not take it.
+pub fn unwritten(error: io::Error) -> Failure {
+    Failure {
         what: format!("the answer could not be written: {error}"),
         next: None,
         unheard: error.kind() == io::ErrorKind::BrokenPipe,
         passing: false,
-    })
+    }
 }
 
 fn to_stderr(text: &str) {

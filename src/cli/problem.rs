@@ -84,7 +84,11 @@ impl Problem {
             },
         };
         let failure = Failure::new(self.sentence()).next(next);
-        if self.status.is_server_error() { failure.passing() } else { failure }
+        if self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
+            failure.passing()
+        } else {
+            failure
+        }
     }
 
     /// The detail stays as the server wrote it: it may say that a change may or may not have been made.

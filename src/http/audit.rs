@@ -1,22 +1,27 @@
 //! `/api/v1/audit`, and an account's activity and usage.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use ipnet::IpNet;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::edge::Edge;
 use super::extract::{Account, Caller, Limit, Query, Ready, Time, text};
 use super::no_store;
 use super::permissions::AuditRead;
 use super::problem::Problem;
+use super::still_allowed::{StillAllowed, all_taken};
 use crate::account::AccountId;
 use crate::audit::Outcome;
 use crate::audit::checkpoint::Part;
-use crate::authority::{AccountRef, Authority, EventPage, Usage};
+use crate::authority::{AccountRef, Authority, EventPage, Exporting, Usage};
 use crate::store::{AuditCursor, AuditFilter};
 
 /// The query of a list of events: what all have, and what else there is.
@@ -169,15 +174,23 @@ pub struct ExportQuery {
     #[serde(default, deserialize_with = "text")]
     #[param(nullable = false, value_type = Option<String>, format = DateTime)]
     to: Option<Time>,
+    /// Goes on with an export that was interrupted: the `text` of the last mark of what there is of it. It says itself which part that is,
+    /// and goes without the others.
+    #[serde(default)]
+    #[param(nullable = false)]
+    after: Option<String>,
 }
 
 /// The audit with what proves that it is whole, oldest first: lines of JSON, of which those that begin with `{"record":` say what
-/// follows, and all others are events. `countermark audit verify` checks it.
+/// follows, and all others are events. `countermark audit verify` checks it. It is whole if it ends with the record `seal`; it ends
+/// with the record `broken` as soon as the token is not good for it any more.
 #[utoipa::path(get, path = "/audit/export", tag = "audit", params(ExportQuery), security(("bearer" = ["audit:read"])),
     responses((status = 200, body = String, content_type = "application/x-ndjson")))]
 pub async fn export(
-    _caller: Caller<AuditRead>,
+    caller: Caller<AuditRead>,
+    State(edge): State<Arc<Edge>>,
     Ready(authority): Ready,
+    headers: HeaderMap,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
     let part = Part {
@@ -186,8 +199,19 @@ pub async fn export(
         account: account(&authority, query.account.as_deref()).await?,
         node: query.node,
     };
-    let export = Body::from_stream(authority.export(part));
-    Ok(no_store(([(CONTENT_TYPE, "application/x-ndjson")], export)))
+    let after = query.after.as_deref().map(|text| authority.export_mark(text)).transpose()?;
+    let part = match &after {
+        Some(_) if !part.is_all() => {
+            return Err(Problem::invalid_field("after", "it says itself which part is exported: leave the others out"));
+        }
+        Some(after) => after.part().clone(),
+        None => part,
+    };
+    let place = authority.place_to_export();
+    let place = place.ok_or_else(|| all_taken("too many exports of the audit are under way already"))?;
+    let still = StillAllowed::of(&caller, edge, &authority, &headers)?;
+    let export = authority.export(Exporting { part, after, place }, move || still.clone().ask());
+    Ok(no_store(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(export))))
 }
 
 pub(super) async fn account(authority: &Authority, text: Option<&str>) -> Result<Option<AccountId>, Problem> {

@@ -18,6 +18,7 @@ mod observe;
 mod permissions;
 mod problem;
 mod roles;
+mod still_allowed;
 mod tail;
 mod teams;
 mod tokens;

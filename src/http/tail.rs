@@ -2,28 +2,25 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::{Event, Sse};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use zeroize::Zeroizing;
 
 use super::audit::{Origin, account, query_of_events};
 use super::edge::Edge;
 use super::extract::{Caller, Query, Ready, Time, text};
 use super::no_store;
-use super::permissions::{AuditRead, Demanded as _};
+use super::permissions::AuditRead;
 use super::problem::Problem;
+use super::still_allowed::{StillAllowed, all_taken};
 use crate::audit::Outcome;
-use crate::authority::{Authority, Looking, Told};
+use crate::authority::{Looking, Told};
 use crate::store::{AuditFilter, TailPosition};
-use crate::verify::{Demand, Presenter, Reason};
-use crate::web::credential::Credential;
 
 query_of_events! {
     /// Which events are wanted.
@@ -64,40 +61,12 @@ pub async fn tail(
         account: account(&authority, query.account.as_deref()).await?,
         filter: query.filter(),
         after,
-        place: authority.place_to_look().ok_or_else(all_taken)?,
+        place: authority.place_to_look().ok_or_else(|| all_taken("too many look on at the audit already"))?,
     };
-    let Credential::Bearer(token) = Credential::of(&headers, None)? else {
-        return Err(Problem::internal("a caller without a token"));
-    };
-    let token = Arc::new(Zeroizing::new(token.to_owned()));
-    let demand = Arc::new(Demand {
-        audience: Some(authority.own_audience().clone()),
-        permission: AuditRead::permission(),
-        team: None,
-        presenter: Presenter::Holder { address: caller.call.client_address(), proof: None },
-    });
-    let deciding = Arc::clone(&authority);
-    let may_still =
-        move || may_still(Arc::clone(&edge), Arc::clone(&deciding), Arc::clone(&token), Arc::clone(&demand));
+    let still = StillAllowed::of(&caller, edge, &authority, &headers)?;
+    let may_still = move || still.clone().ask();
     let told = authority.tail(looking, may_still).await?.map(|told| Ok::<_, Infallible>(written(told)));
     Ok(no_store(Sse::new(told)))
-}
-
-/// Rights follow the account: whoever is revoked or narrowed sees nothing more.
-async fn may_still(
-    edge: Arc<Edge>,
-    authority: Arc<Authority>,
-    token: Arc<Zeroizing<String>>,
-    demand: Arc<Demand>,
-) -> Result<bool, String> {
-    if edge.is_draining() {
-        return Err("stopping".to_owned());
-    }
-    match authority.node().decide(&token, &demand).await {
-        Ok(_) => Ok(true),
-        Err(refusal) if refusal.reason == Reason::StoreUnavailable => Ok(false),
-        Err(refusal) => Err(refusal.reason.as_str().to_owned()),
-    }
 }
 
 fn written(told: Told) -> Event {
@@ -107,14 +76,4 @@ fn written(told: Told) -> Event {
         Told::Still(id) => Event::default().id(id),
         Told::End(reason) => Event::default().event("end").data(serde_json::json!({ "reason": reason }).to_string()),
     }
-}
-
-fn all_taken() -> Problem {
-    let mut problem = Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "rate_limited",
-        "too many look on at the audit already; try again later",
-    );
-    problem.0.retry_after = Some(Duration::from_secs(10));
-    problem
 }

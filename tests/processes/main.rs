@@ -4,6 +4,7 @@
 mod access;
 mod api_node;
 mod audit_archive;
+mod audit_export;
 mod audit_pipeline;
 mod audit_proof;
 mod between;
@@ -32,6 +33,7 @@ mod machine;
 mod pkcs11;
 mod race;
 mod redis;
+mod relay;
 mod restart;
 mod schemathesis;
 mod secrets;

@@ -2,7 +2,7 @@
 //!
 //! An export is a text of lines. Each is either an event, as it was written, or a [`Record`] that says what follows. It begins with
 //! [`Record::Begin`] and all checkpoints that are kept, has the blocks of one shard after the other and the acts, and ends with a
-//! [`Record::Seal`].
+//! [`Record::Seal`]. In between stand [`Record::Mark`]s, from which it was gone on with if it was interrupted.
 
 mod chains;
 mod report;
@@ -20,8 +20,8 @@ pub use verification::Verification;
 
 /// How a line that is a record begins, and no event does.
 pub const RECORD: &str = "{\"record\":";
-/// The form that is written here.
-pub const VERSION: u32 = 1;
+/// The form that is written here. The one before it had no marks, and is read too.
+pub const VERSION: u32 = 2;
 
 /// What is said between events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,10 +86,20 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         omitted: Option<String>,
     },
+    /// A place from which it can be gone on with.
+    Mark {
+        /// A [`Mark`](super::checkpoint::Mark), signed.
+        text: String,
+    },
     /// The end.
     Seal {
         /// A [`Seal`](super::checkpoint::Seal), or a [`Segment`](super::archive::Segment), signed.
         text: String,
+    },
+    /// No end: whoever exported it has stopped here.
+    Broken {
+        /// Why: `stopping`, or why the token is not good for it any more.
+        reason: String,
     },
 }
 

@@ -12,7 +12,8 @@ use super::segments::{Beginning, Segments};
 use super::{RECORD, Record, VERSION};
 use crate::audit::archive::Segment;
 use crate::audit::block::{Header, Lines, hash, hex};
-use crate::audit::checkpoint::{ActsHead, Checkpoint, Lost, Seal};
+use crate::audit::checkpoint::{ActsHead, Checkpoint, Lost, Mark, Seal};
+use crate::audit::printable;
 use crate::store::{ACTS, comes_before};
 use crate::token::VerificationKey;
 
@@ -23,7 +24,7 @@ const CHECKPOINTS: &str = "checkpoints";
 pub struct Verification {
     keys: Vec<VerificationKey>,
     report: Report,
-    /// Of all lines so far.
+    /// Of all lines so far: see [`Mark::lines`].
     digest: Context,
     dataset: Option<String>,
     checkpoints: Checkpoints,
@@ -132,8 +133,8 @@ impl Verification {
                 if self.segments.dataset.as_ref().is_some_and(|archived| *archived != dataset) {
                     self.report.wrong(format!("it is of the dataset {dataset}, and the archive is of another one"));
                 }
-                if version != VERSION {
-                    self.report.wrong(format!("it is of version {version}, and this program reads version {VERSION}"));
+                if version == 0 || version > VERSION {
+                    self.report.wrong(format!("it is of version {version}, and this program reads up to {VERSION}"));
                 }
                 if self.dataset.is_some() {
                     self.report.wrong("it begins twice".to_owned());
@@ -146,6 +147,14 @@ impl Verification {
                 self.begin_block(&stream, &id, &header, withheld, omitted);
             }
             Ok(Record::Act { id, epoch, omitted }) => self.begin_act(id, epoch, omitted),
+            Ok(Record::Mark { text }) => self.mark(line, &text, before),
+            Ok(Record::Broken { reason }) => {
+                self.report.wrong(format!(
+                    "after {}: the export was stopped: {}",
+                    self.reached,
+                    printable(&reason, 64)
+                ));
+            }
             Ok(Record::Seal { text }) if self.segments.file().is_some() => {
                 let opened = Segment::open(&text, &self.keys);
                 let wrong = self.segments.seal(&text, opened, &hex(before.finish().as_ref()));
@@ -161,6 +170,11 @@ impl Verification {
                 Err(why) => self.report.wrong(format!("the seal at the end is none: {why}")),
             },
         }
+    }
+
+    /// Finds something wrong with the text itself, which can't be read on.
+    pub fn unreadable(&mut self, why: &str) {
+        self.report.wrong(format!("after {}: it can't be read on: {why}", self.reached));
     }
 
     /// What came of it.
@@ -250,6 +264,26 @@ impl Verification {
         }
         self.entries.insert(stream.to_owned(), id.to_owned());
         place
+    }
+
+    /// It stands for all lines before it from here on: what comes after it is checked by itself.
+    fn mark(&mut self, line: &str, text: &str, before: Context) {
+        let lines = hex(before.finish().as_ref());
+        let mark = match Mark::open(text, &self.keys) {
+            Ok(mark) => mark,
+            Err(why) => {
+                self.report.wrong(format!("after {}: a mark is none: {why}", self.reached));
+                self.digest = Mark::digest(&lines, line);
+                return;
+            }
+        };
+        if mark.lines != lines {
+            self.report.wrong(format!("up to {}: its lines are not those that were signed", self.reached));
+        }
+        if Some(&mark.dataset) != self.dataset.as_ref() || mark.part != self.report.part {
+            self.report.wrong(format!("after {}: a mark was signed for another export", self.reached));
+        }
+        self.digest = Mark::digest(&mark.lines, line);
     }
 
     fn checkpoint(&mut self, id: &str, text: &str) {

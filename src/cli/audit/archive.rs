@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::super::answer::Failure;
-use super::verify::next;
+use super::verify::Lines;
 use crate::audit::archive::SegmentName;
 use crate::audit::proof::{Record, Verification};
+
+/// Of the first line of a segment.
+const LONGEST_FIRST: u64 = 64 * 1024;
 
 /// A file of an archive.
 struct Found {
@@ -28,8 +31,8 @@ pub fn read(directories: &[PathBuf], verification: &mut Verification) -> Result<
     let mut line = String::new();
     for Found { name, path } in segments {
         verification.begin_segment(&name.file());
-        let mut lines = open(&path)?;
-        while next(&mut lines, &mut line).map_err(unreadable(&path))? {
+        let mut lines = Lines::open(&path)?;
+        while lines.next(&mut line, verification)? {
             verification.line(&line);
         }
     }
@@ -85,15 +88,11 @@ fn chosen(all: BTreeMap<(String, u64), Vec<Found>>) -> (Vec<Found>, Vec<Found>) 
 /// Which segment one follows, as it says.
 fn previous(path: &Path) -> Option<String> {
     let mut line = String::new();
-    next(&mut open(path).ok()?, &mut line).ok()?;
+    BufReader::new(File::open(path).ok()?).take(LONGEST_FIRST).read_line(&mut line).ok()?;
     match serde_json::from_str(&line) {
         Ok(Record::Segment { previous, .. }) => Some(previous),
         _ => None,
     }
-}
-
-fn open(path: &Path) -> Result<BufReader<File>, Failure> {
-    File::open(path).map(|file| BufReader::with_capacity(1 << 20, file)).map_err(unreadable(path))
 }
 
 fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Failure + use<> {

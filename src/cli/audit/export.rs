@@ -1,55 +1,25 @@
 //! `audit export`: the audit as files that can be checked without the server.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::Args;
-use reqwest::Method;
+use clap::{Args, ValueEnum};
 
-use super::super::accounts::{given, id_of};
-use super::super::answer::{Answer, Failure, print};
-use super::super::client::{Call, Session};
-use super::super::when;
+use super::super::answer::{Answer, Exit, Failure};
+use super::super::client::Session;
+use super::compression::Compression;
+use super::files::{Files, proof_of};
+use super::part::PartArgs;
 use crate::audit::proof::RECORD;
-use crate::durable;
+use crate::audit::{Event, ocsf};
 
-/// Events tell who did what, from where.
-const MODE: u32 = 0o600;
-
-/// Which part of the audit.
-#[derive(Clone, Debug, Default, Args)]
-pub struct PartArgs {
-    /// Written to the store from this time or date on
-    #[arg(long, value_name = "TIME", value_parser = when::moment)]
-    from: Option<String>,
-    /// Written to the store up to this time or date
-    #[arg(long, value_name = "TIME", value_parser = when::moment)]
-    to: Option<String>,
-    /// Only events of this account (name or id); the others are there as hashes
-    #[arg(long, value_name = "NAME")]
-    account: Option<String>,
-    /// Only events of this node
-    #[arg(long, value_name = "NODE")]
-    node: Option<String>,
-}
-
-impl PartArgs {
-    /// What was written to the store since then.
-    pub fn since(from: Option<String>) -> Self {
-        Self { from, ..Self::default() }
-    }
-
-    /// The request for it.
-    pub async fn call(self, session: &Session) -> Call<'static> {
-        let account = match self.account {
-            // A deleted account has no name any more that could be looked up; the server may still know what is meant.
-            Some(name) => Some(id_of(&session.client, &name).await.unwrap_or(name)),
-            None => None,
-        };
-        let query = given([("from", self.from), ("to", self.to), ("account", account), ("node", self.node)]);
-        Call::new(Method::GET, &["audit", "export"]).query(query)
-    }
+/// The form of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// As they were written (docs/event.schema.json), with what proves them
+    #[default]
+    Json,
+    /// OCSF 1.9: a view for those who read that, which proves nothing
+    Ocsf,
 }
 
 /// `audit export`.
@@ -60,87 +30,63 @@ pub struct ExportArgs {
     /// Write the events to this new file, one a line, and what proves them to FILE.proof (default: print both, in order)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-/// Two files that are there when they are whole.
-struct Files {
-    events: (BufWriter<File>, PathBuf, PathBuf),
-    proof: (BufWriter<File>, PathBuf, PathBuf),
-    count: u64,
-}
-
-/// What proves the events of a file lies beside it.
-pub fn proof_of(events: &Path) -> PathBuf {
-    let mut name = events.as_os_str().to_owned();
-    name.push(".proof");
-    name.into()
+    /// The form of events
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Compress what is written (default: as the name of FILE ends, .gz or .zst)
+    #[arg(long, value_enum)]
+    compress: Option<Compression>,
 }
 
 /// Exports.
 pub async fn run(args: ExportArgs, session: &Session) -> Result<Answer, Failure> {
-    let call = args.part.call(session).await;
-    let Some(out) = args.out else {
-        session.client.lines(call, print).await?;
-        return Ok(Answer::yes(""));
+    let by_name = args.out.as_deref().and_then(Compression::of_name);
+    if let (Some(compression), Some(by_name)) = (args.compress, by_name)
+        && compression != by_name
+    {
+        return Err(Failure::new(format!(
+            "--compress and the .{} of the file's name contradict each other",
+            by_name.suffix()
+        ))
+        .next("leave --compress out, or name another file"));
+    }
+    let compression = args.compress.or(by_name);
+    let mut files = match &args.out {
+        Some(out) => Files::create(out, compression, args.format == Format::Json)?,
+        None => Files::printed(compression)?,
     };
-    let mut files = Files::create(&out)?;
-    match session.client.lines(call, |line| files.take(line)).await {
-        Ok(()) => {
-            let count = files.finish()?;
-            let proof = proof_of(&out);
-            Ok(Answer::yes(format!(
-                "{count} events were written to {}, and what proves them to {}.",
-                out.display(),
-                proof.display()
-            )))
-        }
-        Err(failure) => {
-            files.discard();
-            Err(failure)
-        }
-    }
-}
-
-impl Files {
-    fn create(out: &Path) -> Result<Self, Failure> {
-        let create = |path: &Path| {
-            let failed = |error: std::io::Error| {
-                Failure::new(format!("{} can't be written: {error}", path.display()))
-                    .next("name another file with --out")
-            };
-            if path.exists() {
-                return Err(Failure::new(format!("{} exists", path.display())).next("name a new file with --out"));
+    let mut unreadable = 0;
+    let read = args.part.read(session, |line| match args.format {
+        Format::Json => files.take(line),
+        Format::Ocsf if line.starts_with(RECORD) => Ok(()),
+        Format::Ocsf => match Event::from_line(line) {
+            Some(event) => files.take(&ocsf::of(&event).to_string()),
+            None => {
+                unreadable += 1;
+                Ok(())
             }
-            let beside = durable::beside(path).map_err(failed)?;
-            let file = durable::create_new(&beside, MODE).map_err(failed)?;
-            Ok((BufWriter::with_capacity(1 << 20, file), beside, path.to_owned()))
-        };
-        Ok(Self { events: create(out)?, proof: create(&proof_of(out))?, count: 0 })
+        },
+    });
+    if let Err(failure) = read.await {
+        files.discard();
+        return Err(failure);
     }
-
-    fn take(&mut self, line: &str) -> Result<(), Failure> {
-        let is_record = line.starts_with(RECORD);
-        let (file, _, path) = if is_record { &mut self.proof } else { &mut self.events };
-        self.count += u64::from(!is_record);
-        let written = file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n"));
-        written.map_err(|error| Failure::new(format!("{} can't be written: {error}", path.display())))
+    let count = files.finish()?;
+    let said = match (&args.out, args.format) {
+        (None, _) => String::new(),
+        (Some(out), Format::Json) => format!(
+            "{count} events were written to {}, and what proves them to {}.",
+            out.display(),
+            proof_of(out).display()
+        ),
+        (Some(out), Format::Ocsf) => format!(
+            "{count} events were written to {}. They prove nothing: what does is an export as JSON lines.",
+            out.display()
+        ),
+    };
+    if unreadable > 0 {
+        let note = format!("{unreadable} events can't be read, and were left out: countermark audit verify says where");
+        return Ok(Answer::yes(said).with_note(note).with_exit(Exit::No));
     }
-
-    /// The events last: whoever finds them finds the proof.
-    fn finish(self) -> Result<u64, Failure> {
-        for (file, beside, path) in [self.proof, self.events] {
-            let failed = |error: std::io::Error| Failure::new(format!("{} can't be written: {error}", path.display()));
-            let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-            file.sync_all().map_err(failed)?;
-            durable::rename(&beside, &path).map_err(failed)?;
-        }
-        Ok(self.count)
-    }
-
-    fn discard(self) {
-        for (_, beside, _) in [self.events, self.proof] {
-            // What failed is told; a file that can't be removed either changes nothing about that.
-            let _ = std::fs::remove_file(beside);
-        }
-    }
+    Ok(Answer::yes(said))
 }

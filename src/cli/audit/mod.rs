@@ -1,7 +1,10 @@
 //! `audit …`: who did what, and what was refused; and whether that is all.
 
 mod archive;
+mod compression;
 mod export;
+mod files;
+mod part;
 mod verify;
 
 use std::collections::HashMap;
@@ -37,7 +40,7 @@ pub enum AuditCommand {
     /// Print the latest events in the order of time (all their members: --output json)
     Tail(TailArgs),
     /// Write the audit to a file, with what proves that it is whole
-    Export(export::ExportArgs),
+    Export(Box<export::ExportArgs>),
     /// Check that nothing of the audit was changed, moved or removed: exit code 0 yes, 1 no
     Verify(verify::VerifyArgs),
 }
@@ -104,7 +107,7 @@ pub struct TailArgs {
 pub async fn run(command: AuditCommand, connection: &ConnectionArgs, output: Output) -> Result<Answer, Failure> {
     match command {
         AuditCommand::Tail(args) => tail(args, &Session::open(connection, output)?).await,
-        AuditCommand::Export(args) => export::run(args, &Session::open(connection, output)?).await,
+        AuditCommand::Export(args) => export::run(*args, &Session::open(connection, output)?).await,
         AuditCommand::Verify(args) => verify::run(args, connection, output).await,
     }
 }

@@ -1,7 +1,6 @@
 //! `audit verify`: whether the audit is what was written.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, Read as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -13,14 +12,17 @@ use super::super::client::{Client, Session};
 use super::super::connect::{self, ConnectionArgs, Surroundings};
 use super::super::{Output, when};
 use super::archive;
-use super::export::{PartArgs, proof_of};
+use super::compression;
+use super::files::proof_that_is_there;
+use super::part::PartArgs;
 use crate::audit::block::Header;
 use crate::audit::checkpoint::Part;
+use crate::audit::ocsf;
 use crate::audit::proof::{RECORD, Record, Report, Verification};
 use crate::token::{Algorithm, VerificationKey};
 
 /// No line of an export is longer, in bytes.
-const LONGEST: u64 = 64 * 1024 * 1024;
+const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// `audit verify`.
 #[derive(Clone, Debug, Args)]
@@ -68,14 +70,11 @@ pub async fn run(args: VerifyArgs, connection: &ConnectionArgs, output: Output) 
         Some(file) => read(file, &mut verification)?,
         None => {
             let session = Session::open(connection, output)?;
-            let call = PartArgs::since(args.from).call(&session).await;
-            session
-                .client
-                .lines(call, |line| {
-                    verification.line(line);
-                    Ok(())
-                })
-                .await?;
+            let take = |line: &str| {
+                verification.line(line);
+                Ok(())
+            };
+            PartArgs::since(args.from).read(&session, take).await?;
         }
     }
     Ok(answer(&verification.finish(), when::now(), output))
@@ -106,29 +105,25 @@ fn audit_keys(text: &[u8]) -> Option<Vec<VerificationKey>> {
 
 /// One file with everything in order, or events and their proof beside them.
 fn read(file: &Path, verification: &mut Verification) -> Result<(), Failure> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |error: std::io::Error| {
-            Failure::new(format!("{} can't be read: {error}", path.display()))
-                .next("name what `countermark audit export` wrote")
-        }
-    };
-    let open =
-        |path: &Path| File::open(path).map(|file| BufReader::with_capacity(1 << 20, file)).map_err(unreadable(path));
-    let (mut events, proof) = (open(file)?, proof_of(file));
+    let mut events = Lines::open(file)?;
     let mut line = String::new();
-    if !proof.exists() {
-        while next(&mut events, &mut line).map_err(unreadable(file))? {
+    let Some(proof) = proof_that_is_there(file) else {
+        let mut is_first = true;
+        while events.next(&mut line, verification)? {
+            if std::mem::take(&mut is_first) && ocsf::is_one(&line) {
+                return Err(Failure::new(format!("{} holds OCSF events, which prove nothing", file.display()))
+                    .next("check an export as JSON lines: countermark audit export --out FILE"));
+            }
             verification.line(&line);
         }
         return Ok(());
-    }
-    let mut records = open(&proof)?;
+    };
+    let mut records = Lines::open(&proof)?;
     let mut record = String::new();
-    while next(&mut records, &mut record).map_err(unreadable(&proof))? {
+    while records.next(&mut record, verification)? {
         verification.line(&record);
         for _ in 0..follow(&record) {
-            if !next(&mut events, &mut line).map_err(unreadable(file))? {
+            if !events.next(&mut line, verification)? {
                 break;
             }
             // Whatever a file of events holds, it is no record.
@@ -139,22 +134,59 @@ fn read(file: &Path, verification: &mut Verification) -> Result<(), Failure> {
         }
     }
     // What nothing in the proof speaks of.
-    while next(&mut events, &mut line).map_err(unreadable(file))? {
+    while events.next(&mut line, verification)? {
         verification.line(&line);
     }
     Ok(())
 }
 
-/// What is no text becomes another one, which no hash fits; so does what is longer than anything that is written.
-pub(super) fn next(from: &mut impl BufRead, line: &mut String) -> std::io::Result<bool> {
-    let mut bytes = Vec::new();
-    let read = from.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)?;
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
+/// The lines of a file that is compressed or not.
+pub(super) struct Lines<'a> {
+    path: &'a Path,
+    from: Box<dyn BufRead>,
+    bytes: Vec<u8>,
+    is_at_its_end: bool,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn open(path: &'a Path) -> Result<Self, Failure> {
+        let from = compression::open(path).map_err(|error| unreadable(path, &error))?;
+        Ok(Self { path, from, bytes: Vec::new(), is_at_its_end: false })
     }
-    line.clear();
-    line.push_str(&String::from_utf8_lossy(&bytes));
-    Ok(read > 0)
+
+    /// `false`: there are no more, or what there is can't be read on, which is found then. What is no text becomes another one, which no
+    /// hash fits.
+    pub(super) fn next(&mut self, line: &mut String, verification: &mut Verification) -> Result<bool, Failure> {
+        line.clear();
+        self.bytes.clear();
+        if self.is_at_its_end {
+            return Ok(false);
+        }
+        let read = self.from.by_ref().take(LONGEST + 1).read_until(b'\n', &mut self.bytes);
+        let why = match read {
+            Ok(0) => None,
+            Ok(read) if read as u64 > LONGEST => Some("a line is longer than any that is written".to_owned()),
+            Ok(_) => {
+                if self.bytes.last() == Some(&b'\n') {
+                    self.bytes.pop();
+                }
+                line.push_str(&String::from_utf8_lossy(&self.bytes));
+                return Ok(true);
+            }
+            Err(error) if compression::is_of_the_system(&error) => return Err(unreadable(self.path, &error)),
+            Err(error) => Some(format!("its compressed form is damaged or cut off ({error})")),
+        };
+        if let Some(why) = why {
+            verification.unreadable(&format!("{}: {why}", self.path.display()));
+        }
+        self.is_at_its_end = true;
+        Ok(false)
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("{} can't be read: {error}", path.display()))
+        .next("name what `countermark audit export` wrote")
 }
 
 /// How many events follow a record.

@@ -18,6 +18,7 @@ BEYOND_A_SCHEMA = (
     "there is no role ",
     "there is no team ",
     "it is not a next_cursor ",
+    "it is no mark of an export ",
     "it is another one than in the path",
     "not PEM: ",
     "the PEM is damaged",
