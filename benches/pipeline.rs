@@ -235,6 +235,7 @@ fn open(redis: &Redis, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store
         replica_timeout: Duration::from_secs(1),
         retention: Retention { firehose: 1_000_000, activity: 10_000, age },
         twins: Twins::Impossible,
+        sinks: false,
     };
     Store::open(target, options, clock, stop)
 }

@@ -113,12 +113,12 @@ impl PublishedKeys {
         };
         // Caches in between must not answer with the set of before.
         let request = client.get(url.clone()).header("cache-control", "no-cache").timeout(within.min(LONGEST));
-        let mut answer = request.send().await.map_err(|error| told(&error))?;
+        let mut answer = request.send().await.map_err(|error| no_answer(&error))?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(format!("the answer is {}", answer.status()));
         }
         let mut text = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| told(&error))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| no_answer(&error))? {
             if text.len() + chunk.len() > MOST_BYTES {
                 return Err(format!("it has more than {MOST_BYTES} bytes"));
             }
@@ -142,7 +142,7 @@ impl PublishedKeys {
 }
 
 /// What went wrong, without the URL, which is told beside it.
-fn told(error: &reqwest::Error) -> String {
+pub(crate) fn no_answer(error: &reqwest::Error) -> String {
     use std::error::Error as _;
     let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "no answer".to_owned() };
     let mut cause = error.source();

@@ -89,6 +89,8 @@ pub use crate::node::{Mode as AuditMode, Recorded};
 pub use builder::Builder;
 pub use counts::Counts;
 pub use error::{NotReady, StartError};
+#[cfg(feature = "server")]
+pub(crate) use key_set::no_answer;
 
 use crate::account::Audience;
 use crate::clock::{Clock, uuid_v7};

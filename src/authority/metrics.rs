@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::recorder_metrics::RecorderMetrics;
+use crate::sinks::SinkMetrics;
 use crate::verify::freshness::Freshness;
 use crate::verify::{Reason, SignatureCounts};
 
@@ -60,6 +61,8 @@ pub struct Metrics {
     pub archive_failures: Counter<u64, AtomicU64>,
     /// How old the oldest entry is that is not archived, in seconds.
     pub archive_lag: Gauge<i64, std::sync::atomic::AtomicI64>,
+    /// The sinks of the audit.
+    pub sinks: SinkMetrics,
     /// Open connections.
     pub connections: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Connections closed at once because all places were taken and in use.
@@ -108,6 +111,7 @@ impl Metrics {
             archived_bytes: Counter::default(),
             archive_failures: Counter::default(),
             archive_lag: Gauge::default(),
+            sinks: SinkMetrics::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             connections_displaced: Counter::default(),
@@ -150,6 +154,7 @@ impl Metrics {
             metrics.audit_alarms.clone(),
         );
         metrics.register_archive(&mut registry);
+        metrics.sinks.register(&mut registry);
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register(
             "connections_refused",

@@ -117,7 +117,7 @@ where
             }
             match for_one_request(self.authority.store.tail(&self.position)).await {
                 Ok(Tailed { reached, .. }) if reached == self.position => tokio::time::sleep(EVERY).await,
-                Ok(Tailed { events, reached }) => {
+                Ok(Tailed { events, reached, .. }) => {
                     self.ready = events.into();
                     if self.ready.is_empty() {
                         self.position = reached;

@@ -9,7 +9,7 @@ use super::sources::{Raw, Sources};
 use super::{
     Address, Audit, AuditMode, Cache, CertificateFiles, Config, Guessing, Limits, Log, LogFormat, LogLevel,
     MasterKeySource, Origin, Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens,
-    defaults, issuer, pkcs11, policies, read_private, store,
+    defaults, issuer, pkcs11, policies, read_private, sinks, store,
 };
 use crate::name::NodeName;
 
@@ -217,6 +217,7 @@ fn audit(reader: &mut Reader) -> Audit {
         archive_every: reader.duration("audit.archive_every", &defaults::ARCHIVE_EVERY),
         archive,
         calls: reader.choice("audit.calls", &[("recorded", true), ("danger_off", false)], true),
+        sinks: sinks::read(reader),
     }
 }
 

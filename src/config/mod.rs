@@ -15,6 +15,7 @@ mod pkcs11;
 mod policies;
 mod reader;
 mod secret;
+mod sinks;
 mod sources;
 mod store;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use duration::{NotADuration, ShownDuration, parse_duration};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use policies::Policy;
 pub use secret::{Secret, SecretFileError, SecretSource, SecretSource as MasterKeySource, read_private};
+pub use sinks::{Sink, SinkKind, SinkTls, SyslogSink, WebhookSink, webhook_key};
 pub use store::{ClientCertificate, Store, StoreSource, StoreUrl};
 
 use reader::Reader;
@@ -269,6 +271,8 @@ pub struct Audit {
     pub archive: bool,
     /// Whether calls are recorded (yes). Administrative acts are in any case.
     pub calls: bool,
+    /// Where events are sent on to (`[audit.sinks.NAME]`).
+    pub sinks: BTreeMap<String, Sink>,
 }
 
 /// What becomes of calls whose events the store does not take at once (`audit.mode`).

@@ -34,6 +34,15 @@ impl Reader {
         self.sources.policy_names()
     }
 
+    pub(super) fn sink_names(&self) -> Vec<String> {
+        self.sources.sink_names()
+    }
+
+    /// Takes out whatever is set below `path`: what it would mean can't be known.
+    pub(super) fn forget_below(&mut self, path: &str) {
+        self.sources.forget_below(path);
+    }
+
     /// How many there are so far.
     pub(super) fn problems(&self) -> usize {
         self.problems.len()

@@ -131,6 +131,46 @@ impl Sources {
         names
     }
 
+    /// The names of the sinks that any layer speaks of.
+    pub(super) fn sink_names(&self) -> Vec<String> {
+        /// A member that ends as another one does comes before it.
+        const MEMBERS: [&str; 13] = [
+            "CLIENT_CERT_FILE",
+            "CLIENT_KEY_FILE",
+            "CA_FILE",
+            "SECRET_FILE",
+            "SECRET",
+            "TYPE",
+            "FROM",
+            "KINDS",
+            "OUTCOMES",
+            "ADDRESS",
+            "TRANSPORT",
+            "URL",
+            "PATH",
+        ];
+        let in_file = self.file.keys().filter_map(|path| {
+            let (name, _) = path.strip_prefix("audit.sinks.")?.rsplit_once('.')?;
+            Some(name.to_owned())
+        });
+        let in_environment = self.variables.keys().filter_map(|variable| {
+            let rest = variable.strip_prefix("AUDIT_SINKS_")?;
+            let name = MEMBERS.iter().find_map(|member| rest.strip_suffix(member)?.strip_suffix('_'))?;
+            Some(name.to_ascii_lowercase())
+        });
+        let mut names: Vec<String> = in_file.chain(in_environment).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Takes out whatever is set below `path`.
+    pub(super) fn forget_below(&mut self, path: &str) {
+        let (below, variables) = (format!("{path}."), format!("{}_", variable_of(path)));
+        self.file.retain(|path, _| !path.starts_with(&below));
+        self.variables.retain(|name, _| !name.starts_with(&variables));
+    }
+
     /// What nobody asked for.
     pub(super) fn leftovers(&self) -> Vec<(String, Origin)> {
         let in_file = self.file.iter().map(|(path, setting)| (path.clone(), setting.origin.clone()));

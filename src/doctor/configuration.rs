@@ -1,7 +1,11 @@
 //! Settings that are allowed, and better otherwise.
 
+use std::path::Path;
+
+use rustix::fs::Access;
+
 use super::Entry;
-use crate::config::{Config, ConfigErrors, LogLevel, ShownDuration};
+use crate::config::{Config, ConfigErrors, LogLevel, ShownDuration, SinkKind};
 
 /// Beyond this, what an admin changes is noticed late.
 const STALE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -31,7 +35,31 @@ pub(super) fn unusable(errors: &ConfigErrors) -> Vec<Entry> {
 }
 
 pub(super) fn look(config: &Config) -> Vec<Entry> {
-    vec![settings(), trusted_proxies(config), log_level(config), staleness(config)]
+    let mut entries = vec![settings(), trusted_proxies(config), log_level(config), staleness(config)];
+    entries.extend(config.audit.sinks.iter().filter_map(|(name, sink)| match &sink.kind {
+        SinkKind::File(path) => Some(sink_file(name, path)),
+        SinkKind::Syslog(_) | SinkKind::Webhook(_) => None,
+    }));
+    entries
+}
+
+fn sink_file(name: &str, path: &Path) -> Entry {
+    const CHECK: &str = "configuration.sinks";
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (what, rights) = if path.exists() {
+        (path, Access::READ_OK | Access::WRITE_OK)
+    } else {
+        (directory, Access::WRITE_OK | Access::EXEC_OK)
+    };
+    match rustix::fs::access(what, rights) {
+        Ok(()) => Entry::ok(CHECK, format!("the sink {name} can write {}", path.display())),
+        Err(error) => Entry::finding(
+            CHECK,
+            format!("the sink {name} can't write {}: {}: {error}", path.display(), what.display()),
+            "its events wait in the store, and are missed when they are removed there",
+            "give the user of the service the right to write there, and run doctor as that user",
+        ),
+    }
 }
 
 fn settings() -> Entry {

@@ -32,6 +32,7 @@ use crate::http::Edge;
 use crate::listen::{Connections, Listener, TlsContext};
 use crate::node::{Follower, Writer};
 use crate::pkcs11::HardwareToken;
+use crate::sinks::Outlet;
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
 
 /// How long what is left of the audit may take at the end.
@@ -81,6 +82,8 @@ struct Running {
     data_dir: DataDir,
     clock: Arc<dyn Clock>,
     hardware: Option<Arc<HardwareToken>>,
+    /// Of each sink of the audit, what takes the events.
+    outlets: Vec<Arc<Outlet>>,
     store: Arc<Store>,
     edge: Arc<Edge>,
     /// Ends the connections to the store; last of all.
@@ -110,6 +113,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
     );
     let tls = TlsContext::new(&config.tls, data_dir.path()).map_err(ServeError::of)?;
     let policies = setup::policies(&config);
+    let outlets = setup::outlets(&config)?;
     let mut listeners = Vec::new();
     for address in &config.listen {
         listeners.push(Listener::bind(address).await.map_err(ServeError::of)?);
@@ -155,6 +159,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
         retire,
         data_dir,
         hardware: setup::hardware(&config),
+        outlets,
         clock,
         config,
     });
@@ -261,6 +266,8 @@ impl Running {
         let flushed = CancellationToken::new();
         let mut writing = tokio::spawn(writer.run(Arc::clone(authority.node()), flushed.clone(), FLUSH));
         let filling = tokio::spawn(Filler::new(Arc::clone(&self.store), self.node_id.clone()).run(self.retire.clone()));
+        let mut delivering: JoinSet<()> =
+            setup::couriers(&self).into_iter().map(|courier| courier.run(self.retire.clone())).collect();
         let mut upkeep = tokio::spawn(Upkeep::new(Arc::clone(&authority)).run(self.retire.clone()));
         let follower = Follower::new(Arc::clone(authority.node()), self.node_id.clone(), self.addresses.join(", "));
         let mut follower = tokio::spawn(follower.run(self.retire.clone()));
@@ -274,6 +281,7 @@ impl Running {
             return Err(ServeError(format!("{what} has ended: {ended:?}")));
         }
         let _ = filling.await;
+        while delivering.join_next().await.is_some() {}
         flushed.cancel();
         // A store that hangs keeps both waiting, and not one after the other.
         let _ = tokio::join!(writing, async {

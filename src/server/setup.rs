@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::{Running, ServeError};
 use crate::authority::{Archive, ArchivePlace, Settings, SigningSettings, Startup};
-use crate::config::{Address, AuditMode, Config, Policy, SigningAlgorithm, StoreSource, StoreUrl, read_private};
+use crate::config::{Address, AuditMode, Config, Policy, SigningAlgorithm, Sink, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
 use crate::node::Mode;
 use crate::pkcs11::HardwareToken;
+use crate::sinks::{Courier, Outlet};
 use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
 use crate::token::Algorithm;
 
@@ -95,6 +96,7 @@ pub(super) fn store_options(config: &Config) -> Options {
             StoreSource::Private { .. } => Twins::Impossible,
             StoreSource::Url(_) => Twins::Possible { journal: Some(config.data_dir.join("journal")) },
         },
+        sinks: !config.audit.sinks.is_empty(),
     }
 }
 
@@ -136,6 +138,25 @@ pub(super) fn keys_mark(config: &Config) -> PathBuf {
 /// The hardware token that keys may lie in. One for the process: its module is the process's too.
 pub(super) fn hardware(config: &Config) -> Option<Arc<HardwareToken>> {
     config.signing.pkcs11.as_ref().and_then(HardwareToken::connect)
+}
+
+/// What takes the events of each sink of the audit, in their order.
+pub(super) fn outlets(config: &Config) -> Result<Vec<Arc<Outlet>>, ServeError> {
+    let outlet = |(name, sink): (&String, &Sink)| {
+        let outlet = Outlet::new(&sink.kind);
+        outlet.map(Arc::new).map_err(|error| ServeError(format!("the sink {name} of the audit is not usable: {error}")))
+    };
+    config.audit.sinks.iter().map(outlet).collect()
+}
+
+/// Who delivers them.
+pub(super) fn couriers(running: &Running) -> Vec<Courier> {
+    let sinks = running.config.audit.sinks.iter().zip(&running.outlets);
+    let courier = |((name, sink), outlet): ((&String, &Sink), &Arc<Outlet>)| {
+        let (store, clock) = (Arc::clone(&running.store), Arc::clone(&running.clock));
+        Courier::new(store, clock, &running.edge.metrics.sinks, &running.node_id, name, sink, Arc::clone(outlet))
+    };
+    sinks.map(courier).collect()
 }
 
 fn time_delta(duration: Duration) -> TimeDelta {

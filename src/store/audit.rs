@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use redis::streams::StreamRangeReply;
 use serde::{Deserialize, Serialize};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::lenient::Lenient;
 use super::link::counted;
@@ -137,7 +137,7 @@ impl Store {
         cursor: Option<&AuditCursor>,
         limit: usize,
     ) -> Result<(Vec<Event>, Option<AuditCursor>), StoreError> {
-        let _turn = self.turn_to_read().await?;
+        let _turn = self.turn_to_read(&self.readers).await?;
         let keys = match trail {
             Trail::Firehose => {
                 let mut keys = vec![(self.schema.acts(), CHUNK)];
@@ -189,8 +189,8 @@ impl Store {
     }
 
     /// Events are many and large: those who read them wait for one another, and nobody else for them.
-    pub(super) async fn turn_to_read(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        let turn = counted(tokio::time::timeout(self.timeout, self.readers.acquire())).await;
+    pub(super) async fn turn_to_read<'a>(&self, readers: &'a Semaphore) -> Result<SemaphorePermit<'a>, StoreError> {
+        let turn = counted(tokio::time::timeout(self.timeout, readers.acquire())).await;
         turn.ok().and_then(Result::ok).ok_or_else(|| StoreError::Unavailable("others read events for too long".into()))
     }
 

@@ -53,6 +53,8 @@ pub struct Options {
     pub retention: Retention,
     /// Whether another server may hold the same dataset.
     pub twins: Twins,
+    /// Whether the audit is sent on to sinks from here: they have a connection of their own.
+    pub sinks: bool,
 }
 
 /// Why a store was not met.
@@ -109,6 +111,9 @@ pub struct Store {
     /// Lists and logs, whose replies may be.
     pub(super) reads: Arc<Link>,
     pub(super) readers: Semaphore,
+    /// For the sinks of the audit, which are in nobody's way. `None`: there are none.
+    sinks: Option<Arc<Link>>,
+    pub(super) sink_reader: Semaphore,
     /// Blocking reads.
     pub(super) blocking: Arc<Link>,
     pub(super) clock: Arc<dyn Clock>,
@@ -131,6 +136,7 @@ impl Store {
     pub fn open(target: Target, options: Options, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Self {
         let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
         let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
+        let has_sinks = options.sinks;
         let of_a_node = NodeOptions { prefix: options.prefix.clone(), firehose: options.retention.firehose };
         Self {
             node: Arc::new(NodeStore::open(&target, &of_a_node, stop)),
@@ -140,6 +146,8 @@ impl Store {
             reserved: Mutex::new(()),
             reads: link("reads", Duration::ZERO),
             readers: Semaphore::new(READERS),
+            sinks: has_sinks.then(|| link("sinks", Duration::ZERO)),
+            sink_reader: Semaphore::new(1),
             blocking: link("blocking", filler::BLOCK),
             clock,
             here: std::sync::Mutex::new(None),
@@ -152,6 +160,11 @@ impl Store {
         self.shared.connected().await;
         self.changes.connected().await;
         self.reads.connected().await;
+    }
+
+    /// The connection of the sinks.
+    pub(super) fn of_sinks(&self) -> Result<&Link, StoreError> {
+        self.sinks.as_deref().ok_or_else(|| StoreError::Unavailable("it was opened without sinks".into()))
     }
 
     /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one. A store that was

@@ -49,6 +49,8 @@ mod rights;
 mod roles;
 pub mod schema;
 mod scripts;
+#[cfg(feature = "server")]
+mod sinks;
 mod state;
 #[cfg(feature = "server")]
 mod tail;
@@ -93,6 +95,8 @@ pub use private::{PrivateRedis, PrivateRedisError, Space, private_binary, privat
 #[cfg(feature = "server")]
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
+#[cfg(feature = "server")]
+pub use sinks::{Missed, NextForSink, SinkCursor};
 #[cfg(feature = "server")]
 pub use tail::{TailPosition, Tailed};
 #[cfg(feature = "server")]

@@ -12,7 +12,7 @@ impl Schema {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let mut commands: Vec<Vec<String>> =
             ["PING", "INFO", "TIME", "WAIT 0 0", "EVAL # 0", "SCRIPT LOAD #"].map(words).into();
-        let of_a_key: [(&str, &str); 43] = [
+        let of_a_key: [(&str, &str); 44] = [
             ("EVALSHA # 1 @", &meta),
             ("HGET @ f", &meta),
             ("HMGET @ f", &meta),
@@ -51,6 +51,7 @@ impl Schema {
             ("XGROUP DELCONSUMER @ g c", &log),
             ("XAUTOCLAIM @ g c 0 0-0", &log),
             ("XINFO CONSUMERS @ g", &log),
+            ("XINFO STREAM @", &log),
             ("HSET @ f v", &usage),
             ("HGETALL @", &usage),
             ("HINCRBY @ f 1", &usage),

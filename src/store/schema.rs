@@ -25,6 +25,8 @@
 //! | `{P}:unlinked` | hash | `NODE SEQUENCE` → `ENTRY HASH` of an act that no block links | until one does |
 //! | `{P}:checkpoints` | stream | signed checkpoints of the audit: `c` the checkpoint | 10,000 |
 //! | `{P}:archiving` | string | who archives | a minute, while he does |
+//! | `{P}:sinks` | hash | sink of the audit → how far it has come, see `sinks` | for ever |
+//! | `{P}:sink_lock:NAME` | string | who delivers the sink | seconds |
 //! | `{P:aN}:log` | stream | firehose shard N, one entry a block (see [`crate::audit::block`]): `b` header, `e` lines | `audit.firehose_max_entries` |
 //! | `{P:aN}:heads` | hash | node → `CLAIM BLOCK LAST HASH ENTRY OPEN` of its last block; `#archived` → how far the stream is archived: `on` or `off`, `LAST SEGMENT HASH NODE` | for ever |
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
@@ -194,6 +196,12 @@ impl Schema {
     pub(super) fn unlinked(&self) -> String {
         self.together("unlinked")
     }
+    pub(super) fn sinks(&self) -> String {
+        self.together("sinks")
+    }
+    pub(super) fn sink_lock(&self, name: &str) -> String {
+        self.together(format_args!("sink_lock:{name}"))
+    }
     pub(super) fn shard_lock(&self, shard: u16) -> String {
         format!("{{{}:a{shard}}}:lock", self.prefix)
     }
@@ -209,7 +217,7 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 18] = [
+        const ALWAYS: [&str; 19] = [
             "meta",
             "feed",
             "names",
@@ -228,6 +236,7 @@ impl Schema {
             "unlinked",
             "checkpoints",
             "archiving",
+            "sinks",
         ];
         let Some((tag, name)) = key.strip_prefix('{').and_then(|rest| rest.split_once("}:")) else {
             return Owner::Other;
@@ -241,7 +250,7 @@ impl Schema {
                 },
                 Some(("s", account)) => known(AccountId::unpacked(account).is_ok()),
                 Some(("acts", account)) => known(account.parse::<AccountId>().is_ok()),
-                Some(("live", _)) => Owner::Countermark,
+                Some(("live" | "sink_lock", _)) => Owner::Countermark,
                 _ => known(ALWAYS.contains(&name)),
             };
         }
@@ -300,7 +309,9 @@ mod tests {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
         let calls = schema.key_calls(&"k".repeat(43));
-        for key in [schema.shard_log(3), schema.shard_lock(0), schema.activity(account), schema.hours(account), calls] {
+        let sinks = [schema.sinks(), schema.sink_lock("siem")];
+        let shards = [schema.shard_log(3), schema.shard_lock(0)];
+        for key in [schema.activity(account), schema.hours(account), calls].into_iter().chain(shards).chain(sinks) {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
         assert_eq!(schema.owner_of(&schema.profile(account)), Owner::Key(schema.state(account)));

@@ -35,6 +35,8 @@ pub(super) struct Scripts {
     pub(super) calls: Script,
     pub(super) recount: Script,
     pub(super) lock: Script,
+    pub(super) extent: Script,
+    pub(super) sink: Script,
 }
 
 const IDENTITY: &str = include_str!("scripts/identity.lua");
@@ -98,11 +100,13 @@ impl Scripts {
             calls: after(&[ORDER], include_str!("scripts/calls.lua")),
             recount: Script::new(include_str!("scripts/recount.lua")),
             lock: Script::new(include_str!("scripts/lock.lua")),
+            extent: Script::new(include_str!("scripts/extent.lua")),
+            sink: Script::new(include_str!("scripts/sink.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 19] {
+    pub(super) fn all(&self) -> [&Script; 21] {
         let Self {
             start,
             table,
@@ -123,6 +127,8 @@ impl Scripts {
             calls,
             recount,
             lock,
+            extent,
+            sink,
         } = self;
         [
             start,
@@ -144,6 +150,8 @@ impl Scripts {
             calls,
             recount,
             lock,
+            extent,
+            sink,
         ]
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::append::id_of_entry;
 use super::checkpoints::just_before;
 use super::lenient::Lenient;
+use super::link::Link;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::audit::Event;
@@ -29,6 +30,19 @@ impl TailPosition {
         Self(vec![(just_before(ms), None); usize::from(SHARDS) + 1])
     }
 
+    /// Just after the entry of this id, of each stream.
+    pub(super) fn after(ids: Vec<String>) -> Self {
+        Self(ids.into_iter().map(|id| (id, None)).collect())
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &(String, Option<usize>)> {
+        self.0.iter()
+    }
+
+    pub(super) fn entry_mut(&mut self, stream: usize) -> Option<&mut (String, Option<usize>)> {
+        self.0.get_mut(stream)
+    }
+
     /// As one opaque text.
     pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
@@ -36,12 +50,15 @@ impl TailPosition {
 
     /// Reads what [`TailPosition::encode`] wrote.
     pub fn decode(text: &str) -> Option<Self> {
-        let position: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok().filter(Self::is_sound)
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
         // Exactly as Redis writes them: it refuses some of what only looks like one.
         let is_id = |(id, _): &(String, Option<usize>)| {
             id_of_entry(id).is_some_and(|(ms, number)| format!("{ms}-{number}") == *id)
         };
-        (position.0.len() == usize::from(SHARDS) + 1 && position.0.iter().all(is_id)).then_some(position)
+        self.0.len() == usize::from(SHARDS) + 1 && self.0.iter().all(is_id)
     }
 }
 
@@ -51,12 +68,15 @@ pub struct Tailed {
     pub events: Vec<(Event, TailPosition)>,
     /// The position after all that was read: there are blocks without events.
     pub reached: TailPosition,
+    /// The ids of the entries that were read, of each stream.
+    pub entries: Vec<Vec<String>>,
 }
 
 /// What was read of one stream: each event, and how far it is read then; and how far it is in the end.
 struct Read {
     events: VecDeque<(Event, (String, Option<usize>))>,
     reached: (String, Option<usize>),
+    entries: Vec<String>,
 }
 
 impl Store {
@@ -69,13 +89,25 @@ impl Store {
     /// Some of the events that were written after a position, in the order of their streams and as far as that goes of their times, each
     /// with the position after it.
     pub async fn tail(&self, after: &TailPosition) -> Result<Tailed, StoreError> {
-        let _turn = self.turn_to_read().await?;
+        let _turn = self.turn_to_read(&self.readers).await?;
+        self.tail_over(&self.reads, after).await
+    }
+
+    /// The same over the connection of the sinks, which take turns.
+    pub(super) async fn tail_for_sinks(&self, after: &TailPosition) -> Result<Tailed, StoreError> {
+        let link = self.of_sinks()?;
+        let _turn = self.turn_to_read(&self.sink_reader).await?;
+        self.tail_over(link, after).await
+    }
+
+    async fn tail_over(&self, link: &Link, after: &TailPosition) -> Result<Tailed, StoreError> {
         let keys = (0..SHARDS).map(|shard| (self.schema.shard_log(shard), BLOCKS)).chain([(self.schema.acts(), ACTS)]);
         let mut streams = Vec::new();
         for ((key, count), (id, told)) in keys.zip(&after.0) {
-            streams.push(self.entries_after(&key, count, id, *told).await?);
+            streams.push(self.entries_after(link, &key, count, id, *told).await?);
         }
         let reached = TailPosition(streams.iter().map(|stream| stream.reached.clone()).collect());
+        let entries = streams.iter_mut().map(|stream| std::mem::take(&mut stream.entries)).collect();
         let (mut events, mut position) = (Vec::new(), after.clone());
         loop {
             let next = streams.iter_mut().map(|stream| &mut stream.events).enumerate();
@@ -91,17 +123,25 @@ impl Store {
         if let Some((_, last)) = events.last_mut() {
             last.clone_from(&reached);
         }
-        Ok(Tailed { events, reached })
+        Ok(Tailed { events, reached, entries })
     }
 
-    async fn entries_after(&self, key: &str, count: usize, id: &str, told: Option<usize>) -> Result<Read, StoreError> {
+    async fn entries_after(
+        &self,
+        link: &Link,
+        key: &str,
+        count: usize,
+        id: &str,
+        told: Option<usize>,
+    ) -> Result<Read, StoreError> {
         let from = if told.is_some() { id.to_owned() } else { format!("({id}") };
         let mut command = redis::cmd("XRANGE");
         command.arg(key).arg(from).arg("+").arg("COUNT").arg(count);
-        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
-        let mut read = Read { events: VecDeque::new(), reached: (id.to_owned(), told) };
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(link, command).await?;
+        let mut read = Read { events: VecDeque::new(), reached: (id.to_owned(), told), entries: Vec::new() };
         for entry in reply.ids {
             read.reached = (entry.id.clone(), None);
+            read.entries.push(entry.id.clone());
             let lines: String = entry.get("e").unwrap_or_default();
             let lines: Vec<&str> = lines.lines().collect();
             let skip = told.filter(|_| entry.id == id).unwrap_or(0);

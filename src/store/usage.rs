@@ -26,7 +26,7 @@ impl Store {
         let now = self.clock.now();
         let oldest = self.oldest_hour(now);
         let kept = oldest.max(*hours.start())..=(*hours.end()).min(hour_of(now.timestamp_millis()) + AHEAD);
-        let _turn = self.turn_to_read().await?;
+        let _turn = self.turn_to_read(&self.readers).await?;
         let mut pipeline = redis::pipe();
         pipeline.cmd("HMGET").arg(self.schema.usage(account)).arg("since").arg("events").arg("dead");
         if !kept.is_empty() {

@@ -125,6 +125,7 @@ impl Setup {
             replica_timeout: Duration::from_secs(1),
             retention,
             twins: self.twins.clone(),
+            sinks: true,
         };
         Store::open(target, options, clock, stop)
     }

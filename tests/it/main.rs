@@ -12,6 +12,7 @@ mod attack;
 mod attacks;
 mod audit;
 mod audit_chain;
+mod audit_sinks;
 mod audit_tail;
 mod bad_input;
 mod doors;

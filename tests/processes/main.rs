@@ -41,6 +41,7 @@ mod serve;
 mod server;
 mod shell;
 mod signatures;
+mod sinks;
 mod stop;
 mod store;
 mod story;
