@@ -253,6 +253,10 @@ async fn http(mut stream: impl AsyncRead + AsyncWrite + Unpin, kept: &Mutex<Kept
             return None;
         }
         let mut message = Message { head: String::from_utf8(text.clone()).unwrap(), body: String::new() };
+        if !message.head.starts_with("POST ") {
+            kept.lock().unwrap().messages.push(message);
+            return None;
+        }
         let mut body = vec![0; message.header("content-length").parse().unwrap()];
         stream.read_exact(&mut body).await.ok()?;
         if deed == Deed::DiesAfterReading {
