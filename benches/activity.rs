@@ -111,6 +111,7 @@ async fn measured(events: u64, accounts: u64, distinct: bool) -> serde_json::Val
         replica_timeout: Duration::from_secs(1),
         retention: Retention { firehose: 1_000_000, activity: 10_000, age },
         twins: Twins::Impossible,
+        sinks: false,
     };
     let store = Arc::new(Store::open(target.unwrap(), options, Arc::new(SystemClock), &stop));
     store.connected().await;
