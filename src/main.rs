@@ -1,6 +1,7 @@
 //! The binary: parse, dispatch, exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use countermark::cli::{Cli, Command};
@@ -13,7 +14,9 @@ fn main() -> ExitCode {
     let Cli { connection, output, command } = Cli::parse();
     // One provider for the whole process; only the first call can win, and this is it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = match tokio::runtime::Runtime::new() {
+    // Those who wait for disks are needed in bursts: what is idle goes soon.
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match threads.enable_all().thread_keep_alive(Duration::from_secs(2)).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the runtime can't be started: {error}");
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
             let check = arguments.check;
             let code = runtime.block_on(countermark::server::serve(&arguments.service.into(), check));
             // A hardware token that hangs is not waited for; one that is well is left in good order.
-            runtime.shutdown_timeout(std::time::Duration::from_secs(3));
+            runtime.shutdown_timeout(Duration::from_secs(3));
             code
         }
         Command::Doctor(arguments) => {

@@ -56,6 +56,15 @@ pub struct Archived {
     pub seal: String,
 }
 
+impl Archived {
+    /// Whether this is the other one, or what comes after it. Where an archive was off, what it begins anew with is not known.
+    pub fn goes_on_from(&self, earlier: &Self) -> bool {
+        let is_same = (self.segment, &self.seal) == (earlier.segment, &earlier.seal);
+        self.segment > earlier.segment
+            || (is_same && (self.last == earlier.last || self.last.is_empty() || earlier.last.is_empty()))
+    }
+}
+
 /// What a segment's file is called: `STREAM-NUMBER-HASH.jsonl`. The hash tells those apart that were written by two issuers at once,
 /// or by one that was killed, of which one counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

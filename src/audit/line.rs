@@ -198,7 +198,6 @@ pub(crate) fn push_numbered(lines: &mut String, line: &str, node: &str, sequence
 }
 
 /// The id of an event that we have written, with or without a number. What stands before it has no other member of the name.
-#[cfg(feature = "redis")]
 pub(crate) fn id_of(line: &str) -> Option<&str> {
     line.split_once("\"id\":\"")?.1.split('"').next()
 }

@@ -23,7 +23,5 @@ pub mod rollup;
 pub use event::Numbered;
 pub use event::{Event, Outcome, kinds};
 #[cfg(feature = "redis")]
-#[cfg(feature = "redis")]
-pub(crate) use line::id_of;
-pub(crate) use line::{Address, Line, push_numbered};
+pub(crate) use line::{Address, Line, id_of, push_numbered};
 pub use printable::printable;

@@ -230,11 +230,7 @@ impl Authority {
         let mut bounds = BTreeMap::new();
         for (stream, stored) in self.store.archive_cursors().await? {
             let signed = archived.get(&stream).cloned();
-            let goes_on = |now: &Archived| {
-                signed.as_ref().is_none_or(|signed| {
-                    now.segment > signed.segment || (now.segment == signed.segment && now.seal == signed.seal)
-                })
-            };
+            let goes_on = |now: &Archived| signed.as_ref().is_none_or(|signed| now.goes_on_from(signed));
             match stored.cursor.as_ref().filter(|cursor| goes_on(&cursor.archived)) {
                 Some(cursor) => {
                     if cursor.is_on {

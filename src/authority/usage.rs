@@ -108,9 +108,13 @@ impl Authority {
         let to = to.unwrap_or_else(|| self.clock.now());
         let from = from.unwrap_or_else(|| to.checked_sub_signed(WINDOW).unwrap_or(to));
         if from > to {
-            return Err(Error::field("from", "it is later than the end"));
+            // Nothing is in it, as in the activity.
+            let none = hour_of(from.timestamp_millis())..=hour_of(from.timestamp_millis()) - 1;
+            return Ok(told(&self.store.rolled_up(account, none).await?, from, to));
         }
-        let hours = hour_of(from.timestamp_millis())..=hour_of(to.timestamp_millis());
+        // Up to its end, and not with the hour that begins there.
+        let last = (to.timestamp_millis() - 1).max(from.timestamp_millis());
+        let hours = hour_of(from.timestamp_millis())..=hour_of(last);
         let from = start_of(*hours.start());
         Ok(told(&self.store.rolled_up(account, hours).await?, from, to))
     }

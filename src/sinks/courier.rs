@@ -21,6 +21,8 @@ const HOLD: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(1);
 /// No delivery takes longer.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Down to about one event.
+const SMALLEST_SHARE: usize = 8_192;
 /// How long the last delivery may take after the signal to stop: what is broken off comes twice.
 const AT_THE_END: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,8 @@ pub struct Courier {
     outcomes: Vec<Outcome>,
     metrics: OfOne,
     backoff: Backoff,
+    /// Of what is delivered at once otherwise, one in so many: a receiver may be too slow for more.
+    share: usize,
     failing: Alarm,
     missing: Alarm,
     /// Up to where it is delivered. `None`: the sink is not ours.
@@ -83,6 +87,7 @@ impl Courier {
             outcomes: sink.outcomes.clone(),
             metrics: metrics.of(name),
             backoff: Backoff::default(),
+            share: 1,
             failing: Alarm::default(),
             missing: Alarm::default(),
             cursor: None,
@@ -181,6 +186,7 @@ impl Courier {
     /// As many as are delivered at once, and how far the sink has come with them.
     fn some_of(&self, waiting: &mut VecDeque<(Item, SinkCursor)>) -> Option<(Vec<Item>, SinkCursor)> {
         let (most, most_bytes) = self.outlet.most();
+        let (most, most_bytes) = ((most / self.share).max(1), most_bytes / self.share);
         let (mut items, mut bytes, mut to) = (Vec::new(), 0, None);
         while let Some((item, _)) = waiting.front() {
             bytes += item.json().len();
@@ -241,6 +247,7 @@ impl Courier {
     }
 
     fn note_success(&mut self) {
+        self.share = (self.share / 2).max(1);
         if self.backoff.succeeded() {
             tracing::info!(sink = self.name, "a sink of the audit takes events again");
         }
@@ -261,10 +268,11 @@ impl Courier {
         if self.failing.is_due(self.clock.monotonic()) {
             tracing::error!(sink = self.name, error = %failure, "events of the audit can't be delivered to a sink; trying again");
         }
+        self.metrics.failures.inc();
         if matches!(failure, Failure::Store(_)) {
             return EVERY;
         }
-        self.metrics.failures.inc();
+        self.share = (self.share * 2).min(SMALLEST_SHARE);
         self.backoff.failed()
     }
 

@@ -5,8 +5,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use tokio::sync::Semaphore;
 
 use super::{Item, NotDelivered};
 
@@ -16,14 +18,19 @@ const LONGEST_LINE: u64 = 1024 * 1024;
 /// The file.
 pub struct AppendedFile {
     path: PathBuf,
+    /// A disk that hangs keeps one who writes, and no more.
+    writing: Arc<Semaphore>,
 }
 
 impl AppendedFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, writing: Arc::new(Semaphore::new(1)) }
     }
 
     pub(super) async fn deliver(&self, items: &[Item]) -> Result<(), NotDelivered> {
+        let Ok(turn) = Arc::clone(&self.writing).try_acquire_owned() else {
+            return Err(NotDelivered(format!("{}: what was written last has no end yet", self.path.display())));
+        };
         let mut lines = String::new();
         for item in items {
             lines.push_str(&item.json());
@@ -31,6 +38,7 @@ impl AppendedFile {
         }
         let path = self.path.clone();
         let appended = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             append(&path, lines.as_bytes()).map_err(|error| NotDelivered(format!("{}: {error}", path.display())))
         });
         appended.await.unwrap_or_else(|_| Err(NotDelivered("the file could not be written".into())))
@@ -84,9 +92,13 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
     file.seek(SeekFrom::Start(from))?;
     end.clear();
     file.take(LONGEST_LINE).read_to_end(&mut end)?;
+    // Of what was not on disk when the machine stopped, only the length may be there.
+    while end.last() == Some(&0) {
+        end.pop();
+    }
     let torn = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     // Whoever named the wrong file loses nothing of it.
-    if end.get(torn) != Some(&b'{') {
+    if !matches!(end.get(torn), None | Some(b'{')) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it ends with something else than a line of ours"));
     }
     let whole = from + torn as u64;
@@ -118,7 +130,14 @@ mod tests {
     fn half_a_line_of_a_process_that_died_goes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.jsonl");
-        for (torn, expected) in [("{}\n{\"a\":", "{}\n1\n"), ("{\"a\"", "1\n"), ("", "1\n"), ("{}\n", "{}\n1\n")] {
+        for (torn, expected) in [
+            ("{}\n\0\0", "{}\n1\n"),
+            ("{}\n{\"a\0", "{}\n1\n"),
+            ("{}\n{\"a\":", "{}\n1\n"),
+            ("{\"a\"", "1\n"),
+            ("", "1\n"),
+            ("{}\n", "{}\n1\n"),
+        ] {
             std::fs::write(&path, torn).unwrap();
             append(&path, b"1\n").unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
@@ -35,6 +36,8 @@ pub struct Syslog {
     host: String,
     port: u16,
     tls: Option<(ServerName<'static>, TlsConnector)>,
+    /// It has ended TLS once, so it always does: an end without is one by somebody else.
+    ends_tls: AtomicBool,
 }
 
 impl Syslog {
@@ -47,14 +50,18 @@ impl Syslog {
             }
             None => None,
         };
-        Ok(Self { host: host.to_owned(), port, tls })
+        Ok(Self { host: host.to_owned(), port, tls, ends_tls: AtomicBool::new(false) })
     }
 
     pub(super) async fn deliver(&self, items: &[Item]) -> Result<(), NotDelivered> {
         let mut frames = String::new();
         items.iter().for_each(|item| push_frame(&mut frames, item));
         if self.send(&frames).await? == End::OfTls {
+            self.ends_tls.store(true, Ordering::Relaxed);
             return Ok(());
+        }
+        if self.ends_tls.load(Ordering::Relaxed) {
+            return Err(NotDelivered("the connection was broken off".into()));
         }
         // TCP alone was ended. Some receivers always do so (rsyslog over GnuTLS), but so does one that is killed with what it has
         // read. One that always does is there, and does it again.

@@ -1,4 +1,4 @@
-//! A webhook, signed as Standard Webhooks has it (https://www.standardwebhooks.com, specification 1.0).
+//! A webhook, signed as Standard Webhooks has it (<https://www.standardwebhooks.com>, specification 1.0).
 
 use std::time::Duration;
 

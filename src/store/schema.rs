@@ -32,7 +32,7 @@
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
 //! | `{P:kKID}:calls` | hash | `allowed:HOUR`, `refused:HOUR` → calls with tokens that the key signed; `mark:N` → last batch of shard N | a day, and `audit.retention` after the last call |
 //! | `{P:ACCOUNT}:activity` | stream | calls of one account, some in each entry: `n` number of its last, `e` lines | `audit.activity_max_entries` (of them), `audit.retention` |
-//! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N; `events` → number of the last one; `trimmed` → when, in seconds, and at which number the log was trimmed last; `since` → from when on all calls are rolled up, in milliseconds; `dead` → dead tokens that are used, JSON, see [`crate::audit::rollup`] | `audit.retention` |
+//! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N; `events` → number of the last one; `trimmed` → when, in seconds, and at which number the log was trimmed last; `since` → from when on all calls are rolled up, in milliseconds; `dead` → dead tokens that are used, JSON, see `audit::rollup` | `audit.retention` |
 //! | `{P:ACCOUNT}:hours` | hash | hour since 1970 → the calls of that hour rolled up, JSON | 7 days, or `audit.retention` if that is shorter |
 
 use std::fmt::Display;

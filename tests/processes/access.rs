@@ -258,7 +258,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
     let claim = redis::Script::new(include_str!("../../src/store/scripts/claim.lua"));
     let claimed: Vec<String> = claim.key("{cm:a0}:heads").arg(&["n", "mine"]).invoke(&mut verifier).expect("a claim");
     assert_eq!(claimed, ["0", "0", "-", "-", "", "0"]);
-    let append = redis::Script::new(include_str!("../../src/store/scripts/append.lua"));
+    let append = script_of(include_str!("../../src/store/scripts/append.lua"));
     let mut write = |claim: &str, block: &str, hash: &str| -> String {
         append
             .key("{cm:a0}:log")
@@ -279,8 +279,11 @@ type LookedUp = (String, String, String, u64, Vec<String>, Vec<String>, Vec<Stri
 
 /// A script of the store, with the parts that it may call.
 fn script_of(text: &str) -> redis::Script {
-    const PARTS: [&str; 2] =
-        [include_str!("../../src/store/scripts/identity.lua"), include_str!("../../src/store/scripts/order.lua")];
+    const PARTS: [&str; 3] = [
+        include_str!("../../src/store/scripts/identity.lua"),
+        include_str!("../../src/store/scripts/order.lua"),
+        include_str!("../../src/store/scripts/archived.lua"),
+    ];
     let (first, rest) = text.split_once('\n').unwrap();
     redis::Script::new(&format!("{first}\n{}{rest}", PARTS.concat()))
 }

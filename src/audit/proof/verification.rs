@@ -17,6 +17,8 @@ use crate::audit::printable;
 use crate::store::{ACTS, comes_before};
 use crate::token::VerificationKey;
 
+/// More events than this are in no block.
+const MOST_IN_BLOCK: u64 = 16 * 1024;
 /// The stream of checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -384,6 +386,12 @@ impl Verification {
         block.skip_omitted();
         block.lines.push(line);
         block.next += 1;
+        if block.next > MOST_IN_BLOCK {
+            if block.next == MOST_IN_BLOCK + 1 {
+                self.report.wrong(format!("{}: it has more events than any that is written", block.place));
+            }
+            return;
+        }
         match numbered(line) {
             Some((node, number)) if node == block.header.node => {
                 if !block.numbers.insert(number) {

@@ -69,14 +69,17 @@ impl Drop for SegmentFile {
     }
 }
 
-/// Removes what can't count any more, now that the segment of this name does: other ones of its number, and beginnings of it.
-pub(super) fn remove_others(directory: &Path, counts: &SegmentName) -> io::Result<()> {
+/// Puts aside what can't count any more, now that the segment of this name does: other ones of its number. Beginnings of it go.
+/// What is whole is not removed: where a store has lost something, it may be all that is left of that.
+pub(super) fn put_others_aside(directory: &Path, counts: &SegmentName) -> io::Result<()> {
     durable::remove_leftovers(directory, &[&SegmentName::stem(&counts.stream, counts.number)])?;
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let Some(name) = SegmentName::read(&entry.file_name().to_string_lossy()) else { continue };
         if (&name.stream, name.number) == (&counts.stream, counts.number) && name != *counts {
-            std::fs::remove_file(entry.path())?;
+            let mut aside = entry.path().into_os_string();
+            aside.push(".aside");
+            std::fs::rename(entry.path(), aside)?;
         }
     }
     Ok(())
@@ -113,8 +116,10 @@ mod tests {
         // What a process that was killed has left.
         std::mem::forget(SegmentFile::create(&directory, "0", 1).unwrap());
         assert_eq!(names().len(), 5);
-        remove_others(&directory, &first).unwrap();
-        assert_eq!(names(), [first.file(), later.file(), acts.file()]);
+        put_others_aside(&directory, &first).unwrap();
+        let mut expected = [first.file(), format!("{}.aside", other.file()), later.file(), acts.file()];
+        expected.sort();
+        assert_eq!(names(), expected);
         assert!(!directory.join(other.file()).exists());
     }
 }

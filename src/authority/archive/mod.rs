@@ -85,6 +85,16 @@ pub enum NotArchived {
     /// The latest keys are not here yet.
     #[error("the latest keys are not here yet")]
     Keys,
+    /// How far it is archived is not what was signed: somebody has written to the store by hand, or it has lost something.
+    #[error(
+        "how far the stream {stream} is archived is not what was signed: segment {segment} was. Nothing is written over it"
+    )]
+    Rewound {
+        /// The stream.
+        stream: String,
+        /// The last segment that was signed.
+        segment: u64,
+    },
     /// The last checkpoint can't be read, which the log has said.
     #[error("the last checkpoint of the audit is none")]
     Checkpoint,
@@ -136,13 +146,23 @@ impl Authority {
     async fn archive_to(&self, place: &ArchivePlace, known: &mut Archiving) -> Result<(), NotArchived> {
         let node = self.recorder().node();
         self.settle(place, known).await?;
+        // Looked at first: what is in the store is that, or goes on from there.
+        let proof = self.proof().await?;
         let mut cursors = self.store.archive_cursors().await?;
+        for (stream, signed) in proof.iter().flat_map(|proof| &proof.checkpoint.archived) {
+            let stored = cursors.get(stream).and_then(|stored| stored.cursor.as_ref());
+            if let Some(ArchiveCursor { archived, .. }) = stored
+                && !archived.goes_on_from(signed)
+            {
+                return Err(NotArchived::Rewound { stream: stream.clone(), segment: signed.segment });
+            }
+        }
         for (stream, was) in &mut cursors {
             if !was.cursor.as_ref().is_some_and(|cursor| cursor.is_on) {
                 self.begin_archive(stream, was).await?;
             }
         }
-        let Some(proof) = self.proof().await? else { return Ok(()) };
+        let Some(proof) = proof else { return Ok(()) };
         let due = self.due_streams(place, &cursors, &proof.checkpoint).await?;
         if due.is_empty() || !self.store.turn_to_archive(node, TURN).await? {
             return Ok(());
@@ -258,16 +278,26 @@ impl Authority {
     async fn settle(&self, place: &ArchivePlace, known: &mut Archiving) -> Result<Option<StoredCursor>, NotArchived> {
         let Some(written) = &known.uncertain else { return Ok(None) };
         let mut moved = self.store.move_archive_cursor(&written.stream, &written.was, &written.is).await?;
+        let mut may_count = false;
         if moved.is_none() {
-            // The answer to the first try may have been lost.
+            // The answer to the first try may have been lost; and others may have gone on from there.
             let now = self.store.archive_cursors().await?.remove(&written.stream);
+            let reached = now.as_ref().and_then(|now| now.cursor.as_ref()).map(|cursor| cursor.archived.segment);
+            may_count = reached.is_none_or(|reached| reached > written.is.archived.segment);
             moved = now.filter(|now| now.cursor.as_ref() == Some(&written.is));
         }
         let Some(Written { name, path, entries, bytes, .. }) = known.uncertain.take() else { return Ok(None) };
         let directory = place.directory.clone();
         let counts = moved.is_some();
         let cleaned = on_disk(&place.directory, move || {
-            if counts { file::remove_others(&directory, &name) } else { std::fs::remove_file(&path) }
+            if counts {
+                file::put_others_aside(&directory, &name)
+            } else if may_count {
+                // Whoever checks the archive is told which of a number counts.
+                Ok(())
+            } else {
+                std::fs::remove_file(&path)
+            }
         });
         if let Err(error) = cleaned.await {
             tracing::warn!(%error, "a file of the archive that does not count could not be removed");

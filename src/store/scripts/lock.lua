@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes a lock, or keeps it, or gives it back.
 -- KEYS  1 lock
 -- ARGV  1 who  2 for how long, in milliseconds; 0 gives it back

@@ -1,5 +1,6 @@
 //! A3: what is removed from the store is archived first, and the archive and what is there are one chain.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -270,8 +271,11 @@ async fn a3_an_archive_that_was_interrupted_has_neither_gap_nor_repetition() {
     };
     assert_eq!((firsts(&written).len(), firsts(&again).len()), (1, 1));
     assert_ne!(firsts(&written), firsts(&again));
-    let names: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), again.len(), "nothing is left: {names:?}");
+    // What did not count is beside it, and under another name.
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let (aside, names): (Vec<_>, Vec<_>) = names.partition(|name| name.ends_with(".aside"));
+    assert_eq!(names.len(), again.len(), "{names:?}");
+    assert!(aside.len() >= written.len() - 1, "{aside:?}");
     // A cursor that was put back is not believed once another was signed.
     let alarms = app.metrics.audit_alarms.get();
     app.redis.run::<u64>(&["HDEL", &heads(&app), "#archived"]).await;
@@ -319,11 +323,20 @@ async fn a3_two_issuers_archive_each_entry_once_and_one_without_an_archive_remov
     // Each has a part.
     let keys = audit_keys(&app).await;
     let export = exported(&app, Part::default()).await;
-    for part in [one.path(), two.path()] {
-        assert!(!segments(&[part]).is_empty());
-        let report = together(&keys, &[part], Some(&export));
-        assert!(report.findings.iter().any(|what| what.contains("missing")), "{report:#?}");
+    // One that was written by both at once lies in both directories, and counts in one.
+    let of = |part: &Path| -> BTreeSet<(String, u64)> {
+        segments(&[part]).into_iter().map(|(name, _)| (name.stream, name.number)).collect()
+    };
+    let mut lacking = 0;
+    for (part, rest) in [(one.path(), two.path()), (two.path(), one.path())] {
+        assert!(!of(part).is_empty());
+        if !of(rest).is_subset(&of(part)) {
+            let report = together(&keys, &[part], Some(&export));
+            assert!(report.findings.iter().any(|what| what.contains("missing")), "{report:#?}");
+            lacking += 1;
+        }
     }
+    assert!(lacking > 0);
 }
 
 #[tokio::test]

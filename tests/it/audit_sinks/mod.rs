@@ -240,7 +240,8 @@ async fn syslog_over_tls_misses_nothing_whatever_becomes_of_the_receiver() {
 
 #[tokio::test]
 async fn syslog_in_plain_text_misses_nothing_when_the_receiver_breaks_off() {
-    let deeds = [Deed::Slams, Deed::DiesReading, Deed::EndsAtOnce];
+    // One that ends its side before it has read can't be told from one that has read, without TLS.
+    let deeds = [Deed::Slams, Deed::DiesReading];
     let (_app, _receiver, received) = whatever_happens(Speech::Syslog, None, &deeds).await;
     assert!(!received.is_empty());
 }

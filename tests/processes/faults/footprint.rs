@@ -21,9 +21,13 @@ pub const CONNECTIONS: usize = 7;
 impl Footprint {
     /// While nothing is amiss: one of its connections may still be on its way back.
     pub fn at_rest(scene: &Scene) -> Self {
-        until(Duration::from_secs(5), "all connections", || {
+        // The file that events go through is opened with the first one.
+        scene.server.verify(&scene.good).expect(200);
+        until(Duration::from_secs(5), "all connections, and the file of events", || {
             let now = Self::of(scene);
-            (now.clients >= CONNECTIONS).then_some(now)
+            let files = std::fs::read_dir(scene.server.data("audit")).unwrap();
+            let writes = files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("spill-"));
+            (now.clients >= CONNECTIONS && writes).then_some(now)
         })
     }
 
