@@ -111,13 +111,14 @@ impl OnRecord {
         Self { events }
     }
 
-    /// The numbers of the events of these requests, by their ids. None is there twice.
+    /// The nodes and numbers of the events of these requests, by their ids. None is there twice.
     #[track_caller]
-    pub fn by_request(&self) -> BTreeMap<String, u64> {
+    pub fn by_request(&self) -> BTreeMap<String, (String, u64)> {
         let mut found = BTreeMap::new();
         for event in self.events.iter().filter(|event| event["kind"] == "call") {
-            let (id, number) = (event["request_id"].as_str().unwrap(), event["sequence"].as_u64().unwrap());
-            assert_eq!(found.insert(id.to_owned(), number), None, "{id} is there twice");
+            let text = |name: &str| event[name].as_str().unwrap().to_owned();
+            let (id, place) = (text("request_id"), (text("node"), event["sequence"].as_u64().unwrap()));
+            assert_eq!(found.insert(id.clone(), place), None, "{id} is there twice");
         }
         found
     }
@@ -129,15 +130,20 @@ impl OnRecord {
 
 /// Each caller's events have their order. Returns the answers with this status that are not on record.
 #[track_caller]
-pub fn missing<'a>(answers: &'a [Vec<Answer>], found: &BTreeMap<String, u64>, status: u16) -> Vec<&'a Answer> {
+pub fn missing<'a>(
+    answers: &'a [Vec<Answer>],
+    found: &BTreeMap<String, (String, u64)>,
+    status: u16,
+) -> Vec<&'a Answer> {
     let mut missing = Vec::new();
     for of_one in answers {
-        let mut last = 0;
+        // By the node under whose name they were written.
+        let mut last = BTreeMap::new();
         for answer in of_one {
             match found.get(&answer.id) {
-                Some(number) => {
-                    assert!(*number > last, "{} has not its place", answer.id);
-                    last = *number;
+                Some((node, number)) => {
+                    let before = last.insert(node, *number);
+                    assert!(before.is_none_or(|before| *number > before), "{} has not its place", answer.id);
                 }
                 None if answer.status == Some(status) => missing.push(answer),
                 None => {}
