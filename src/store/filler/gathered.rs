@@ -12,7 +12,7 @@ use super::told::Told;
 use crate::account::AccountId;
 
 /// The longest that events wait to be written together.
-const LONGEST: Duration = Duration::from_millis(600);
+const LONGEST: Duration = Duration::from_millis(400);
 /// Each event is worth waiting so long: a few are written at once, many in large groups, which cost no more.
 const EACH: Duration = Duration::from_millis(1);
 /// Lines that are read at once; calls are answered in between. Under load a turn comes once in some sixty of theirs, so this
