@@ -204,11 +204,7 @@ impl Recorder {
         let has_room = match queue.reserve() {
             Ok(()) => true,
             Err(Full) if self.drops && !queue.is_closed => false,
-            Err(full) => {
-                drop(queue);
-                self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(full);
-            }
+            Err(Full) => return Err(self.refused()),
         };
         Ok(Permit { recorder: Some(Arc::clone(self)), has_room })
     }
@@ -224,7 +220,14 @@ impl Recorder {
     }
 
     fn taken(&self, pushed: Result<Pushed, Full>) -> Result<Recorded, Full> {
-        let Some(Pushed { is_news, position }) = self.counted(pushed)? else { return Ok(Recorded::at_once()) };
+        let Pushed { is_news, position } = match pushed {
+            Ok(pushed) => pushed,
+            Err(Full) if self.drops => {
+                self.leave_out();
+                return Ok(Recorded::at_once());
+            }
+            Err(Full) => return Err(self.refused()),
+        };
         self.counters.taken.fetch_add(1, Ordering::Relaxed);
         if is_news {
             self.news.notify_one();
@@ -240,19 +243,9 @@ impl Recorder {
         self.links.notify_one();
     }
 
-    /// `None`: it is left out.
-    fn counted<T>(&self, result: Result<T, Full>) -> Result<Option<T>, Full> {
-        match result {
-            Ok(taken) => Ok(Some(taken)),
-            Err(Full) if self.drops => {
-                self.leave_out();
-                Ok(None)
-            }
-            Err(Full) => {
-                self.counters.refused.fetch_add(1, Ordering::Relaxed);
-                Err(Full)
-            }
-        }
+    fn refused(&self) -> Full {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        Full
     }
 
     /// Events that were left out, and that none tells of yet.

@@ -107,7 +107,11 @@ impl Writer {
                         tracing::error!(%error, "events of the audit can't be kept on disk, and wait in memory");
                     }
                 }
-                None => {}
+                // It was not to be: their room is free, and they are counted.
+                None => {
+                    recorder.counters.lost.fetch_add(count as u64, Ordering::Relaxed);
+                    recorder.written(Lines::default(), count);
+                }
             }
         }
     }
