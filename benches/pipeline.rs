@@ -34,6 +34,10 @@ use countermark::verify::{Demand, Presenter};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ACCOUNTS: usize = 200;
 const ROUNDS: usize = 3;
 /// Calls a second, and for how long, while it is measured how late they are in the activity.
@@ -286,7 +290,8 @@ impl Redis {
     fn start(directory: &Path) -> Self {
         let socket = directory.join("redis.sock");
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--unixsocket"])
+            .args(["--port", "0", "--save", "", "--rdbcompression", "no"])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--unixsocket"])
             .arg(&socket)
             .arg("--dir")
             .arg(directory)

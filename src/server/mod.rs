@@ -281,10 +281,10 @@ impl Running {
             return Err(ServeError(format!("{what} has ended: {ended:?}")));
         }
         let _ = filling.await;
-        while delivering.join_next().await.is_some() {}
         flushed.cancel();
-        // A store that hangs keeps both waiting, and not one after the other.
-        let _ = tokio::join!(writing, async {
+        // A store or a receiver that hangs keeps all of them waiting, and not one after the other.
+        let delivered = async { while delivering.join_next().await.is_some() {} };
+        let _ = tokio::join!(writing, delivered, async {
             if !follower.is_finished() {
                 let _ = follower.await;
             }

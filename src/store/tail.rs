@@ -140,6 +140,8 @@ impl Store {
         let Lenient(reply): Lenient<StreamRangeReply> = self.query(link, command).await?;
         let mut read = Read { events: VecDeque::new(), reached: (id.to_owned(), told), entries: Vec::new() };
         for entry in reply.ids {
+            // A block has up to a thousand events: others get their turn between two.
+            tokio::task::yield_now().await;
             read.reached = (entry.id.clone(), None);
             read.entries.push(entry.id.clone());
             let lines: String = entry.get("e").unwrap_or_default();

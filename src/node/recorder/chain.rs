@@ -123,7 +123,11 @@ impl Chain {
         let mut text = String::with_capacity(lines.len() + count * (node.len() + 40));
         let mut digest = Digest::default();
         let mut written = 0;
-        for line in lines.lines() {
+        let mut rest = lines;
+        while let Some((line, after)) =
+            memchr::memchr(b'\n', rest.as_bytes()).and_then(|end| rest.split_at_checked(end))
+        {
+            rest = after.get(1..).unwrap_or_default();
             let start = text.len();
             push_numbered(&mut text, line, node, self.take());
             digest.push(text.get(start..).unwrap_or_default());

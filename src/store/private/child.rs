@@ -192,7 +192,7 @@ pub(super) fn spawn(binary: &Path, place: &Place) -> io::Result<Child> {
     command.spawn()
 }
 
-fn settings(place: &Place) -> [(&'static str, std::ffi::OsString); 15] {
+fn settings(place: &Place) -> [(&'static str, std::ffi::OsString); 16] {
     [
         ("--port", "0".into()),
         ("--unixsocket", place.socket.clone().into()),
@@ -201,6 +201,9 @@ fn settings(place: &Place) -> [(&'static str, std::ffi::OsString); 15] {
         ("--appendonly", "yes".into()),
         ("--appendfsync", "always".into()),
         ("--save", "".into()),
+        // The log is written anew now and then. Compressing events takes longer than everything else that is done with them, and the
+        // log that is replaced is not compressed either.
+        ("--rdbcompression", "no".into()),
         ("--maxmemory-policy", "noeviction".into()),
         ("--daemonize", "no".into()),
         ("--supervised", "no".into()),

@@ -42,6 +42,7 @@ async fn it_is_durable_private_and_reads_no_other_configuration() {
         ("appendonly", "yes"),
         ("appendfsync", "always"),
         ("save", ""),
+        ("rdbcompression", "no"),
         ("port", "0"),
         ("maxmemory-policy", "noeviction"),
         ("enable-debug-command", "no"),

@@ -310,10 +310,13 @@ async fn a3_two_issuers_archive_each_entry_once_and_one_without_an_archive_remov
         at_once.unwrap();
         and.unwrap();
         app.authority.checkpoint(&mut known).await.unwrap();
-        // The one that had no turn comes to it when there is something again.
+        // Whoever had no turn comes to it when there is something again.
         grown(&app, &format!("more-{round}"), 25).await;
         other.authority.checkpoint(&mut known_there).await.unwrap();
-        other.authority.archive(&mut others).await.unwrap();
+        // What is archived goes first: then it is due.
+        other.authority.checkpoint(&mut known_there).await.unwrap();
+        let (next, its) = if round % 2 == 0 { (&other, &mut others) } else { (&app, &mut mine) };
+        next.authority.archive(its).await.unwrap();
         app.authority.checkpoint(&mut known).await.unwrap();
         app.authority.checkpoint(&mut known).await.unwrap();
         one_chain(&app, &[one.path(), two.path()]).await;
