@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -16,6 +17,8 @@ use crate::store::{BlockEntry, StoreError};
 
 /// How long a batch waits for more.
 const GATHER: Duration = Duration::from_millis(10);
+/// How often what waits on disk is synced while the store is away.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// So many blocks are looked at, to find out which events the store has,
 const LOOK_AT: usize = 10_000;
 /// and those of events that are older by so many seconds.
@@ -83,6 +86,7 @@ impl Writer {
         let recorder = &self.recorder;
         let queue = || recorder.queue().batches.front().is_some();
         let mut told: Option<Instant> = None;
+        let (mut synced, mut syncing): (_, Option<JoinHandle<()>>) = (Instant::now(), None);
         loop {
             if !closing.has_begun() {
                 self.gathered(closing, queue).await;
@@ -93,10 +97,12 @@ impl Writer {
             let count = lines.count;
             let to = Arc::clone(spill);
             let kept = blocking(move || to.push(lines)).await;
-            if recorder.is_away.load(Ordering::Relaxed) {
+            let is_synced = syncing.as_ref().is_none_or(JoinHandle::is_finished);
+            if recorder.is_away.load(Ordering::Relaxed) && is_synced && synced.elapsed() >= SYNC_EVERY {
+                synced = Instant::now();
                 let to = Arc::clone(spill);
                 // Nobody waits for the disk.
-                drop(tokio::task::spawn_blocking(move || to.sync()));
+                syncing = Some(tokio::task::spawn_blocking(move || to.sync()));
             }
             match kept {
                 Some(Kept::OnDisk(lines)) => recorder.written(lines, count),

@@ -16,9 +16,8 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -27,8 +26,6 @@ use super::{BATCH, Lines};
 use crate::durable::room;
 use segment::{Opened, Segment};
 
-/// How often what waits is synced while the store is away.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// So many segments at the most, each of which is removed as a whole.
 const SEGMENTS: u64 = 64;
 /// So many bytes of what lies on disk are in memory, too: what is sent at once is not read again.
@@ -45,7 +42,6 @@ pub(super) struct Spill {
     state: Mutex<State>,
     /// A batch waits.
     pub(super) news: Notify,
-    is_syncing: AtomicBool,
     waiting: Waiting,
 }
 
@@ -71,7 +67,6 @@ struct State {
     next_batch: u64,
     /// Bytes that are in memory, too.
     copied: usize,
-    synced: Instant,
     /// Held for as long as this process writes here.
     lock: Option<File>,
 }
@@ -155,7 +150,6 @@ impl Spill {
             next_segment: 1,
             next_batch: 1,
             copied: 0,
-            synced: Instant::now(),
             lock: Some(lock),
         };
         let mut lost = 0;
@@ -178,7 +172,6 @@ impl Spill {
             most_bytes,
             state: Mutex::new(state),
             news: Notify::new(),
-            is_syncing: AtomicBool::new(false),
             waiting: Waiting::default(),
         };
         if !spill.state().batches.is_empty() {
@@ -287,22 +280,14 @@ impl Spill {
         Some(Unknown { batches, oldest, nodes: state.segments.iter().map(|segment| segment.node.clone()).collect() })
     }
 
-    /// Brings what waits to the disk, if that has not been done lately: not for those who bring events, who may not wait for it.
+    /// Brings what waits to the disk: not for those who bring events, who may not wait for it.
     pub(super) fn sync(&self) {
-        let files: Vec<Arc<File>> = {
-            let mut state = self.state();
-            if state.synced.elapsed() < SYNC_EVERY || self.is_syncing.swap(true, Ordering::SeqCst) {
-                return;
-            }
-            state.synced = Instant::now();
-            state.segments.iter().rev().take(2).map(Segment::file).collect()
-        };
+        let files: Vec<Arc<File>> = self.state().segments.iter().rev().take(2).map(Segment::file).collect();
         for file in files {
             if let Err(error) = file.sync_data() {
                 tracing::debug!(%error, "events of the audit that wait are not on disk yet");
             }
         }
-        self.is_syncing.store(false, Ordering::SeqCst);
     }
 
     /// This process writes no more: where nothing waits, no file is left, and another one may have the rest.
