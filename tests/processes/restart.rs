@@ -29,9 +29,20 @@ async fn fill(client: Client, accounts: usize) -> String {
                         return token;
                     }
                     let body = json!({"username": format!("ci-{number}"), "role": "auditor", "valid_for_months": 6});
-                    let (status, made) = Client::send(client.administer("POST", "accounts").json(&body)).await.unwrap();
-                    assert_eq!(status, 201, "{made}");
-                    token = made["token"].as_str().unwrap().to_owned();
+                    let mut was_away = false;
+                    loop {
+                        let answer = Client::send(client.administer("POST", "accounts").json(&body)).await.unwrap();
+                        match &answer {
+                            (201, made) => token = made["token"].as_str().unwrap().to_owned(),
+                            // A disk with which others are busy, too, keeps the store from answering in time.
+                            (503, _) => was_away = true,
+                            (409, _) if was_away => {}
+                            other => panic!("{other:?}"),
+                        }
+                        if answer.0 != 503 {
+                            break;
+                        }
+                    }
                 }
             })
         })

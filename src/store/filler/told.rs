@@ -34,7 +34,7 @@ impl<'a> Told<'a> {
         let mut rest = line.strip_prefix('{')?;
         let mut told = Self::default();
         loop {
-            let (name, after) = rest.strip_prefix('"')?.split_once("\":")?;
+            let (name, after) = name(rest)?;
             let (value, after) = value(after)?;
             match name {
                 "kind" => told.kind = value,
@@ -148,6 +148,13 @@ fn plain(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     serde_json::from_str(&format!("\"{text}\"")).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// A member's name, which we have given and in which nothing is escaped, and what follows it.
+fn name(text: &str) -> Option<(&str, &str)> {
+    let quoted = text.strip_prefix('"')?;
+    let (name, after) = quoted.split_at_checked(memchr::memchr(b'"', quoted.as_bytes())?)?;
+    Some((name, after.strip_prefix("\":")?))
 }
 
 /// A member's value, without the quotation marks of a text, and what follows it. Of what has members of its own, nothing.
