@@ -29,8 +29,9 @@ async fn fill(client: Client, accounts: usize) -> String {
                         return token;
                     }
                     let body = json!({"username": format!("ci-{number}"), "role": "auditor", "valid_for_months": 6});
-                    let mut was_away = false;
+                    let (mut was_away, began) = (false, Instant::now());
                     loop {
+                        assert!(began.elapsed() < Duration::from_secs(60), "the store stays away");
                         let answer = Client::send(client.administer("POST", "accounts").json(&body)).await.unwrap();
                         match &answer {
                             (201, made) => token = made["token"].as_str().unwrap().to_owned(),

@@ -481,10 +481,4 @@ impl Lines {
         self.text.push('\n');
         self.count += 1;
     }
-
-    /// Adds what comes after these.
-    fn append(&mut self, more: &Lines) {
-        self.text.push_str(&more.text);
-        self.count += more.count;
-    }
 }

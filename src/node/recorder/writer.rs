@@ -165,8 +165,6 @@ impl Writer {
                 tracing::error!(%error, "the store does not take the last events of the audit");
                 return false;
             }
-            // Their room is free since they lie on disk: this is the memory alone.
-            recorder.written(lines, 0);
             if let Some(through) = through {
                 self.sent(spill, through).await;
             }

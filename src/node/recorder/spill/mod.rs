@@ -28,8 +28,6 @@ use segment::{Opened, Segment};
 
 /// So many segments at the most, each of which is removed as a whole.
 const SEGMENTS: u64 = 64;
-/// So many bytes of what lies on disk are in memory, too: what is sent at once is not read again.
-const COPIES: usize = 4 << 20;
 /// Of so many batches that an earlier process has left it may be unknown whether the store has them.
 const UNKNOWN: usize = 10_000;
 
@@ -65,8 +63,6 @@ struct State {
     next_segment: u64,
     /// Of the next batch.
     next_batch: u64,
-    /// Bytes that are in memory, too.
-    copied: usize,
     /// Held for as long as this process writes here.
     lock: Option<File>,
 }
@@ -89,15 +85,13 @@ enum Place {
         batches: usize,
         /// The first event, of one that an earlier process has written, and of which it is not known whether the store has it.
         first: Option<Uuid>,
-        /// The same, while there is room.
-        copy: Option<Lines>,
     },
     Memory(Lines),
 }
 
 /// What became of a batch.
 pub(super) enum Kept {
-    /// It lies on disk. What is left of its memory is free.
+    /// It lies on disk: its memory is free.
     OnDisk(Lines),
     /// It waits in memory, because of this.
     InMemory(io::Error),
@@ -149,7 +143,6 @@ impl Spill {
             sent: 0,
             next_segment: 1,
             next_batch: 1,
-            copied: 0,
             lock: Some(lock),
         };
         let mut lost = 0;
@@ -188,11 +181,9 @@ impl Spill {
         let mut state = self.state();
         let (number, count) = (state.next_batch, lines.count);
         state.next_batch += 1;
-        let written = self.write(&mut state, &[&record::head_of_batch(number, &lines), lines.text.as_bytes()], true);
-        let (place, kept) = match written {
+        let (place, kept) = match self.write(&mut state, &record::batch(number, &lines), true) {
             Ok((segment, place, length)) => {
-                let (copy, free) = state.copy(lines);
-                (Place::Disk { segment, place, length, batches: 1, first: None, copy }, Kept::OnDisk(free))
+                (Place::Disk { segment, place, length, batches: 1, first: None }, Kept::OnDisk(lines))
             }
             Err(error) => (Place::Memory(lines), Kept::InMemory(error)),
         };
@@ -206,37 +197,27 @@ impl Spill {
 
     /// The next batches, with as many events as that, or one batch.
     pub(super) fn next(&self, most: usize) -> Option<Next> {
-        let state = &mut *self.state();
+        let mut state = self.state();
         let mut next = Next { through: 0, lines: Lines::default(), lost: 0 };
         let mut taken = 0;
-        while let Some(batch) = state.batches.get_mut(taken) {
-            let count = batch.count;
-            if taken > 0 && next.lines.count + count > most {
+        while let Some(batch) = state.batches.get(taken) {
+            if taken > 0 && next.lines.count + batch.count > most {
                 break;
             }
             next.through = batch.number;
             taken += 1;
-            let (segment, place, length) = match &mut batch.place {
+            match &batch.place {
                 Place::Memory(lines) => {
-                    next.lines.append(lines);
-                    continue;
+                    next.lines.text.push_str(&lines.text);
+                    next.lines.count += lines.count;
                 }
-                Place::Disk { segment, place, length, copy, .. } => {
-                    if let Some(copy) = copy.take() {
-                        state.copied -= copy.text.len();
-                        if next.lines.count == 0 {
-                            next.lines = copy;
-                        } else {
-                            next.lines.append(&copy);
-                        }
-                        continue;
-                    }
-                    (*segment, *place, *length)
+                Place::Disk { segment, place, length, .. } => {
+                    let lines = state.read(*segment, *place, *length);
+                    next.lost += batch.count.saturating_sub(lines.count);
+                    next.lines.text.push_str(&lines.text);
+                    next.lines.count += lines.count;
                 }
-            };
-            let lines = state.read(segment, place, length);
-            next.lost += count.saturating_sub(lines.count);
-            next.lines.append(&lines);
+            }
         }
         state.sent = state.sent.max(next.through);
         (taken > 0).then_some(next)
@@ -251,17 +232,14 @@ impl Spill {
             events += batch.count;
             match batch.place {
                 Place::Memory(lines) => from_memory.push(lines),
-                Place::Disk { segment, batches, copy, .. } => {
-                    state.copied -= copy.map_or(0, |copy| copy.text.len());
-                    state.forget(segment, batches);
-                }
+                Place::Disk { segment, batches, .. } => state.forget(segment, batches),
             }
         }
         self.waiting.is(&state.batches);
         state.remove_done();
         // Where it can't be written down, whoever comes next finds in the store what that has.
         if !state.segments.is_empty()
-            && let Err(error) = self.write(&mut state, &[&record::done(through)], false)
+            && let Err(error) = self.write(&mut state, &record::done(through), false)
         {
             tracing::debug!(%error, "it can't be noted which events of the audit the store has");
         }
@@ -308,9 +286,8 @@ impl Spill {
     }
 
     /// Writes a record into the last segment, whole or not at all: its segment, place and length.
-    fn write(&self, state: &mut State, parts: &[&[u8]], is_batch: bool) -> io::Result<(u64, u64, usize)> {
-        let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
-        let length = bytes as u64;
+    fn write(&self, state: &mut State, bytes: &[u8], is_batch: bool) -> io::Result<(u64, u64, usize)> {
+        let length = bytes.len() as u64;
         let is_new = !state.is_open
             || state.segments.back().is_some_and(|last| is_batch && last.length >= self.most_bytes / SEGMENTS);
         if is_batch {
@@ -328,8 +305,8 @@ impl Spill {
             self.begin_segment(state)?;
         }
         let Some(last) = state.segments.back_mut() else { return Err(io::ErrorKind::NotFound.into()) };
-        match last.append(parts, is_batch) {
-            Ok(place) => Ok((last.number, place, bytes)),
+        match last.append(bytes, is_batch) {
+            Ok(place) => Ok((last.number, place, bytes.len())),
             Err((error, is_clean)) => {
                 state.is_open &= is_clean;
                 Err(error)
@@ -377,18 +354,9 @@ impl Waiting {
 }
 
 impl State {
-    /// A copy of what lies on disk, if there is room for it. Otherwise its memory is free.
-    fn copy(&mut self, lines: Lines) -> (Option<Lines>, Lines) {
-        if self.copied + lines.text.len() > COPIES {
-            return (None, lines);
-        }
-        self.copied += lines.text.len();
-        (Some(lines), Lines::default())
-    }
-
     /// One that follows the last one on disk, and will be in one block with it, is one with it.
     fn add(&mut self, batch: Batch) {
-        if let Some(Batch { number, count, place: Place::Disk { segment, place, length, batches, first: None, copy } }) =
+        if let Some(Batch { number, count, place: Place::Disk { segment, place, length, batches, first: None } }) =
             self.batches.back_mut()
             && let Place::Disk { segment: its_segment, place: its_place, length: its_length, batches: more, .. } =
                 batch.place
@@ -400,15 +368,6 @@ impl State {
             *count += batch.count;
             *length += its_length;
             *batches += more;
-            let Place::Disk { copy: its_copy, .. } = batch.place else { return };
-            match (copy.as_mut(), its_copy) {
-                (Some(copy), Some(its_copy)) => copy.append(&its_copy),
-                // All of it, or nothing.
-                (_, its_copy) => {
-                    let dropped = [copy.take(), its_copy].into_iter().flatten().map(|lines| lines.text.len());
-                    self.copied -= dropped.sum::<usize>();
-                }
-            }
         } else {
             self.batches.push_back(batch);
         }
@@ -424,7 +383,7 @@ impl State {
                 record::Record::Done(through) => done = done.max(through),
                 record::Record::Batch { number, count, first } => {
                     self.next_batch = self.next_batch.max(number + 1);
-                    let place = Place::Disk { segment: segment.number, place, length, batches: 1, first, copy: None };
+                    let place = Place::Disk { segment: segment.number, place, length, batches: 1, first };
                     self.batches.push_back(Batch { number, count, place });
                 }
             }

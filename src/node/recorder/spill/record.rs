@@ -59,27 +59,27 @@ pub(super) fn first_line(node: &str) -> String {
     format!("{FIRST_LINE}{node}\n")
 }
 
-/// What is written before the text of a batch.
-pub(super) fn head_of_batch(number: u64, lines: &Lines) -> Vec<u8> {
-    head(BATCH, lines.count, number, lines.text.as_bytes())
+/// A batch, as it is written.
+pub(super) fn batch(number: u64, lines: &Lines) -> Vec<u8> {
+    record(BATCH, lines.count, &[&number.to_le_bytes(), lines.text.as_bytes()])
 }
 
 /// The store has all up to this one.
 pub(super) fn done(number: u64) -> Vec<u8> {
-    head(DONE, 0, number, &[])
+    record(DONE, 0, &[&number.to_le_bytes()])
 }
 
-fn head(kind: u8, count: usize, number: u64, text: &[u8]) -> Vec<u8> {
-    let number = number.to_le_bytes();
-    let mut digest = crc32fast::Hasher::new();
-    [&number, text].into_iter().for_each(|part| digest.update(part));
-    let mut bytes = Vec::with_capacity(HEAD + NUMBER);
+fn record(kind: u8, count: usize, parts: &[&[u8]]) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut bytes = Vec::with_capacity(HEAD + length);
     bytes.push(kind);
-    bytes.extend(u32::try_from(NUMBER + text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     bytes.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+    let mut digest = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| digest.update(part));
     bytes.extend(digest.finalize().to_le_bytes());
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-    bytes.extend(number);
+    parts.iter().for_each(|part| bytes.extend(*part));
     bytes
 }
 
@@ -217,10 +217,6 @@ mod tests {
     fn lines(numbers: &[u128]) -> Lines {
         let text = numbers.iter().map(|number| format!("{{\"id\":\"{}\"}}\n", id(*number))).collect();
         Lines { text, count: numbers.len() }
-    }
-
-    fn batch(number: u64, lines: &Lines) -> Vec<u8> {
-        [&head_of_batch(number, lines), lines.text.as_bytes()].concat()
     }
 
     fn segment() -> (Vec<u8>, Vec<usize>) {

@@ -98,18 +98,16 @@ impl Segment {
     }
 
     /// Writes at the end: where. Otherwise why not, and whether the segment is as it was before.
-    pub(super) fn append(&mut self, parts: &[&[u8]], is_batch: bool) -> Result<u64, (io::Error, bool)> {
+    pub(super) fn append(&mut self, bytes: &[u8], is_batch: bool) -> Result<u64, (io::Error, bool)> {
         let place = self.length;
-        let mut end = place;
-        for part in parts {
-            if let Err(error) = self.file.write_all_at(part, end) {
-                return Err((error, self.file.set_len(place).is_ok()));
+        match self.file.write_all_at(bytes, place) {
+            Ok(()) => {
+                self.length += bytes.len() as u64;
+                self.waiting += usize::from(is_batch);
+                Ok(place)
             }
-            end += part.len() as u64;
+            Err(error) => Err((error, self.file.set_len(place).is_ok())),
         }
-        self.length = end;
-        self.waiting += usize::from(is_batch);
-        Ok(place)
     }
 
     /// The lines that lie there, as far as they are what was written.

@@ -19,12 +19,6 @@ fn open(directory: &Path, most: u64) -> (Spill, usize) {
     (spill, found.events)
 }
 
-/// Of the record of a batch.
-fn length(number: u64, numbers: &[u128]) -> usize {
-    let lines = lines(numbers);
-    record::head_of_batch(number, &lines).len() + lines.text.len()
-}
-
 #[track_caller]
 fn push(spill: &Spill, numbers: &[u128]) {
     assert!(matches!(spill.push(lines(numbers)), Kept::OnDisk(_)));
@@ -86,28 +80,6 @@ fn no_more_come_together_than_fit_into_a_block_and_little_is_remembered_of_them(
     let blocks = rest(&spill, BATCH);
     assert!(blocks.iter().all(|block| block.len() <= BATCH));
     assert_eq!(blocks.concat(), (0..5_000).collect::<Vec<_>>());
-}
-
-#[test]
-fn what_is_sent_at_once_is_in_memory_too_and_what_waits_is_not() {
-    let directory = tempfile::tempdir().unwrap();
-    let (spill, _) = open(directory.path(), 64 * MIB);
-    let most = (COPIES / lines(&[1; 200]).text.len()) as u128 + 50;
-    for number in 0..most {
-        push(&spill, &[number; 200]);
-    }
-    let copied = spill.state().copied;
-    assert!(copied <= COPIES && copied > COPIES / 2, "{copied}");
-    // Some in one block with others, some not, and some of a block that has no room in memory as a whole.
-    assert_eq!(rest(&spill, BATCH).concat(), (0..most).flat_map(|number| [number; 200]).collect::<Vec<_>>());
-    assert_eq!(spill.state().copied, 0);
-    push(&spill, &[1]);
-    std::fs::write(&files(directory.path())[0], "nothing of it is read").unwrap();
-    assert_eq!(rest(&spill, BATCH), [[1]]);
-    // What the store had already.
-    push(&spill, &[2]);
-    spill.done(u64::MAX);
-    assert_eq!(spill.state().copied, 0);
 }
 
 #[test]
@@ -183,7 +155,7 @@ fn a_torn_end_takes_nothing_else_with_it_wherever_it_is() {
     push(&spill, &[1]);
     push(&spill, &[2]);
     let whole = std::fs::read(&files(directory.path())[0]).unwrap();
-    let end_of_first = whole.len() - length(2, &[2]);
+    let end_of_first = whole.len() - record::batch(2, &lines(&[2])).len();
     drop(spill);
     for length in 0..whole.len() {
         let directory = tempfile::tempdir().unwrap();
@@ -205,7 +177,7 @@ fn what_is_damaged_is_kept_aside_and_the_rest_is_sent() {
     drop(spill);
     let file = files(directory.path()).remove(0);
     let mut bytes = std::fs::read(&file).unwrap();
-    let last = length(3, &[3]);
+    let last = record::batch(3, &lines(&[3])).len();
     let second = bytes.len() - last - 3;
     bytes[second] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
@@ -227,14 +199,12 @@ fn what_is_damaged_is_kept_aside_and_the_rest_is_sent() {
 fn what_is_damaged_while_it_waits_is_counted_and_not_sent() {
     let directory = tempfile::tempdir().unwrap();
     let (spill, _) = open(directory.path(), MIB);
-    // Others have taken the room in memory.
-    spill.state().copied = COPIES;
     push(&spill, &[1]);
     push(&spill, &[2, 3]);
     push(&spill, &[4]);
     let file = files(directory.path()).remove(0);
     let mut bytes = std::fs::read(&file).unwrap();
-    let second = bytes.len() - length(3, &[4]) - 5;
+    let second = bytes.len() - record::batch(3, &lines(&[4])).len() - 5;
     bytes[second] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
     let next = spill.next(9).unwrap();
