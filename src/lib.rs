@@ -17,7 +17,7 @@
 //! | 2 verify | [`verify`] | the one function that decides about a token |
 //! | 3 nodes | `store` (as a node sees it), `node`, `durable` | Redis and its scripts; memory, lease, look-ups and recorder of every process that verifies |
 //! | 3 service | `store` (the rest), `keyring`, `pkcs11`, `authority`, `config`, `sinks` | the sealed keys, and those in a hardware token; every decision, without HTTP; settings; the audit sent on |
-//! | 4 edges | `api_node`, `web`, `layer`; `http`, `listen`, `cli`, `server`, `doctor` | they translate and never decide |
+//! | 4 edges | `api_node`, `web`, `layer`; `http`, `console`, `listen`, `cli`, `server`, `doctor` | they translate and never decide |
 //!
 //! Without features the crate is floors 1 and 2. `redis` adds what an API node needs, `tower` its layer, `server` (on by default) the
 //! service.
@@ -38,6 +38,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod console;
 #[cfg(feature = "server")]
 pub mod doctor;
 #[cfg(feature = "redis")]

@@ -39,7 +39,7 @@ use utoipa_axum::routes;
 
 pub use doors::Doors;
 pub use edge::{Edge, NamedDemand};
-use problem::Problem;
+pub use problem::{InPage, Problem};
 
 /// What the main listeners serve.
 pub fn service(edge: Arc<Edge>) -> Doors {
@@ -82,6 +82,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/api/v1/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
+        .merge(crate::console::router())
         .layer(Extension(docs::Pages::of(&answers::with_lifetimes(docs::finished(&openapi), &edge.lifetimes))))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_method)

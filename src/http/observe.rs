@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::edge::Edge;
 use super::leftover::Leftover;
-use super::problem::Problem;
+use super::problem::{InPage, Problem};
 use crate::clock::uuid_v7;
 use crate::listen::Arrival;
 use crate::node::{Call, Ending};
@@ -171,14 +171,17 @@ async fn exposed(edge: &Edge, call: &Call, headers: &HeaderMap, form: Form) -> P
 }
 
 async fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: Response) -> Response {
-    let problem = answer.extensions().get::<Problem>().cloned().or_else(|| foreign(method, &answer));
+    let in_page = answer.extensions().get::<InPage>().map(|InPage(problem)| problem.clone());
+    let is_told = in_page.is_some();
+    let problem =
+        in_page.or_else(|| answer.extensions().get::<Problem>().cloned()).or_else(|| foreign(method, &answer));
     if let Some(cause) = problem.as_ref().and_then(Problem::cause) {
         tracing::error!(request_id = call.request_id(), cause, "a request failed");
     }
     let oauth = form == Form::OAuth;
     let mut response = match &problem {
         Some(problem) => {
-            let mut response = problem.answer(call.request_id(), oauth);
+            let mut response = if is_told { answer } else { problem.answer(call.request_id(), oauth) };
             response.extensions_mut().insert(problem.clone());
             response
         }
@@ -212,13 +215,13 @@ async fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: R
         value.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
+    for (name, value) in
+        [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::STRICT_TRANSPORT_SECURITY, "max-age=63072000")]
+    {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    // Pages of the console have one of their own.
+    response.headers_mut().entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     response
 }
 

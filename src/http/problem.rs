@@ -95,6 +95,11 @@ impl Problem {
     }
 }
 
+/// In the extensions of an answer: a problem that the answer tells of itself, as a form does that is shown again. It is not rendered
+/// anew, and recorded all the same.
+#[derive(Clone)]
+pub struct InPage(pub Problem);
+
 impl IntoResponse for Problem {
     /// Carries itself to the outermost layer, which renders it.
     fn into_response(self) -> Response {

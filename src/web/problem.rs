@@ -133,7 +133,20 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
-    fn title(&self) -> &'static str {
+    /// What is told of it, for those who write it otherwise than as JSON.
+    pub(crate) fn told(&self) -> &Told {
+        &self.0
+    }
+
+    /// How long to wait, in whole seconds, for `Retry-After`.
+    pub(crate) fn retry_after(&self) -> Option<HeaderValue> {
+        let after = self.0.retry_after?;
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        Some(HeaderValue::from(seconds.max(1)))
+    }
+
+    /// Its short title.
+    pub(crate) fn title(&self) -> &'static str {
         match self.0.status {
             StatusCode::BAD_REQUEST => "The request can't be understood",
             StatusCode::UNAUTHORIZED => "No valid token",
@@ -194,9 +207,8 @@ impl Problem {
                 headers.insert(header::WWW_AUTHENTICATE, value);
             }
         }
-        if let Some(after) = self.0.retry_after {
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        if let Some(after) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, after);
         }
         if let Some(allow) = &self.0.allow {
             headers.insert(header::ALLOW, allow.clone());

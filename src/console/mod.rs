@@ -1,0 +1,33 @@
+//! The console: pages for people, rendered by the server.
+//!
+//! It is an edge as [`http`](crate::http) is: every page is one call of the authority or a few, and what it can do the API can do too.
+//! Everything works without script; `console.js` only makes it better. No page loads anything from elsewhere, and none holds a style or
+//! a script of its own.
+//!
+//! * `shell` puts a body into a page: menu, breadcrumbs, notices, and the headers that all pages have.
+//! * `parts` are the small things that pages are made of. They escape what they are given; templates never use `|safe`.
+//! * `form` is what was typed, and what is wrong with it.
+//! * `visit` is who is signed in, and the fields that he sent.
+//!
+//! Then one file for each page.
+
+mod assets;
+mod form;
+mod menu;
+mod notice;
+mod parts;
+mod shell;
+mod visit;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::http::Edge;
+
+pub use shell::problem_page;
+
+/// All pages, and what they load.
+pub fn router() -> Router<Arc<Edge>> {
+    Router::new().merge(assets::routes())
+}
