@@ -206,9 +206,7 @@ impl Authority {
         if_match: Option<&[Epoch]>,
     ) -> Result<(Account, Receipt), Error> {
         let before = self.account_to_change(act, kinds::ACCOUNT_UPDATE, wanted).await?;
-        if if_match.is_some_and(|versions| !versions.contains(&before.version)) {
-            return Err(Error::PreconditionFailed);
-        }
+        still_is(&before, if_match)?;
         let now = self.clock.now();
         let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
         let mut changed = Vec::new();
@@ -266,17 +264,22 @@ impl Authority {
             now,
             event: &event,
         };
-        let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await.map_err(|error| match error {
-            Error::Conflict if if_match.is_some() => Error::PreconditionFailed,
-            other => other,
-        })?;
+        let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
+        let receipt = receipt.map_err(|error| lost(error, if_match))?;
         let after = StoredAccount { version: receipt.epoch, state, profile, ..before };
         Ok((after.view(), receipt))
     }
 
-    /// Deletes an account. Its activity stays readable, and its name taken for as long.
-    pub async fn delete_account(&self, act: &Act, wanted: &AccountRef) -> Result<Receipt, Error> {
+    /// Deletes an account. Its activity stays readable, and its name taken for as long. `if_match`: only if it still has one of these
+    /// versions.
+    pub async fn delete_account(
+        &self,
+        act: &Act,
+        wanted: &AccountRef,
+        if_match: Option<&[Epoch]>,
+    ) -> Result<Receipt, Error> {
         let before = self.account_to_change(act, kinds::ACCOUNT_DELETE, wanted).await?;
+        still_is(&before, if_match)?;
         let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_DELETE, before.id, &before.state, &before.profile);
         let change = AccountChange {
             id: before.id,
@@ -289,7 +292,8 @@ impl Authority {
             now: self.clock.now(),
             event: &event,
         };
-        self.commit_everywhere(By::Somebody(act), &change, None).await
+        let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
+        receipt.map_err(|error| lost(error, if_match))
     }
 
     /// Commits a change and waits until it holds everywhere (protocols, section 3). `ends`: when what it replaces ends.
@@ -390,6 +394,22 @@ impl Authority {
         };
         let token = state.token_id.and(profile.token.as_ref()).filter(is_good);
         if able { Admin::Able(token.map(|token| token.expires_at)) } else { Admin::No }
+    }
+}
+
+/// Whether an account is still as whoever acts upon it has read it, if he says so.
+pub(super) fn still_is(account: &StoredAccount, if_match: Option<&[Epoch]>) -> Result<(), Error> {
+    match if_match {
+        Some(versions) if !versions.contains(&account.version) => Err(Error::PreconditionFailed),
+        _ => Ok(()),
+    }
+}
+
+/// A lost race is what whoever said which version he has read wanted to be told of.
+pub(super) fn lost(error: Error, if_match: Option<&[Epoch]>) -> Error {
+    match error {
+        Error::Conflict if if_match.is_some() => Error::PreconditionFailed,
+        other => other,
     }
 }
 

@@ -135,7 +135,7 @@ impl Error {
             }
             kinds::TOKEN_REGENERATE => {
                 "Repeating it is safe: it ends whatever token was made, which nobody holds. The older token may be dead \
-                 already"
+                 already. Under If-Match, a lost precondition may then be this change itself: read the account"
             }
             kinds::TOKEN_RENEW => {
                 "Repeating it is safe. If this token is refused as superseded then, the renewal was made and the new token \
@@ -144,7 +144,7 @@ impl Error {
             kinds::ACCOUNT_DELETE | kinds::ROLE_DELETE | kinds::TEAM_DELETE => {
                 "Repeating it is safe: that there is none any more then says that it was made"
             }
-            kinds::ACCOUNT_UPDATE => {
+            kinds::ACCOUNT_UPDATE | kinds::TOKEN_REVOKE => {
                 "Repeating it is safe; under If-Match, a lost precondition may then be this change itself: read the account"
             }
             _ => "Repeating it is safe",

@@ -246,8 +246,9 @@ pub async fn update(
     Ok(tagged(account.version, axum::Json(ChangedAccount { account, receipt })))
 }
 
-/// Delete an account. Its activity stays readable.
-#[utoipa::path(delete, path = "/accounts/{account}", tag = "accounts", params(("account" = String, Path, description = "Id or username")),
+/// Delete an account. Its activity stays readable. With `If-Match` only if it is still of that version.
+#[utoipa::path(delete, path = "/accounts/{account}", tag = "accounts",
+    params(("account" = String, Path, description = "Id or username"), ("If-Match" = Option<String>, Header, description = "The version that was read")),
     security(("bearer" = ["accounts:write"])),
     responses((status = 200, body = Gone)))]
 pub async fn delete(
@@ -255,7 +256,8 @@ pub async fn delete(
     Ready(authority): Ready,
     _: NoQuery,
     Account(account): Account,
+    IfMatch(if_match): IfMatch,
 ) -> Result<Response, Problem> {
-    let receipt = authority.delete_account(&caller, &account).await?;
+    let receipt = authority.delete_account(&caller, &account, if_match.as_deref()).await?;
     Ok(no_store(axum::Json(Gone { receipt })))
 }

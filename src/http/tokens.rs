@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::accounts::Gone;
-use super::extract::{Account, Caller, Json, NoQuery, Ready};
+use super::extract::{Account, Caller, IfMatch, Json, NoQuery, Ready};
 use super::no_store;
 use super::permissions::{AnyToken, TokensIssue, TokensRenew, TokensRevoke};
 use super::problem::Problem;
@@ -24,32 +24,37 @@ pub struct NewTokenBody {
     overlap_seconds: u64,
 }
 
-/// Generate a new token. The older one is dead when this answers, or when the overlap ends.
+/// Generate a new token. The older one is dead when this answers, or when the overlap ends. With `If-Match` only if the account is
+/// still of that version.
 #[utoipa::path(post, path = "/accounts/{account}/token", tag = "tokens", request_body = NewTokenBody,
-    params(("account" = String, Path, description = "Id or username")),
+    params(("account" = String, Path, description = "Id or username"), ("If-Match" = Option<String>, Header, description = "The version that was read")),
     security(("bearer" = ["tokens:issue"])), responses((status = 201, body = Issued)))]
 pub async fn regenerate(
     caller: Caller<TokensIssue>,
     Ready(authority): Ready,
     _: NoQuery,
     Account(account): Account,
+    IfMatch(if_match): IfMatch,
     Json(body): Json<NewTokenBody>,
 ) -> Result<Response, Problem> {
-    let issued = authority.regenerate_token(&caller, &account, body.valid_for_months, body.overlap_seconds).await?;
+    let issued = authority
+        .regenerate_token(&caller, &account, body.valid_for_months, body.overlap_seconds, if_match.as_deref())
+        .await?;
     Ok(no_store((StatusCode::CREATED, axum::Json(issued))))
 }
 
-/// Revoke all tokens of an account; none follows.
+/// Revoke all tokens of an account; none follows. With `If-Match` only if the account is still of that version.
 #[utoipa::path(delete, path = "/accounts/{account}/token", tag = "tokens",
-    params(("account" = String, Path, description = "Id or username")),
+    params(("account" = String, Path, description = "Id or username"), ("If-Match" = Option<String>, Header, description = "The version that was read")),
     security(("bearer" = ["tokens:revoke"])), responses((status = 200, body = Gone)))]
 pub async fn revoke(
     caller: Caller<TokensRevoke>,
     Ready(authority): Ready,
     _: NoQuery,
     Account(account): Account,
+    IfMatch(if_match): IfMatch,
 ) -> Result<Response, Problem> {
-    let receipt = authority.revoke_token(&caller, &account).await?;
+    let receipt = authority.revoke_token(&caller, &account, if_match.as_deref()).await?;
     Ok(no_store(axum::Json(Gone { receipt })))
 }
 

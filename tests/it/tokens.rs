@@ -152,3 +152,30 @@ async fn who_may_renew_renews_himself_alone() {
     next.post("/self/token", json!({ "valid_for_months": 12 }), 201).await;
     assert_eq!((ci.verdict().await, next.verdict().await), ("superseded".to_owned(), "superseded".to_owned()));
 }
+
+#[tokio::test]
+async fn what_is_asked_of_a_version_is_not_done_to_another() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let ci = app.account("ci", &[]).await;
+    let read = admin.get("/accounts/ci", 200).await.header("etag").to_owned();
+    let body = json!({ "valid_for_months": 12 });
+    let send = async |method: &str, path: &str, tag: &str| {
+        let body = (method == "POST").then(|| body.clone());
+        admin.send_with(method, path, body, &[("if-match", tag)]).await
+    };
+    let issued = send("POST", "/accounts/ci/token", &read).await.expect(201);
+    let second = ci.holding(&issued.text_of("token"));
+    // Sent again, as by a browser that is told to reload: nothing happens.
+    for (method, path) in [("POST", "/accounts/ci/token"), ("DELETE", "/accounts/ci/token"), ("DELETE", "/accounts/ci")]
+    {
+        assert_eq!(send(method, path, &read).await.expect(412).reason(), "precondition_failed", "{method} {path}");
+    }
+    assert_eq!(app.look("ci").await["generation"], 2);
+    assert_eq!(second.verdict().await, "allowed");
+    for path in ["/accounts/ci/token", "/accounts/ci"] {
+        let tag = admin.get("/accounts/ci", 200).await.header("etag").to_owned();
+        send("DELETE", path, &tag).await.expect(200);
+    }
+    admin.get("/accounts/ci", 404).await;
+}
