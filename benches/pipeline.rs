@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 use countermark::account::AccountId;
 use countermark::audit::Outcome;
-use countermark::authority::{Authority, Metrics, Settings, SigningSettings, Startup};
+use countermark::authority::{Authority, Metrics, SessionSettings, Settings, SigningSettings, Startup};
 use countermark::clock::{Clock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::keyring::MasterKey;
@@ -68,7 +68,7 @@ async fn measured(events: usize) -> Value {
     let (authority, writer) = begin(Arc::clone(&store), Arc::clone(&clock), directory.path()).await;
     let authority = Arc::new(authority);
     let token = Mutex::new(String::new());
-    let kept = authority.create_first_admin(|made| {
+    let kept = authority.create_first_admin(|made, _| {
         made.clone_into(&mut token.lock().unwrap());
         Ok(())
     });
@@ -270,6 +270,7 @@ async fn begin(store: Arc<Store>, clock: Arc<dyn Clock>, directory: &Path) -> (A
             signature_cache_bytes: 1 << 20,
             records_calls: true,
             archive: Default::default(),
+            sessions: SessionSettings { idle: Duration::from_secs(1_800), longest: Duration::from_secs(43_200) },
             signing: SigningSettings {
                 algorithm: Algorithm::ES256,
                 publish_ahead: TimeDelta::hours(24),

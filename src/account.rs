@@ -216,6 +216,9 @@ pub struct AccountState {
     /// The generation before, while it overlaps.
     #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
+    /// How often everybody who had signed in with the password had to do it anew. A session of another count has ended.
+    #[serde(rename = "w", skip_serializing_if = "record::is_zero")]
+    pub sign_ins: u64,
 }
 
 /// What remains of a deleted account: nobody may take its generations or its name over.
@@ -318,6 +321,20 @@ pub struct PreviousToken {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
+/// How a person signs in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct SignIn {
+    /// When the password was set; null: there is none yet.
+    #[serde(with = "rfc3339::option")]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub password_set_at: Option<DateTime<Utc>>,
+    /// Until when the link is good by which a password can be set; null: there is none.
+    #[serde(with = "rfc3339::option")]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub link_expires_at: Option<DateTime<Utc>>,
+}
+
 /// Dead tokens of an account that are used all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -366,6 +383,10 @@ pub struct Account {
     /// Tokens of it that are dead, and that somebody uses; null when nobody does.
     #[cfg_attr(feature = "server", schema(required = true))]
     pub dead_tokens: Option<DeadTokensInUse>,
+    /// How a person signs in; null for a machine.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required = true))]
+    pub sign_in: Option<SignIn>,
     /// When it was created.
     #[serde(with = "rfc3339")]
     pub created_at: DateTime<Utc>,
@@ -404,6 +425,7 @@ mod tests {
             allowed_networks: vec!["10.0.0.0/8".parse().unwrap()],
             binding: None,
             previous: None,
+            sign_ins: 0,
         };
         assert!(state.admits("::ffff:10.1.2.3".parse().unwrap()));
         assert!(!state.admits("11.1.2.3".parse().unwrap()));
@@ -425,6 +447,7 @@ mod tests {
             allowed_networks: vec![],
             binding: None,
             previous: Some(Previous { generation: 2, token_id: TokenId::of_jti("old"), ends_at: 1 }),
+            sign_ins: 0,
         };
         let with = |change: fn(&mut AccountState)| {
             let mut after = before.clone();

@@ -196,6 +196,7 @@ impl New {
             allowed_networks: Vec::new(),
             binding: None,
             previous: None,
+            sign_ins: 0,
         };
         Versioned { version, record: StateRecord::Live(state) }
     }
@@ -246,6 +247,8 @@ fn write_the_rest(
         token: Some(token),
         previous: None,
         networks_proven: false,
+        password: None,
+        link: None,
     };
     let profile = serde_json::to_string(&profile).unwrap();
     let until = (now + VALID).timestamp();

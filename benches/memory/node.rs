@@ -62,6 +62,7 @@ impl Node {
             allowed_networks: vec![],
             binding: None,
             previous: None,
+            sign_ins: 0,
         };
         let grants = ["deployments:create", "deployments:read", "releases:*"].map(|grant| grant.parse().unwrap());
         let definition = Definition { version: BEGAN, grants: Some(Arc::new(BTreeSet::from(grants))) };

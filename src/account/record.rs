@@ -41,13 +41,15 @@ struct Members {
     n: Vec<IpNet>,
     b: Option<Binding>,
     p: Option<Previous>,
+    #[serde(default)]
+    w: u64,
     d: Option<i64>,
 }
 
 impl<'de> Deserialize<'de> for StateRecord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Members::deserialize(deserializer)? {
-            Members { r: Some(role), d: None, m, u, g, t, s, a, n, b, p } => Ok(Self::Live(AccountState {
+            Members { r: Some(role), d: None, m, u, g, t, s, a, n, b, p, w } => Ok(Self::Live(AccountState {
                 role,
                 teams: m,
                 username: u,
@@ -58,8 +60,9 @@ impl<'de> Deserialize<'de> for StateRecord {
                 allowed_networks: n,
                 binding: b,
                 previous: p,
+                sign_ins: w,
             })),
-            Members { r: None, t: None, s: None, b: None, p: None, d: Some(deleted_at), m, u, g, a, n }
+            Members { r: None, t: None, s: None, b: None, p: None, w: 0, d: Some(deleted_at), m, u, g, a, n }
                 if m.is_empty() && a.is_empty() && n.is_empty() =>
             {
                 Ok(Self::Deleted(Tombstone { username: u, generation: g, deleted_at }))
@@ -72,6 +75,12 @@ impl<'de> Deserialize<'de> for StateRecord {
 /// An active account needs no word for it.
 pub(super) fn is_active(status: &Status) -> bool {
     *status == Status::Active
+}
+
+/// Of machines, and of people who never had to sign in anew.
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+pub(super) fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A token id in 22 characters instead of the 32 that it has outside.
@@ -126,6 +135,7 @@ mod tests {
             allowed_networks: vec![],
             binding: None,
             previous: None,
+            sign_ins: 0,
         }
     }
 

@@ -62,6 +62,14 @@ pub mod kinds {
     pub const ACCOUNT_UPDATE: &str = "account.update";
     /// An account was deleted.
     pub const ACCOUNT_DELETE: &str = "account.delete";
+    /// Somebody signed in, or tried to.
+    pub const SESSION_BEGIN: &str = "session.begin";
+    /// Somebody signed out, or sessions of an account were ended.
+    pub const SESSION_END: &str = "session.end";
+    /// A link was made by which somebody can set his password.
+    pub const PASSWORD_LINK: &str = "password.link";
+    /// Somebody has set his password.
+    pub const PASSWORD_SET: &str = "password.set";
     /// A token of a new generation was issued.
     pub const TOKEN_REGENERATE: &str = "token.regenerate";
     /// A token of a new generation was issued to its own holder.

@@ -106,6 +106,10 @@ fn class(event: &Event) -> Class {
     match event.kind.as_str() {
         kinds::TOKEN_EXPOSED
         | kinds::INVALID_SIGNATURES
+        | kinds::SESSION_BEGIN
+        | kinds::SESSION_END
+        | kinds::PASSWORD_LINK
+        | kinds::PASSWORD_SET
         | kinds::TOKEN_REGENERATE
         | kinds::TOKEN_RENEW
         | kinds::TOKEN_REVOKE
@@ -159,7 +163,8 @@ fn authentication_activity(event: &Event) -> Activity {
     match event.kind.as_str() {
         kinds::CALL if event.path.as_deref() == Some("/oauth2/revoke") => (2, "Logoff".to_owned()),
         kinds::CALL | kinds::TOKEN_EXPOSED | kinds::INVALID_SIGNATURES => (1, "Logon".to_owned()),
-        kinds::TOKEN_REVOKE | kinds::OVERLAP_END => (2, "Logoff".to_owned()),
+        kinds::SESSION_BEGIN => (1, "Logon".to_owned()),
+        kinds::TOKEN_REVOKE | kinds::OVERLAP_END | kinds::SESSION_END => (2, "Logoff".to_owned()),
         other => (99, other.to_owned()),
     }
 }

@@ -128,6 +128,7 @@ impl Authority {
             allowed_networks: new.allowed_networks,
             binding: None,
             previous: None,
+            sign_ins: 0,
         };
         let roles = self.store.roles().await?;
         self.check_names(&state, &roles).await?;
@@ -142,6 +143,8 @@ impl Authority {
             token: None,
             previous: None,
             networks_proven: act.call.client_address().is_some_and(|address| state.admits(address)),
+            password: None,
+            link: None,
         };
         let signed = self.sign_next(id, &mut state, &mut profile, new.valid_for_months, 0).await?;
         let event = self
@@ -153,6 +156,7 @@ impl Authority {
             after: Some((&state, &profile)),
             admin: self.admin(&state, &profile),
             author: By::Somebody(act).author(),
+            setup: None,
             reuse,
             keys_version: Some(signed.keys_version),
             now,
@@ -259,6 +263,7 @@ impl Authority {
             after: Some((&state, &profile)),
             admin: self.admin(&state, &profile),
             author: By::Somebody(act).author(),
+            setup: None,
             reuse: None,
             keys_version: None,
             now,
@@ -287,13 +292,18 @@ impl Authority {
             after: None,
             admin: Admin::No,
             author: By::Somebody(act).author(),
+            setup: None,
             reuse: None,
             keys_version: None,
             now: self.clock.now(),
             event: &event,
         };
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
-        receipt.map_err(|error| lost(error, if_match))
+        let receipt = receipt.map_err(|error| lost(error, if_match))?;
+        if before.profile.kind == Kind::User {
+            self.forget_sign_ins(before.id).await;
+        }
+        Ok(receipt)
     }
 
     /// Commits a change and waits until it holds everywhere (protocols, section 3). `ends`: when what it replaces ends.
@@ -343,7 +353,8 @@ impl Authority {
     pub(super) fn used_by(&self, by: By<'_>) {
         let By::Somebody(act) = by else { return };
         let (store, now) = (Arc::clone(&self.store), self.clock.now());
-        let (account, token) = (act.actor.account(), act.actor.holder().token_id);
+        let holder = act.actor.holder();
+        let (account, Some(token)) = (holder.account, holder.token.map(|token| token.id)) else { return };
         tokio::spawn(async move {
             if let Err(error) = store.note_use(account, token, now).await {
                 tracing::debug!(%error, "the use of a token was not noted");
@@ -393,7 +404,9 @@ impl Authority {
             token.for_own_api && keys.find(&token.key_id).is_none_or(|key| key.state != KeyState::Revoked)
         };
         let token = state.token_id.and(profile.token.as_ref()).filter(is_good);
-        if able { Admin::Able(token.map(|token| token.expires_at)) } else { Admin::No }
+        // Whoever has a password can get in whatever becomes of tokens.
+        let until = profile.password.as_ref().map(|_| NEVER).or(token.map(|token| token.expires_at));
+        if able { Admin::Able(until) } else { Admin::No }
     }
 }
 
@@ -412,6 +425,9 @@ pub(super) fn lost(error: Error, if_match: Option<&[Epoch]>) -> Error {
         other => other,
     }
 }
+
+/// When a password expires.
+const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 /// What an act has changed: without it nobody could see in the audit who was made what.
 fn with_what_is_new(mut event: Event, before: &AccountState, after: &AccountState) -> Event {

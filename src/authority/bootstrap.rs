@@ -15,7 +15,7 @@ use crate::name::Username;
 use crate::node::{Mode, Node, Parts, Recorder, Writer};
 use crate::permission::ADMIN;
 use crate::pkcs11::HardwareToken;
-use crate::store::{AccountChange, Dataset, MeetError, Profile, Store, StoreError};
+use crate::store::{AccountChange, Dataset, MeetError, Profile, Setup, Store, StoreError};
 use crate::verify::{Demand, Presenter, Reason};
 
 /// Why an authority does not come to be.
@@ -99,6 +99,7 @@ impl Startup {
             clock: self.clock,
             keys,
             metrics: self.metrics,
+            passwords: super::passwords::Passwords::default(),
             settings: self.settings,
             dataset,
             own_audience,
@@ -252,7 +253,12 @@ impl Authority {
 
     /// Makes the first admin of an empty dataset and hands its token over to `keep`, before anything is committed: a token
     /// that could not be kept must not become anybody's. `false`: there is one, or another process was faster.
-    pub async fn create_first_admin(&self, keep: impl FnOnce(&str) -> std::io::Result<()>) -> Result<bool, Error> {
+    ///
+    /// With it a link is offered that creates the first person; `keep` gets its path too.
+    pub async fn create_first_admin(
+        &self,
+        keep: impl FnOnce(&str, &str) -> std::io::Result<()>,
+    ) -> Result<bool, Error> {
         let username: Username = ADMIN.parse().map_err(|_| Error::Internal("the admin's name".into()))?;
         if self.store.has_admin().await? || self.store.id_of(&username).await?.is_some() {
             return Ok(false);
@@ -270,6 +276,7 @@ impl Authority {
             allowed_networks: Vec::new(),
             binding: None,
             previous: None,
+            sign_ins: 0,
         };
         let mut profile = Profile {
             kind: Kind::Service,
@@ -279,9 +286,12 @@ impl Authority {
             token: None,
             previous: None,
             networks_proven: false,
+            password: None,
+            link: None,
         };
         let signed = self.sign_next(id, &mut state, &mut profile, self.default_lifetime(), 0).await?;
-        keep(signed.token())
+        let setup = self.setup_link()?;
+        keep(signed.token(), &format!("{}/console/setup?link={}", self.origin(), setup.secret.expose()))
             .map_err(|error| Error::Internal(format!("the first admin's token can't be kept: {error}")))?;
         let event = self.act_event(By::Machine, kinds::BOOTSTRAP, id, &state, &profile);
         let change = AccountChange {
@@ -290,6 +300,7 @@ impl Authority {
             after: Some((&state, &profile)),
             admin: self.admin(&state, &profile),
             author: None,
+            setup: Some(Setup::Offer(&setup.offer)),
             reuse: None,
             keys_version: Some(signed.keys_version),
             now,

@@ -2,13 +2,13 @@
 
 use crate::node::Call;
 use crate::store::Author;
-use crate::verify::Verified;
+use crate::verify::Actor;
 
 /// Somebody who was let in, and the call in which he acts.
 #[derive(Clone)]
 pub struct Act {
     /// Who.
-    pub actor: Verified,
+    pub actor: Actor,
     /// In which call.
     pub call: Call,
 }

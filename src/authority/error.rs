@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::account::AccountId;
 use crate::audit::kinds;
 use crate::keyring::{KeyringError, StepError};
@@ -76,6 +78,23 @@ pub enum Error {
     /// It can't be changed.
     #[error("the roles admin and auditor are built in and can't be changed or deleted")]
     BuiltIn,
+    /// Username and password are not somebody's, or his account is disabled: which of them is not told.
+    #[error("the username or the password is wrong, or the account may not sign in")]
+    SignInRefused,
+    /// It was tried too often to sign in.
+    #[error("it was tried too often to sign in; wait, or sign in with a token")]
+    TooManyTries(Duration),
+    /// The link by which a password is set is not good, or no longer.
+    #[error(
+        "this link is not good, or no longer: it was used, has expired, another was made, or what the account may do has changed. Ask for a new one"
+    )]
+    LinkGone,
+    /// Only people have a password.
+    #[error("this is a service account; only people sign in with a password")]
+    NotAUser,
+    /// All places where passwords are checked are taken.
+    #[error("too many are signing in at the moment; try again")]
+    Busy,
     /// No token for a disabled account.
     #[error("the account is disabled; enable it first")]
     AccountDisabled,
@@ -174,6 +193,7 @@ impl From<StoreError> for Error {
             StoreError::NotFound => Self::NotFound("such thing"),
             StoreError::UsernameTaken => Self::UsernameTaken,
             StoreError::LastAdmin => Self::LastAdmin,
+            StoreError::LinkGone => Self::LinkGone,
             StoreError::InUse(count) => Self::RoleInUse(count),
             StoreError::UnknownRole(role) => Self::field("role", format!("there is no role {role}")),
             StoreError::UnknownTeam(team) => Self::field(format!("teams.{team}"), format!("there is no team {team}")),

@@ -246,6 +246,10 @@ impl Authority {
         let able = self.store.able_admins(now, ADMINS).await?;
         let mut admins = AdminsOfKey::default();
         for account in self.store.readable_accounts(&able).await? {
+            if account.profile.password.is_some() {
+                admins.remaining.get_or_insert((account.id, account.version));
+                continue;
+            }
             let Some(token) = account.profile.token.as_ref().filter(|token| token.expires_at > now) else { continue };
             let is_good = document.keys.iter().any(|key| key.id == token.key_id && key.state != KeyState::Revoked);
             if token.key_id == key_id {

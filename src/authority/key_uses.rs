@@ -142,7 +142,7 @@ impl Authority {
             teams,
             complete: !more,
             calls_24h: self.calls_of_key(key_id, now).await?,
-            own_token: act.actor.key_id() == key_id,
+            own_token: act.actor.key_id() == Some(key_id),
         })
     }
 

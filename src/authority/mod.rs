@@ -17,15 +17,18 @@ mod keys;
 mod master_key;
 mod metrics;
 mod new_key;
+mod passwords;
 mod receipts;
 mod recorder_metrics;
 mod recover;
 mod roles;
 mod rotation;
+mod sessions;
 mod tail;
 mod tokens;
 mod upkeep;
 mod usage;
+mod users;
 mod verification;
 
 use std::sync::Arc;
@@ -47,14 +50,17 @@ pub use key_uses::{BlastRadius, KeyDetail, KeyUser, Recount, RecountedKey};
 pub use keys::{KeyView, NextStep, PublishedKeys};
 pub use master_key::MasterKeyChange;
 pub use metrics::{Metrics, VERIFY};
+pub use passwords::{PASSWORD_LENGTH, Password};
 pub use receipts::Receipt;
 pub use recover::recover;
 pub use roles::Changed;
+pub use sessions::{Begun, SessionSettings, SessionView};
 pub use tail::{Looking, Told};
 pub use tokens::MAX_OVERLAP;
-pub use tokens::{Issued, RevokeError, SelfToken, SelfView};
+pub use tokens::{Issued, RevokeError, SelfSession, SelfToken, SelfView};
 pub use upkeep::Upkeep;
 pub use usage::Usage;
+pub use users::{Invited, Link, NewUser};
 
 use crate::account::Audience;
 use crate::audit::kinds;
@@ -86,6 +92,8 @@ pub struct Settings {
     pub signing: SigningSettings,
     /// Whether the audit is archived.
     pub archive: Archive,
+    /// How long sessions of people go on.
+    pub sessions: SessionSettings,
 }
 
 /// How signing keys come and go.
@@ -115,6 +123,7 @@ pub struct Authority {
     places_to_look: Arc<tokio::sync::Semaphore>,
     places_to_export: Arc<tokio::sync::Semaphore>,
     metrics: Arc<Metrics>,
+    passwords: passwords::Passwords,
     settings: Settings,
     dataset: Dataset,
     own_audience: Audience,

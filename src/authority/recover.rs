@@ -45,6 +45,7 @@ pub async fn recover(
         after: Some((&state, &profile)),
         admin: authority.admin(&state, &profile),
         author: None,
+        setup: None,
         reuse: None,
         keys_version: Some(signed.keys_version),
         now,

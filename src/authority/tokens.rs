@@ -16,9 +16,10 @@ use crate::audit::kinds;
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::permission::{Grant, Permission};
+use crate::session::SessionId;
 use crate::store::{AccountChange, IssuedToken, Profile, StoreError, StoredAccount};
 use crate::token::{Claims, Confirmation, Jti, Signer, TokenId, encode};
-use crate::verify::{Demand, KeyState, Presenter, Reason, Verified};
+use crate::verify::{Actor, Demand, KeyState, Presenter, Reason, Verified};
 
 /// The longest overlap, in seconds (protocols, section 4).
 pub const MAX_OVERLAP: u64 = 7 * 24 * 3600;
@@ -53,8 +54,22 @@ pub struct SelfView {
     /// What my team roles grant in their teams.
     #[schema(value_type = BTreeMap<String, Vec<Grant>>)]
     pub team_permissions: BTreeMap<crate::name::TeamName, std::collections::BTreeSet<Grant>>,
-    /// The token that I showed.
-    pub token: SelfToken,
+    /// The token that I showed; null: I am signed in.
+    #[schema(required = true)]
+    pub token: Option<SelfToken>,
+    /// The session, where I am signed in; null: I showed a token.
+    #[schema(required = true)]
+    pub session: Option<SelfSession>,
+}
+
+/// The session in which I am.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SelfSession {
+    /// Its name.
+    pub id: SessionId,
+    /// When it ends by itself; later, if there are calls before.
+    #[serde(with = "rfc3339")]
+    pub ends_at: DateTime<Utc>,
 }
 
 /// The token that was shown.
@@ -142,7 +157,7 @@ impl Authority {
     /// A new generation for myself. One in its overlap can't: its successor would die of it.
     pub async fn renew_token(&self, act: &Act, valid_for_months: u32, overlap_seconds: u64) -> Result<Issued, Error> {
         act.call.record().kind = Some(kinds::TOKEN_RENEW);
-        if !act.actor.is_current() {
+        if !act.actor.token().is_some_and(Verified::is_current) {
             return Err(Error::NotCurrent);
         }
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
@@ -209,6 +224,7 @@ impl Authority {
             after: Some((&state, &profile)),
             admin: self.admin(&state, &profile),
             author: by.author(),
+            setup: None,
             reuse: None,
             keys_version: Some(signed.keys_version),
             now,
@@ -251,7 +267,7 @@ impl Authority {
             Ok(actor) => {
                 let before = self.account(&AccountRef::Id(actor.account())).await?;
                 let state = if actor.is_current() { ended(&before) } else { overlap_ended(&before) };
-                let act = Act { actor, call: call.clone() };
+                let act = Act { actor: Actor::Token(actor), call: call.clone() };
                 Ok(Some(self.end_tokens(By::Somebody(&act), &before, state).await?))
             }
             Err(refused) => match (refused.refusal.reason, &refused.refusal.holder) {
@@ -259,7 +275,8 @@ impl Authority {
                 // It would be good again as soon as somebody enables the account.
                 (Reason::Disabled, Some(holder)) => {
                     let before = self.account(&AccountRef::Id(holder.account)).await?;
-                    let is = |generation, id| generation == holder.generation && id == holder.token_id;
+                    let held = holder.token.as_ref();
+                    let is = |generation, id| held.is_some_and(|held| generation == held.generation && id == held.id);
                     let state = if before.state.token_id.is_some_and(|id| is(before.state.generation, id)) {
                         ended(&before)
                     } else if before.state.previous.as_ref().is_some_and(|old| is(old.generation, old.token_id)) {
@@ -316,6 +333,7 @@ impl Authority {
             after: Some((&state, &profile)),
             admin: self.admin(&state, &profile),
             author: by.author(),
+            setup: None,
             reuse: None,
             keys_version: None,
             now,
@@ -325,18 +343,19 @@ impl Authority {
     }
 
     /// Who I am. Any valid token may ask.
-    pub async fn self_view(&self, actor: &Verified) -> Result<SelfView, Error> {
+    pub async fn self_view(&self, actor: &Actor) -> Result<SelfView, Error> {
         let account = self.account(&AccountRef::Id(actor.account())).await?.view();
         Ok(SelfView {
             account,
             permissions: actor.permissions().cloned().collect(),
             team_permissions: actor.powers().teams,
-            token: SelfToken {
-                id: actor.token_id(),
-                issued_at: actor.issued_time(),
-                expires_at: actor.expiry_time(),
-                key_id: actor.key_id().to_owned(),
-            },
+            token: actor.token().map(|verified| SelfToken {
+                id: verified.token_id(),
+                issued_at: verified.issued_time(),
+                expires_at: verified.expiry_time(),
+                key_id: verified.key_id().to_owned(),
+            }),
+            session: actor.session().map(|session| SelfSession { id: session.id, ends_at: session.ends_at }),
         })
     }
 
@@ -351,7 +370,7 @@ impl Authority {
             return Ok(());
         }
         act.call.record().permission = Some(permission.clone());
-        Err(crate::verify::Refusal::insufficient(act.actor.clone()).into())
+        Err(crate::verify::Refusal::lacking(&act.actor).into())
     }
 
     pub(super) fn claims(

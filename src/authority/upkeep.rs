@@ -206,6 +206,7 @@ impl Authority {
             after: Some((&state, &profile)),
             admin: self.admin(&state, &profile),
             author: None,
+            setup: None,
             reuse: None,
             keys_version: None,
             now,

@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use super::reader::{Placed, Reader};
 use super::sources::{Raw, Sources};
 use super::{
-    Address, Audit, AuditMode, Cache, CertificateFiles, Config, Guessing, Limits, Log, LogFormat, LogLevel,
+    Address, Audit, AuditMode, Cache, CertificateFiles, Config, Console, Guessing, Limits, Log, LogFormat, LogLevel,
     MasterKeySource, Origin, Overrides, SecretFileError, SecretSource, Signing, SigningAlgorithm, Tls, Tokens,
     defaults, issuer, pkcs11, policies, read_private, sinks, store,
 };
@@ -81,6 +81,10 @@ pub(super) fn read(reader: &mut Reader) -> Config {
             pkcs11: pkcs11::read(reader, crate::pkcs11::BUILT_IN),
         },
         tokens: tokens(reader),
+        console: Console {
+            session_idle: reader.duration("console.session_idle", &defaults::SESSION_IDLE),
+            session_length: reader.duration("console.session_length", &defaults::SESSION_LENGTH),
+        },
         guessing: Guessing {
             per_minute: reader.number("guessing.per_minute", &defaults::GUESSES_PER_MINUTE),
             burst: reader.number("guessing.burst", &defaults::GUESSES_BURST),

@@ -61,6 +61,9 @@ pub(super) const MONTHS: RangeInclusive<u32> = 1..=120;
 pub(super) const GUESSES_PER_MINUTE: Bounded<u32> = bounded(60, 1, 1_000_000);
 pub(super) const GUESSES_BURST: Bounded<u32> = bounded(60, 1, 1_000_000);
 
+pub(super) const SESSION_IDLE: Bounded<Duration> = bounded(seconds(1_800), seconds(60), days(1));
+pub(super) const SESSION_LENGTH: Bounded<Duration> = bounded(seconds(43_200), seconds(60), days(30));
+
 pub(super) const RETENTION: Bounded<Duration> = bounded(days(400), days(1), days(7_300));
 pub(super) const ARCHIVE_EVERY: Bounded<Duration> = bounded(seconds(3_600), seconds(1), days(7));
 pub(super) const ACTIVITY_MAX_ENTRIES: Bounded<u64> = bounded(10_000, 100, 10_000_000);

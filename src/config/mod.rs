@@ -114,6 +114,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// `[guessing]`
     pub guessing: Guessing,
+    /// `[console]`
+    pub console: Console,
     /// `[audit]`
     pub audit: Audit,
     /// `[policies.NAME]`
@@ -237,6 +239,15 @@ impl SigningAlgorithm {
 pub struct Tokens {
     /// The lifetimes on offer, in calendar months: 1 to 120 each, sorted, each once, never empty (6, 12, 24).
     pub valid_for_months: Vec<u32>,
+}
+
+/// People who sign in (`[console]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Console {
+    /// How long a session goes on without a call (`console.session_idle`, a minute to a day, default 30 min).
+    pub session_idle: Duration,
+    /// How long a session goes on at the longest (`console.session_length`, a minute to 30 days, default 12 h).
+    pub session_length: Duration,
 }
 
 /// Invalid signatures that one address may send (`[guessing]`).

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::cookies;
 use super::edge::Edge;
 use super::observe::note_missing;
 use super::permissions::Demanded;
@@ -23,7 +24,7 @@ use crate::authority::{AccountRef, Act, Authority};
 use crate::epoch::Epoch;
 use crate::node::Call;
 use crate::strict_json::{self, StrictJsonError};
-use crate::verify::{Demand, Presenter};
+use crate::verify::{Actor, Demand, Presenter};
 use crate::web::credential::{Credential, id_and_token};
 
 /// A caller with a good token and the permission `P`. What it derefs to is the act that he is about to do.
@@ -48,7 +49,15 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
         let credential = Credential::of(&parts.headers, parts.uri.query())?;
         let decoded;
         let (token, claimed) = match credential {
-            Credential::Missing => return Err(note_missing(&call)),
+            Credential::Missing => {
+                let Some(session) = cookies::secret(&parts.headers, cookies::SESSION) else {
+                    return Err(note_missing(&call));
+                };
+                cookies::is_meant(parts, &session)?;
+                let demand = demand::<P>(&*edge.authority()?, &call);
+                let actor = edge.authority()?.signed_in(&call, &session, &demand).await?;
+                return Ok(Self { act: Act { actor: Actor::Session(actor), call }, permission: PhantomData });
+            }
             Credential::Bearer(token) => (token, None),
             Credential::Basic(basic) if P::BASIC => {
                 let (id, token) = id_and_token(basic)?;
@@ -60,12 +69,7 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
             }
         };
         let authority = edge.authority()?;
-        let demand = Demand {
-            audience: P::OWN_AUDIENCE.then(|| authority.own_audience().clone()),
-            permission: P::permission(),
-            team: None,
-            presenter: Presenter::Holder { address: call.client_address(), proof: None },
-        };
+        let demand = demand::<P>(&authority, &call);
         let basic = |problem: Problem| if claimed.is_some() { problem.for_basic() } else { problem };
         let let_in = match P::FROM_MEMORY {
             true => authority.verify(&call, token, &demand).await,
@@ -77,7 +81,17 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Caller<P> {
             call.record().refusal = Some(crate::verify::Reason::Malformed);
             return Err(Problem::from(crate::verify::Reason::Malformed).for_basic());
         }
-        Ok(Self { act: Act { actor, call }, permission: PhantomData })
+        Ok(Self { act: Act { actor: Actor::Token(actor), call }, permission: PhantomData })
+    }
+}
+
+/// What is demanded of whoever makes this call.
+pub(crate) fn demand<P: Demanded>(authority: &Authority, call: &Call) -> Demand {
+    Demand {
+        audience: P::OWN_AUDIENCE.then(|| authority.own_audience().clone()),
+        permission: P::permission(),
+        team: None,
+        presenter: Presenter::Holder { address: call.client_address(), proof: None },
     }
 }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod answers;
 mod audit;
+pub(crate) mod cookies;
 mod docs;
 mod doors;
 mod edge;
@@ -18,10 +19,12 @@ mod observe;
 mod permissions;
 mod problem;
 mod roles;
+mod sessions;
 mod still_allowed;
 mod tail;
 mod teams;
 mod tokens;
+mod users;
 mod verify;
 mod well_known;
 
@@ -55,6 +58,13 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(audit::usage))
         .routes(routes!(tokens::show_self))
         .routes(routes!(tokens::renew))
+        .routes(routes!(users::create))
+        .routes(routes!(users::password_link))
+        .routes(routes!(users::change_own))
+        .routes(routes!(sessions::list_own, sessions::end_own))
+        .routes(routes!(sessions::end_own_one))
+        .routes(routes!(sessions::list, sessions::end))
+        .routes(routes!(sessions::end_one))
         .routes(routes!(roles::list))
         .routes(routes!(roles::show, roles::set, roles::delete))
         .routes(routes!(teams::list))

@@ -66,10 +66,10 @@ fn active(verified: &Verified, scope: String) -> Active<'_> {
         sub: verified.account(),
         aud: verified.audiences(),
         iss: verified.issuer(),
-        r#gen: verified.holder().generation,
+        r#gen: verified.generation(),
         role: verified.role(),
         teams: verified.teams(),
-        token_id: verified.holder().token_id,
+        token_id: verified.token_id(),
     }
 }
 

@@ -168,6 +168,19 @@ impl From<Error> for Problem {
             Error::TeamInUse(_) => conflict("team_in_use"),
             Error::BuiltIn => conflict("built_in"),
             Error::AccountDisabled => conflict("account_disabled"),
+            Error::NotAUser => conflict("not_a_user"),
+            Error::SignInRefused => Self::new(StatusCode::UNAUTHORIZED, "sign_in_refused", detail),
+            Error::LinkGone => Self::new(StatusCode::GONE, "link_gone", detail),
+            Error::TooManyTries(wait) => {
+                let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+                problem.0.retry_after = Some(wait);
+                problem
+            }
+            Error::Busy => {
+                let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+                problem.0.retry_after = Some(Duration::from_secs(5));
+                problem
+            }
             Error::Full(_) => {
                 let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_full", detail);
                 problem.0.retry_after = Some(Duration::from_secs(10));

@@ -7,11 +7,12 @@ use axum::http::{HeaderMap, StatusCode};
 use zeroize::Zeroizing;
 
 use super::edge::Edge;
-use super::extract::Caller;
+use super::extract::{Caller, demand};
 use super::permissions::Demanded;
 use super::problem::Problem;
 use crate::authority::Authority;
-use crate::verify::{Demand, Presenter, Reason};
+use crate::session::SessionId;
+use crate::verify::{Demand, Reason};
 use crate::web::credential::Credential;
 
 /// Asks again what was asked when the answer began.
@@ -19,8 +20,15 @@ use crate::web::credential::Credential;
 pub(super) struct StillAllowed {
     edge: Arc<Edge>,
     authority: Arc<Authority>,
-    token: Arc<Zeroizing<String>>,
+    shown: Shown,
     demand: Arc<Demand>,
+}
+
+/// What he was let in by.
+#[derive(Clone)]
+enum Shown {
+    Token(Arc<Zeroizing<String>>),
+    Session(SessionId),
 }
 
 impl StillAllowed {
@@ -31,17 +39,13 @@ impl StillAllowed {
         authority: &Arc<Authority>,
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
-        let Credential::Bearer(token) = Credential::of(headers, None)? else {
-            return Err(Problem::internal("a caller without a token"));
+        let shown = match (caller.actor.session(), Credential::of(headers, None)?) {
+            (Some(session), _) => Shown::Session(session.id),
+            (None, Credential::Bearer(token)) => Shown::Token(Arc::new(Zeroizing::new(token.to_owned()))),
+            (None, _) => return Err(Problem::internal("a caller without a token")),
         };
-        let demand = Demand {
-            audience: Some(authority.own_audience().clone()),
-            permission: P::permission(),
-            team: None,
-            presenter: Presenter::Holder { address: caller.call.client_address(), proof: None },
-        };
-        let token = Arc::new(Zeroizing::new(token.to_owned()));
-        Ok(Self { edge, authority: Arc::clone(authority), token, demand: Arc::new(demand) })
+        let demand = Arc::new(demand::<P>(authority, &caller.call));
+        Ok(Self { edge, authority: Arc::clone(authority), shown, demand })
     }
 
     /// Rights follow the account: whoever is revoked or narrowed gets nothing more. Why not, if not; `false`: it can't be known now.
@@ -49,8 +53,12 @@ impl StillAllowed {
         if self.edge.is_draining() {
             return Err("stopping".to_owned());
         }
-        match self.authority.node().decide(&self.token, &self.demand).await {
-            Ok(_) => Ok(true),
+        let decided = match &self.shown {
+            Shown::Token(token) => self.authority.node().decide(token, &self.demand).await.map(drop),
+            Shown::Session(id) => self.authority.still_signed_in(*id, &self.demand).await.map(drop),
+        };
+        match decided {
+            Ok(()) => Ok(true),
             Err(refusal) if refusal.reason == Reason::StoreUnavailable => Ok(false),
             Err(refusal) => Err(refusal.reason.as_str().to_owned()),
         }

@@ -73,7 +73,8 @@ impl CallRecord {
         match (&self.holder, self.exposed) {
             (_, true) => Some(kinds::TOKEN_EXPOSED),
             (Some(_), false) => Some(self.kind.unwrap_or(kinds::CALL)),
-            (None, false) => None,
+            // Somebody who has not come in, at somebody's door.
+            (None, false) => self.kind.filter(|kind| *kind == kinds::SESSION_BEGIN && self.target.is_some()),
         }
     }
 }
@@ -112,6 +113,11 @@ impl Call {
     /// Where it comes from.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.0.client_address
+    }
+
+    /// What the client says it is.
+    pub fn user_agent(&self) -> Option<&str> {
+        self.0.user_agent.as_deref()
     }
 
     /// What has become known of it.
@@ -157,9 +163,15 @@ impl Call {
         if let Some(holder) = record.subject.as_ref().or(record.holder.as_ref()) {
             line.account_id = Some(holder.account);
             line.username = holder.username().map(Username::as_str);
-            line.token_id = Some(holder.token_id);
-            line.generation = Some(holder.generation);
-            line.key_id = Some(holder.key_id());
+            if let Some(token) = &holder.token {
+                line.token_id = Some(token.id);
+                line.generation = Some(token.generation);
+                line.key_id = Some(token.key_id());
+            }
+        }
+        #[cfg(feature = "server")]
+        if let Some(session) = record.holder.as_ref().and_then(|holder| holder.session) {
+            line.detail("session", session.to_string());
         }
         if record.original.as_ref().is_some_and(|original| original.disagree) {
             line.detail("original_disagrees", true);

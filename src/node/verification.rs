@@ -8,7 +8,9 @@ use super::{Call, Home, Node};
 use crate::account::AccountId;
 use crate::store::StoreError;
 use crate::verify::freshness::Unusable;
-use crate::verify::{Basis, Demand, KeySet, Reason, Refusal, Source, Unavailable, Verified};
+use crate::verify::{Basis, Demand, Holder, KeySet, Reason, Refusal, Source, Unavailable, Verified};
+#[cfg(feature = "server")]
+use crate::verify::{Session, SignedIn};
 
 /// A refusal, and for how long to wait where that helps.
 #[derive(Debug)]
@@ -31,6 +33,24 @@ impl<H: Home> Node<H> {
         self.verify_by(&InTheStore(self), call, token, demand).await
     }
 
+    /// Decides about a session in a call, by what the store says, and notes in the call what was decided.
+    #[cfg(feature = "server")]
+    pub async fn verify_session(
+        &self,
+        call: &Call,
+        session: &Arc<Session>,
+        demand: &Demand,
+    ) -> Result<SignedIn, Refused> {
+        let result = self.decider.verify_session(&InTheStore(self), session, demand).await;
+        self.noted(call, demand, result, SignedIn::holder)
+    }
+
+    /// Decides about a session, by what the store says, and notes nothing.
+    #[cfg(feature = "server")]
+    pub async fn decide_session(&self, session: &Arc<Session>, demand: &Demand) -> Result<SignedIn, Refusal> {
+        self.decider.verify_session(&InTheStore(self), session, demand).await
+    }
+
     /// Decides about a token, and notes nothing.
     pub async fn decide(&self, token: &str, demand: &Demand) -> Result<Verified, Refusal> {
         self.decider.verify(self, token, demand).await
@@ -44,6 +64,17 @@ impl<H: Home> Node<H> {
         demand: &Demand,
     ) -> Result<Verified, Refused> {
         let result = self.decider.verify(source, token, demand).await;
+        self.noted(call, demand, result, Verified::holder)
+    }
+
+    /// Notes in a call what was decided about what was shown in it.
+    fn noted<T>(
+        &self,
+        call: &Call,
+        demand: &Demand,
+        result: Result<T, Refusal>,
+        holder: impl FnOnce(&T) -> Holder,
+    ) -> Result<T, Refused> {
         self.freshness.counters().decided.fetch_add(1, Ordering::Relaxed);
         let mut record = call.record();
         record.decided_us = Some(call.elapsed_us(self.clock.as_ref()));
@@ -51,7 +82,7 @@ impl<H: Home> Node<H> {
         record.team.clone_from(&demand.team);
         let refusal = match result {
             Ok(verified) => {
-                record.holder = Some(verified.holder());
+                record.holder = Some(holder(&verified));
                 return Ok(verified);
             }
             Err(refusal) => refusal,

@@ -229,7 +229,7 @@ async fn run(config: Config) -> Result<(), ServeError> {
 /// What a process that ended in the middle of writing has left. The data directory is ours alone.
 fn remove_leftovers(data_dir: &std::path::Path) {
     let all: [(&str, &[&str]); 3] = [
-        (".", &["node-name", "dataset", "journal", "keys-seen", "serve.json", "admin.token.new"]),
+        (".", &["node-name", "dataset", "journal", "keys-seen", "serve.json", "admin.token.new", "setup.url.new"]),
         ("tls", &["ca.key", "ca.pem", "server.key", "server.pem"]),
         ("keys", &["master.key"]),
     ];
@@ -260,7 +260,9 @@ impl Running {
         let Some(first_admin) = self.first_admin(&authority).await? else { return Ok(()) };
         self.edge.open(Arc::clone(&authority));
         self.write_serve_json(authority.issuer())?;
-        welcome::print(&self.addresses, &self.operations, self.ca_file.as_deref(), self.data_dir.path(), first_admin);
+        let setup = self.setup_link(&authority).await;
+        let ca_file = self.ca_file.as_deref();
+        welcome::print(&self.addresses, &self.operations, ca_file, self.data_dir.path(), first_admin, setup.as_deref());
         tracing::info!(node = self.node_name, issuer = authority.issuer(), "ready");
 
         let flushed = CancellationToken::new();
@@ -353,12 +355,13 @@ impl Running {
 
     /// `Ok(Err(…))`: the store was away; what was done meanwhile is found again by the next try.
     async fn try_first_admin(&self, authority: &Authority) -> Result<Result<bool, Error>, ServeError> {
-        let path = self.data_dir.path().join("admin.token");
-        let fresh = self.data_dir.path().join("admin.token.new");
-        let created = authority
-            .create_first_admin(|token| crate::durable::write(&fresh, format!("{token}\n").as_bytes(), 0o600))
-            .await;
-        let created = match created {
+        let token = Fresh::of(self.data_dir.path(), "admin.token");
+        let setup = Fresh::of(self.data_dir.path(), SETUP_FILE);
+        let created = authority.create_first_admin(|made, link| {
+            setup.write(link)?;
+            token.write(made)
+        });
+        let created = match created.await {
             Ok(created) => created,
             Err(error @ (Error::Unavailable(_) | Error::Full(_) | Error::Uncertain { .. } | Error::Conflict)) => {
                 return Ok(Err(error));
@@ -366,26 +369,42 @@ impl Running {
             Err(error) => return Err(ServeError::of(error)),
         };
         if created {
-            crate::durable::rename(&fresh, &path)
-                .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
-        } else if fresh.exists() {
+            setup.keep()?;
+            token.keep()?;
+        } else if token.fresh.exists() {
             // Another process was faster, or this one died in between: then it is nobody's token, or it is his.
-            match authority.fate_of(token_in(&fresh)?.as_str()).await {
+            match authority.fate_of(token_in(&token.fresh)?.as_str()).await {
                 Fate::Good => {
-                    crate::durable::rename(&fresh, &path)
-                        .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
+                    setup.keep()?;
+                    token.keep()?;
                     return Ok(Ok(true));
                 }
-                Fate::Dead => drop(std::fs::remove_file(&fresh)),
+                Fate::Dead => {
+                    drop(std::fs::remove_file(&token.fresh));
+                    drop(std::fs::remove_file(&setup.fresh));
+                }
                 Fate::Unknown => return Ok(Err(Error::Unavailable("a token could not be looked up".into()))),
                 Fate::Dormant(reason) => tracing::warn!(
-                    file = %fresh.display(),
+                    file = %token.fresh.display(),
                     reason = reason.as_str(),
                     "the token in this file is not good now; it may be the only copy of the first admin's, and is kept"
                 ),
             }
         }
         Ok(Ok(created))
+    }
+
+    /// The link of the first start, if it was never used; what is left of one that was goes.
+    async fn setup_link(&self, authority: &Authority) -> Option<String> {
+        let path = self.data_dir.path().join(SETUP_FILE);
+        let link = std::fs::read_to_string(&path).ok()?;
+        match authority.setup_is_offered().await {
+            Ok(false) => {
+                drop(std::fs::remove_file(&path));
+                None
+            }
+            Ok(true) | Err(_) => Some(link.trim_end().to_owned()),
+        }
     }
 
     fn write_serve_json(&self, issuer: &str) -> Result<(), ServeError> {
@@ -398,6 +417,33 @@ impl Running {
         };
         let directory = self.data_dir.path();
         file.write(directory).map_err(|error| ServeError(format!("{}/serve.json: {error}", directory.display())))
+    }
+}
+
+/// The link by which the first person is made.
+const SETUP_FILE: &str = "setup.url";
+
+/// A secret that is written down before anything rests on it, and gets its name once something does.
+struct Fresh {
+    fresh: std::path::PathBuf,
+    path: std::path::PathBuf,
+}
+
+impl Fresh {
+    fn of(directory: &std::path::Path, name: &str) -> Self {
+        Self { fresh: directory.join(format!("{name}.new")), path: directory.join(name) }
+    }
+
+    fn write(&self, secret: &str) -> std::io::Result<()> {
+        crate::durable::write(&self.fresh, format!("{secret}\n").as_bytes(), 0o600)
+    }
+
+    /// It may have its name already, where a process died after that.
+    fn keep(&self) -> Result<(), ServeError> {
+        match crate::durable::rename(&self.fresh, &self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.path.exists() => Ok(()),
+            renamed => renamed.map_err(|error| ServeError(format!("{}: {error}", self.path.display()))),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use zeroize::Zeroizing;
 
 use super::{Running, ServeError};
-use crate::authority::{Archive, ArchivePlace, Settings, SigningSettings, Startup};
+use crate::authority::{Archive, ArchivePlace, SessionSettings, Settings, SigningSettings, Startup};
 use crate::config::{Address, AuditMode, Config, Policy, SigningAlgorithm, Sink, StoreSource, StoreUrl, read_private};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
@@ -115,6 +115,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             rotate_every: Some(config.signing.rotate_every).filter(|every| !every.is_zero()).map(time_delta),
         },
         archive: archive(config),
+        sessions: SessionSettings { idle: config.console.session_idle, longest: config.console.session_length },
     }
 }
 

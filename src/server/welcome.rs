@@ -7,6 +7,7 @@ pub(super) fn print(
     ca_file: Option<&Path>,
     data_dir: &Path,
     first_admin: bool,
+    setup: Option<&str>,
 ) {
     let token_file = data_dir.join("admin.token");
     let address = addresses.first().map_or("", String::as_str);
@@ -20,6 +21,12 @@ pub(super) fn print(
     if token_file.exists() {
         let note = if first_admin { "  (the first admin's token; keep it safe)" } else { "" };
         println!("  admin token  {}{note}", token_file.display());
+    }
+    if let Some(setup) = setup {
+        println!("  console      {setup}");
+        println!("               (creates the first person who can sign in; works once, within 7 days)");
+    } else if address.starts_with("http") {
+        println!("  console      {address}/console");
     }
     println!();
     println!("Try, in another shell:");

@@ -11,7 +11,7 @@ use super::schema::hard_bound;
 use super::usage::dead_tokens;
 use super::{Committed, Store, StoreError, refused};
 use crate::account::{
-    Account, AccountId, AccountState, DeadTokensInUse, Kind, PreviousToken, StateRecord, TokenFacts, Tombstone,
+    Account, AccountId, AccountState, DeadTokensInUse, Kind, PreviousToken, SignIn, StateRecord, TokenFacts, Tombstone,
     Versioned,
 };
 use crate::audit::block::hash;
@@ -20,8 +20,9 @@ use crate::audit::{Event, Numbered};
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::name::{Description, Username};
+use crate::session::SecretId;
 use crate::token::TokenId;
-use crate::verify::{AsOf, Verified};
+use crate::verify::{Actor, AsOf};
 
 /// What no verification needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,41 @@ pub struct Profile {
     /// Whether whoever set the allowed networks was in them.
     #[serde(default)]
     pub networks_proven: bool,
+    /// The password of a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<StoredPassword>,
+    /// A link by which a person may set the password, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<StoredLink>,
+}
+
+/// What is kept of a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPassword {
+    /// argon2id, as a PHC string.
+    pub hash: String,
+    /// When it was set.
+    #[serde(with = "rfc3339")]
+    pub set_at: DateTime<Utc>,
+}
+
+/// Never the hash: it can be guessed at.
+impl std::fmt::Debug for StoredPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoredPassword(set at {}, …)", self.set_at)
+    }
+}
+
+/// What is kept of a link by which a password is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredLink {
+    /// The name of its secret.
+    pub id: SecretId,
+    /// Until when it is good.
+    #[serde(with = "rfc3339")]
+    pub expires_at: DateTime<Utc>,
+    /// A digest of what the account could do when it was made: it gives nobody more than whoever made it could give.
+    pub powers: String,
 }
 
 /// What is remembered of a token.
@@ -113,6 +149,10 @@ impl StoredAccount {
         Account {
             id: self.id,
             kind: profile.kind,
+            sign_in: (profile.kind == Kind::User).then(|| SignIn {
+                password_set_at: profile.password.as_ref().map(|password| password.set_at),
+                link_expires_at: profile.link.as_ref().map(|link| link.expires_at),
+            }),
             username: state.username.clone(),
             description: profile.description.clone(),
             role: state.role.clone(),
@@ -172,18 +212,18 @@ pub struct Author {
     pub id: AccountId,
     /// The moment that his rights are about.
     pub as_of: AsOf,
-    /// The key that signed his token.
-    pub key_id: String,
+    /// The key that signed his token, if he has shown one.
+    pub key_id: Option<String>,
 }
 
 impl Author {
     /// Who was let in so.
-    pub fn of(actor: &Verified) -> Self {
-        Self { id: actor.account(), as_of: actor.as_of(), key_id: actor.key_id().to_owned() }
+    pub fn of(actor: &Actor) -> Self {
+        Self { id: actor.account(), as_of: actor.as_of(), key_id: actor.key_id().map(str::to_owned) }
     }
 
     pub(super) fn plan(&self) -> serde_json::Value {
-        json!({"record": self.as_of.record, "roles": self.as_of.roles, "key": self.key_id})
+        json!({"record": self.as_of.record, "roles": self.as_of.roles, "key": self.key_id.as_deref().unwrap_or_default()})
     }
 }
 
@@ -209,6 +249,8 @@ pub struct AccountChange<'a> {
     pub admin: Admin,
     /// Who does it. `None`: Countermark itself.
     pub author: Option<Author>,
+    /// What becomes of the setup link with it.
+    pub setup: Option<Setup<'a>>,
     /// The id of the tombstone whose name it takes over.
     pub reuse: Option<AccountId>,
     /// The version of the key set that signed its new token.
@@ -217,6 +259,15 @@ pub struct AccountChange<'a> {
     pub now: DateTime<Utc>,
     /// The act, without a number.
     pub event: &'a Event,
+}
+
+/// What becomes of the setup link: `NAME-OF-ITS-SECRET UNTIL`.
+#[derive(Debug, Clone, Copy)]
+pub enum Setup<'a> {
+    /// It is offered.
+    Offer(&'a str),
+    /// It is used, if it is still the one that is offered.
+    Take(&'a str),
 }
 
 /// A page of the list.
@@ -296,6 +347,9 @@ impl Store {
             "expect": change.before.map(|before| before.version.to_string()).unwrap_or_default(),
             "reuse": change.reuse.map(|id| id.to_string()).unwrap_or_default(),
             "now": change.now.timestamp(),
+            "setup_offer": if let Some(Setup::Offer(offer)) = change.setup { offer } else { "" },
+            "setup_take": if let Some(Setup::Take(offer)) = change.setup { offer } else { "" },
+            "user": change.after.map(|(_, profile)| profile).or(change.before.map(|before| &before.profile)).is_some_and(|profile| profile.kind == Kind::User),
             "able": change.admin != Admin::No,
             "admin": match change.admin {
                 Admin::Able(Some(until)) => until.timestamp(),
@@ -343,7 +397,9 @@ impl Store {
             .key(schema.keyring())
             .key(schema.state(change.author.as_ref().map_or(change.id, |author| author.id)))
             .key(schema.leases())
-            .key(schema.unlinked());
+            .key(schema.unlinked())
+            .key(schema.users())
+            .key(schema.setup());
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }

@@ -52,6 +52,9 @@ pub enum StoreError {
     /// The key set changed while a token was being signed.
     #[error("the signing keys changed")]
     KeysChanged,
+    /// The setup link was used, or another one was offered.
+    #[error("the link is no longer good")]
+    LinkGone,
     /// What lies in the store is not what this version of Countermark writes.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),

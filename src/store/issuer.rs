@@ -455,6 +455,7 @@ pub(super) fn refused(reply: &[String]) -> StoreError {
         Some("unknown_team") => StoreError::UnknownTeam(second()),
         Some("keys") => StoreError::KeysChanged,
         Some("author") => StoreError::AuthorChanged,
+        Some("link_gone") => StoreError::LinkGone,
         Some("dataset") => StoreError::Unavailable("the store holds another dataset than it did".into()),
         _ => StoreError::Corrupt("a script's reply".into()),
     }

@@ -50,6 +50,8 @@ mod roles;
 pub mod schema;
 mod scripts;
 #[cfg(feature = "server")]
+mod sessions;
+#[cfg(feature = "server")]
 mod sinks;
 mod state;
 #[cfg(feature = "server")]
@@ -59,7 +61,10 @@ mod usage;
 mod wire;
 
 #[cfg(feature = "server")]
-pub use accounts::{AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, StoredAccount};
+pub use accounts::{
+    AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, Setup, StoredAccount, StoredLink,
+    StoredPassword,
+};
 pub use append::{ActEntry, Acts, Block, BlockEntry, Claimed, Head};
 #[cfg(feature = "server")]
 pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before_entry};
@@ -95,6 +100,8 @@ pub use private::{PrivateRedis, PrivateRedisError, Space, private_binary, privat
 #[cfg(feature = "server")]
 pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
 use schema::Schema;
+#[cfg(feature = "server")]
+pub use sessions::{StoredSession, Tries};
 #[cfg(feature = "server")]
 pub use sinks::{Missed, NextForSink, SinkCursor};
 #[cfg(feature = "server")]

@@ -9,6 +9,12 @@
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
 //! | `{P}:s:PACKED` | string | `EPOCH {state record}`, see [`crate::account::AccountState`], of the account with this id in base64url | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |
+//! | `{P}:users` | sorted set | usernames of people, in their order | until deletion |
+//! | `{P}:session:ID` | string | a session of somebody who has signed in, JSON, under the name of its secret | until it ends |
+//! | `{P}:sessions:ACCOUNT` | sorted set | session → when it ends | until they end |
+//! | `{P}:devices:ACCOUNT` | sorted set | browsers that somebody has signed in with, by the name of their secret → until when they are known | until another password |
+//! | `{P}:tries:WHO` | string | how often it was tried to sign in: `a:USERNAME`, `n:ADDRESS`, `d:DEVICE` | 15 minutes |
+//! | `{P}:setup` | string | the name of the secret of the setup link, and until when it is good | until it is used |
 //! | `{P}:names` | hash | username → account id | until the name may be used again |
 //! | `{P}:list` | sorted set | usernames, in their order | until deletion |
 //! | `{P}:roles`, `{P}:teams` | hash | name → `EPOCH {definition}` | until deletion |
@@ -38,6 +44,8 @@
 use std::fmt::Display;
 
 use crate::account::AccountId;
+#[cfg(feature = "server")]
+use crate::session::SessionId;
 
 /// Shards of the firehose. Fixed: a node writes to the shard of its name for ever.
 pub const SHARDS: u16 = 4;
@@ -154,6 +162,25 @@ impl Schema {
     pub fn list(&self) -> String {
         self.together("list")
     }
+    /// Usernames of people in their order.
+    pub fn users(&self) -> String {
+        self.together("users")
+    }
+    pub(super) fn session(&self, id: SessionId) -> String {
+        self.together(format_args!("session:{id}"))
+    }
+    pub(super) fn sessions_of(&self, account: AccountId) -> String {
+        self.together(format_args!("sessions:{account}"))
+    }
+    pub(super) fn devices(&self, account: AccountId) -> String {
+        self.together(format_args!("devices:{account}"))
+    }
+    pub(super) fn tries(&self, who: &str) -> String {
+        self.together(format_args!("tries:{who}"))
+    }
+    pub(super) fn setup(&self) -> String {
+        self.together("setup")
+    }
     pub(super) fn teams(&self) -> String {
         self.together("teams")
     }
@@ -217,11 +244,13 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 19] = [
+        const ALWAYS: [&str; 21] = [
             "meta",
             "feed",
             "names",
             "list",
+            "users",
+            "setup",
             "roles",
             "teams",
             "role_refs",
@@ -249,8 +278,9 @@ impl Schema {
                     Err(_) => Owner::Nobody,
                 },
                 Some(("s", account)) => known(AccountId::unpacked(account).is_ok()),
-                Some(("acts", account)) => known(account.parse::<AccountId>().is_ok()),
-                Some(("live" | "sink_lock", _)) => Owner::Countermark,
+                Some(("acts" | "sessions" | "devices", account)) => known(account.parse::<AccountId>().is_ok()),
+                Some(("session", id)) => known(id.parse::<SessionId>().is_ok()),
+                Some(("live" | "sink_lock" | "tries", _)) => Owner::Countermark,
                 _ => known(ALWAYS.contains(&name)),
             };
         }

@@ -37,6 +37,7 @@ pub(super) struct Scripts {
     pub(super) lock: Script,
     pub(super) extent: Script,
     pub(super) sink: Script,
+    pub(super) tries: Script,
 }
 
 const IDENTITY: &str = include_str!("scripts/identity.lua");
@@ -102,11 +103,12 @@ impl Scripts {
             lock: Script::new(include_str!("scripts/lock.lua")),
             extent: Script::new(include_str!("scripts/extent.lua")),
             sink: Script::new(include_str!("scripts/sink.lua")),
+            tries: Script::new(include_str!("scripts/tries.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 21] {
+    pub(super) fn all(&self) -> [&Script; 22] {
         let Self {
             start,
             table,
@@ -129,6 +131,7 @@ impl Scripts {
             lock,
             extent,
             sink,
+            tries,
         } = self;
         [
             start,
@@ -152,6 +155,7 @@ impl Scripts {
             lock,
             extent,
             sink,
+            tries,
         ]
     }
 }

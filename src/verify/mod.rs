@@ -6,6 +6,8 @@ pub mod freshness;
 mod hashing;
 mod keyset;
 mod reason;
+#[cfg(feature = "server")]
+mod session;
 mod signatures;
 mod signed;
 mod snapshot;
@@ -18,16 +20,19 @@ use std::time::Instant;
 pub use demand::{Demand, Presenter, Proof};
 pub use keyset::{KeySet, KeyState, KnownKey};
 pub use reason::{Reason, Refusal};
+#[cfg(feature = "server")]
+pub use session::{Actor, Session, ShownToken, SignedIn, SignedInBy};
 pub use signatures::SignatureCounts;
 pub use snapshot::{AsOf, RoleAt, SharedRecord, Snapshot};
 pub use source::{Basis, Source, Unavailable};
-pub use verified::{Holder, Verified};
+pub use verified::{HeldToken, Holder, Verified};
 
 use crate::account::{AccountId, AccountState, Audience, Binding};
 use crate::clock::Clock;
 use crate::token::{FormError, Header, MAX_TOKEN_LENGTH, Parts};
 use signatures::Signatures;
 use signed::Signed;
+use verified::Standing;
 
 /// Seconds that `exp` and `iat` may be off (contract, section 2). Not for the end of an overlap.
 pub const LEEWAY: i64 = 5;
@@ -64,36 +69,41 @@ impl<C: Clock + ?Sized> Decider<C> {
         let (signed, key_state) = self.prove(source, token).await?;
 
         // From here on the token is one that we signed, and its holder is told what is wrong with it.
-        let refuse = |reason| Err(Refusal::proven(reason, Holder::of(&signed, None)));
-        if key_state == KeyState::Revoked {
-            return refuse(Reason::RevokedKey);
-        }
-        if let Some(reason) = self.unfit_claims(&signed, demand) {
-            return refuse(reason);
-        }
-
-        // A key may have been revoked or retired since our copy of the set was read.
-        let (snapshot, keys) = match self.state_and_keys(source, signed.account).await {
-            Ok(known) => known,
-            Err(Unavailable) => return refuse(Reason::StoreUnavailable),
-        };
-        // A retired key signs nothing that lives; whatever comes this far under one is not believed.
-        let key_is_retired = match keys.find(&signed.common.key_id).map(|key| key.state) {
-            Some(KeyState::Pending | KeyState::Active | KeyState::Retiring) => false,
-            Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey),
-            Some(KeyState::Retired) => true,
-        };
-        let Some((state, version, roles)) = snapshot.into_living() else {
-            return refuse(Reason::UnknownAccount);
-        };
-        let unfit = self.unfit_state(&signed, &state, demand);
-        if let Some(reason) = unfit.or(key_is_retired.then_some(Reason::RevokedKey)) {
-            return Err(Refusal::proven(reason, Holder::of(&signed, Some(&state))));
-        }
-        let verified = Verified::new(signed, state, version, roles);
+        let standing = self.standing(source, &Held::Token(&signed, key_state), demand).await?;
+        let verified = Verified::new(signed, standing);
         let is_allowed = |wanted| verified.allows(wanted, demand.team.as_ref());
         let allowed = demand.permission.as_ref().is_none_or(is_allowed);
         if allowed { Ok(verified) } else { Err(Refusal::insufficient(verified)) }
+    }
+
+    /// How the account of what is genuine stands now, if that is good for what is demanded, whatever the permissions.
+    async fn standing<S: Source>(&self, source: &S, held: &Held<'_>, demand: &Demand) -> Result<Standing, Refusal> {
+        let refuse = |reason| Err(Refusal::proven(reason, held.holder(None)));
+        if let Some(reason) = self.unfit_by_itself(held, demand) {
+            return refuse(reason);
+        }
+        let (snapshot, keys) = match self.state_and_keys(source, held.account()).await {
+            Ok(known) => known,
+            Err(Unavailable) => return refuse(Reason::StoreUnavailable),
+        };
+        // A key may have been revoked or retired since our copy of the set was read. A retired key signs nothing that lives;
+        // whatever comes this far under one is not believed.
+        let mut key_is_retired = false;
+        if let Some(signed) = held.token() {
+            key_is_retired = match keys.find(&signed.common.key_id).map(|key| key.state) {
+                Some(KeyState::Pending | KeyState::Active | KeyState::Retiring) => false,
+                Some(KeyState::Revoked) | None => return refuse(Reason::RevokedKey),
+                Some(KeyState::Retired) => true,
+            };
+        }
+        let Some((state, version, roles)) = snapshot.into_living() else {
+            return refuse(Reason::UnknownAccount);
+        };
+        let unfit = self.unfit_state(held, &state, demand);
+        if let Some(reason) = unfit.or(key_is_retired.then_some(Reason::RevokedKey)) {
+            return Err(Refusal::proven(reason, held.holder(Some(&state))));
+        }
+        Ok(Standing::new(state, version, roles))
     }
 
     /// What we signed, and the state of the key that signed it.
@@ -150,6 +160,16 @@ impl<C: Clock + ?Sized> Decider<C> {
         if is_fresh(until) { Ok((snapshot, keys)) } else { Err(Unavailable) }
     }
 
+    /// What is wrong whatever the account's state is.
+    fn unfit_by_itself(&self, held: &Held<'_>, demand: &Demand) -> Option<Reason> {
+        match held {
+            Held::Token(_, KeyState::Revoked) => Some(Reason::RevokedKey),
+            Held::Token(signed, _) => self.unfit_claims(signed, demand),
+            #[cfg(feature = "server")]
+            Held::Session(session, _) => self.has_ended(session).then_some(Reason::SessionEnded),
+        }
+    }
+
     fn unfit_claims(&self, signed: &Signed, demand: &Demand) -> Option<Reason> {
         let now = self.clock.unix_seconds();
         if !self.issuers.contains(&signed.common.issuer) {
@@ -173,10 +193,40 @@ impl<C: Clock + ?Sized> Decider<C> {
     }
 
     /// S3: the most restrictive level wins, in this order, whatever order the levels were set in.
-    fn unfit_state(&self, signed: &Signed, state: &AccountState, demand: &Demand) -> Option<Reason> {
+    fn unfit_state(&self, held: &Held<'_>, state: &AccountState, demand: &Demand) -> Option<Reason> {
         if state.status != crate::account::Status::Active {
             return Some(Reason::Disabled);
         }
+        if let Some(reason) = held.unfit_generation(self, state) {
+            return Some(reason);
+        }
+        // The account may have been narrowed since the token was issued.
+        let default = self.issuers.first();
+        let named = |wanted: &Audience| match state.audiences.as_slice() {
+            [] => default.is_some_and(|own| own == wanted.as_str()),
+            some => some.contains(wanted),
+        };
+        if demand.audience.as_ref().is_some_and(|wanted| !named(wanted)) {
+            return Some(Reason::WrongAudience);
+        }
+        // Who has signed in with a password holds nothing that could be bound.
+        let bound = |signed: &Signed| {
+            bound_as_presented(signed.common.binding.as_ref(), state.binding.as_ref(), &demand.presenter)
+        };
+        if !held.token().is_none_or(bound) {
+            return Some(Reason::BindingMismatch);
+        }
+        let admitted = match &demand.presenter {
+            Presenter::Holder { address: Some(address), .. } => state.admits(*address),
+            // Fail closed: an address that can't be known is in no network.
+            Presenter::Holder { address: None, .. } => state.allowed_networks.is_empty(),
+            Presenter::ThirdParty => true,
+        };
+        (!admitted).then_some(Reason::NetworkNotAllowed)
+    }
+
+    /// Whether another token, or none, has come in the place of this one.
+    fn unfit_token(&self, signed: &Signed, state: &AccountState) -> Option<Reason> {
         let current = signed.generation == state.generation && state.token_id.is_some_and(|id| id == signed.token_id);
         let overlapping = || {
             state.previous.as_ref().is_some_and(|previous| {
@@ -191,25 +241,51 @@ impl<C: Clock + ?Sized> Decider<C> {
             let newer = state.token_id.is_some() && signed.generation <= state.generation;
             return Some(if newer { Reason::Superseded } else { Reason::Revoked });
         }
-        // The account may have been narrowed since the token was issued.
-        let default = self.issuers.first();
-        let named = |wanted: &Audience| match state.audiences.as_slice() {
-            [] => default.is_some_and(|own| own == wanted.as_str()),
-            some => some.contains(wanted),
-        };
-        if demand.audience.as_ref().is_some_and(|wanted| !named(wanted)) {
-            return Some(Reason::WrongAudience);
+        None
+    }
+}
+
+/// What somebody shows, being genuine.
+enum Held<'a> {
+    /// A token, and the state that its key had when the signature was checked.
+    Token(&'a Signed, KeyState),
+    /// A session, with the sign-ins of the account that it belongs to.
+    #[cfg(feature = "server")]
+    Session(&'a Session, u64),
+}
+
+impl<'a> Held<'a> {
+    fn token(&self) -> Option<&'a Signed> {
+        match self {
+            Self::Token(signed, _) => Some(signed),
+            #[cfg(feature = "server")]
+            Self::Session(..) => None,
         }
-        if !bound_as_presented(signed.common.binding.as_ref(), state.binding.as_ref(), &demand.presenter) {
-            return Some(Reason::BindingMismatch);
+    }
+
+    fn account(&self) -> AccountId {
+        match self {
+            Self::Token(signed, _) => signed.account,
+            #[cfg(feature = "server")]
+            Self::Session(session, _) => session.account,
         }
-        let admitted = match &demand.presenter {
-            Presenter::Holder { address: Some(address), .. } => state.admits(*address),
-            // Fail closed: an address that can't be known is in no network.
-            Presenter::Holder { address: None, .. } => state.allowed_networks.is_empty(),
-            Presenter::ThirdParty => true,
-        };
-        (!admitted).then_some(Reason::NetworkNotAllowed)
+    }
+
+    fn holder(&self, state: Option<&Arc<AccountState>>) -> Holder {
+        match self {
+            Self::Token(signed, _) => Holder::of(signed, state),
+            #[cfg(feature = "server")]
+            Self::Session(session, _) => session.holder(None, state),
+        }
+    }
+
+    /// Whether what came after it has ended it.
+    fn unfit_generation<C: Clock + ?Sized>(&self, decider: &Decider<C>, state: &AccountState) -> Option<Reason> {
+        match self {
+            Self::Token(signed, _) => decider.unfit_token(signed, state),
+            #[cfg(feature = "server")]
+            Self::Session(_, sign_ins) => (*sign_ins != state.sign_ins).then_some(Reason::SessionEnded),
+        }
     }
 }
 

@@ -45,13 +45,15 @@ pub enum Reason {
     InsufficientPermission,
     /// Too many invalid signatures from this address.
     RateLimited,
+    /// The session was ended, or ended by itself; he has to sign in again.
+    SessionEnded,
     /// The state can't be known.
     StoreUnavailable,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Self::MissingToken,
         Self::InvalidRequest,
         Self::Malformed,
@@ -72,6 +74,7 @@ impl Reason {
         Self::NetworkNotAllowed,
         Self::InsufficientPermission,
         Self::RateLimited,
+        Self::SessionEnded,
         Self::StoreUnavailable,
     ];
 
@@ -98,6 +101,7 @@ impl Reason {
             Self::NetworkNotAllowed => "network_not_allowed",
             Self::InsufficientPermission => "insufficient_permission",
             Self::RateLimited => "rate_limited",
+            Self::SessionEnded => "session_ended",
             Self::StoreUnavailable => "store_unavailable",
         }
     }
@@ -139,7 +143,8 @@ impl Refusal {
         Self { reason, holder: None, verified: None }
     }
 
-    pub(super) fn proven(reason: Reason, holder: Holder) -> Self {
+    /// Whoever it is, he is known.
+    pub(crate) fn proven(reason: Reason, holder: Holder) -> Self {
         Self { reason, holder: Some(holder), verified: None }
     }
 

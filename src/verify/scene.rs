@@ -134,6 +134,7 @@ impl Scene {
             allowed_networks: vec![],
             binding: None,
             previous: None,
+            sign_ins: 0,
         };
         let roles = [("deployer", "deployments:create"), ("releaser", "releases:*")];
         let told = Told {

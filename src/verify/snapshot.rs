@@ -253,6 +253,7 @@ mod tests {
             allowed_networks: vec![],
             binding: None,
             previous: None,
+            sign_ins: 0,
         }
     }
 

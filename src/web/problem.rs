@@ -154,6 +154,7 @@ impl Problem {
             StatusCode::NOT_FOUND => "Not found",
             StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
             StatusCode::CONFLICT => "Conflict",
+            StatusCode::GONE => "No longer there",
             StatusCode::PRECONDITION_FAILED => "Changed meanwhile",
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "Too large",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "Unsupported media type",
@@ -248,6 +249,7 @@ pub(crate) fn of_reason(reason: Reason) -> Problem {
         Reason::RateLimited => {
             (StatusCode::TOO_MANY_REQUESTS, "too many invalid tokens from this address; wait, and send a valid one")
         }
+        Reason::SessionEnded => (StatusCode::UNAUTHORIZED, "the session has ended; sign in again"),
         Reason::StoreUnavailable => {
             (StatusCode::SERVICE_UNAVAILABLE, "whether this token is good can't be known right now; try again")
         }

@@ -13,7 +13,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use countermark::authority::{Archive, Authority, BootstrapError, Metrics, Settings, SigningSettings, Startup};
+use countermark::authority::{
+    Archive, Authority, BootstrapError, Metrics, SessionSettings, Settings, SigningSettings, Startup,
+};
 use countermark::clock::{Clock, ManualClock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::http::{Edge, NamedDemand};
@@ -167,6 +169,7 @@ impl Setup {
                     rotate_every: self.rotate_every,
                 },
                 archive: self.archive.clone(),
+                sessions: SessionSettings { idle: Duration::from_secs(1_800), longest: Duration::from_secs(43_200) },
             },
             metrics,
         };
@@ -219,7 +222,7 @@ impl App {
             setup.begin(Arc::clone(&store), clock.clone(), Arc::clone(&metrics), setup.node).await.unwrap();
         let authority = Arc::new(authority);
         let kept = Mutex::new(String::new());
-        let created = authority.create_first_admin(|token| {
+        let created = authority.create_first_admin(|token, _| {
             token.clone_into(&mut kept.lock().unwrap());
             Ok(())
         });

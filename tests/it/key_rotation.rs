@@ -426,6 +426,7 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
         after: Some((&before.state, &before.profile)),
         admin: Admin::Able(None),
         author: Some(author.clone()),
+        setup: None,
         reuse: None,
         keys_version: None,
         now: app.clock.now(),

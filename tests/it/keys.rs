@@ -171,7 +171,7 @@ async fn k5_two_issuers_on_an_empty_store_end_with_one_key() {
                     .begin(store, Arc::new(SystemClock), metrics, node)
                     .await
                     .unwrap_or_else(|error| panic!("{error}"));
-                let made = authority.create_first_admin(|_| Ok(())).await.unwrap();
+                let made = authority.create_first_admin(|_, _| Ok(())).await.unwrap();
                 (authority, made)
             })
         };

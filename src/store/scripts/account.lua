@@ -3,11 +3,13 @@
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 names  6 list  7 roles  8 teams  9 role references  10 team references
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
 --       17 keyring  18 state of the author (or 13 again)  19 leases  20 acts that no block links
---       21… live tokens of a key, as named in the plan by their place
+--       21 usernames of people  22 setup link
+--       23… live tokens of a key, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
 --       7 again, where it is not known whether the first try was carried out
 -- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
+--       setup_offer, setup_take = the setup link that is offered with it, or used by it, or '', user = whether it is a person,
 --       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, claim, sequence, hash, takes_away}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
@@ -37,6 +39,10 @@ end
 -- A token must not be signed by a key that was revoked or retired meanwhile.
 if plan.keys_version ~= false and tonumber(redis.call('HGET', KEYS[17], 'version') or '0') ~= plan.keys_version then
   return { 'keys' }
+end
+
+if plan.setup_take ~= '' and redis.call('GET', KEYS[22]) ~= plan.setup_take then
+  return { 'link_gone' }
 end
 
 local state = redis.call('GET', KEYS[13])
@@ -88,9 +94,18 @@ end
 if plan.expect == '' then
   redis.call('HSET', KEYS[5], plan.username, plan.id)
   redis.call('ZADD', KEYS[6], 0, plan.username)
+  if plan.user then
+    redis.call('ZADD', KEYS[21], 0, plan.username)
+  end
 elseif plan.deleted then
   -- The name stays taken for as long as the activity is kept.
   redis.call('ZREM', KEYS[6], plan.username)
+  redis.call('ZREM', KEYS[21], plan.username)
+end
+if plan.setup_take ~= '' then
+  redis.call('DEL', KEYS[22])
+elseif plan.setup_offer ~= '' then
+  redis.call('SET', KEYS[22], plan.setup_offer)
 end
 if plan.able then
   redis.call('ZADD', KEYS[11], plan.admin, plan.id)
@@ -109,10 +124,10 @@ for team, by in pairs(plan.teams) do
   redis.call('HINCRBY', KEYS[10], team, by)
 end
 for _, token in ipairs(plan.remove) do
-  redis.call('ZREM', KEYS[20 + token[1]], token[2])
+  redis.call('ZREM', KEYS[22 + token[1]], token[2])
 end
 for _, token in ipairs(plan.add) do
-  redis.call('ZADD', KEYS[20 + token[1]], token[3], token[2])
+  redis.call('ZADD', KEYS[22 + token[1]], token[3], token[2])
 end
 record_act(plan, epoch, ARGV[4], acts, ARGV[5], KEYS[4], KEYS[20], { KEYS[15], KEYS[16] }, ARGV[6])
 return committed(epoch, here, KEYS[19])

@@ -1,7 +1,7 @@
 -- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
--- expected {record = epoch, roles = {name: epoch}, key = the one that signed his token}
+-- expected {record = epoch, roles = {name: epoch}, key = the one that signed his token, or '' where he has shown none}
 local function is_unchanged(expected, state_key, roles_key, keyring_key)
-  if redis.call('HEXISTS', keyring_key, 'revoked:' .. expected.key) == 1 then
+  if expected.key ~= '' and redis.call('HEXISTS', keyring_key, 'revoked:' .. expected.key) == 1 then
     return false
   end
   local state = redis.call('GET', state_key) or ''

@@ -53,6 +53,7 @@ impl Node {
             allowed_networks: vec![],
             binding: None,
             previous: None,
+            sign_ins: 0,
         })
     }
 
