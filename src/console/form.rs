@@ -97,7 +97,9 @@ impl Form {
 
     /// A line of this type: `password`, `search`, `datetime-local`, `number`.
     pub fn line<'a>(&'a self, kind: &'static str, name: &'a str, label: &'a str) -> Field<'a> {
-        self.field(name, label, Control::Line(kind))
+        let field = self.field(name, label, Control::Line(kind));
+        // A secret that was typed goes back to nobody.
+        if kind == "password" { Field { value: "", ..field } } else { field }
     }
 
     /// Several lines of text.

@@ -13,11 +13,14 @@
 
 mod assets;
 mod form;
+mod me;
 mod menu;
 mod notice;
 mod parts;
 mod shell;
+mod sign_in;
 mod visit;
+mod welcome;
 
 use std::sync::Arc;
 
@@ -29,5 +32,5 @@ pub use shell::problem_page;
 
 /// All pages, and what they load.
 pub fn router() -> Router<Arc<Edge>> {
-    Router::new().merge(assets::routes())
+    Router::new().merge(assets::routes()).merge(sign_in::routes()).merge(welcome::routes()).merge(me::routes())
 }

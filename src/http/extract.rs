@@ -100,6 +100,25 @@ pub fn call(parts: &Parts) -> Result<Call, Problem> {
     parts.extensions.get::<Call>().cloned().ok_or_else(|| Problem::internal("a request without a call"))
 }
 
+/// The call that this is, for whoever has not been let in.
+pub struct ThisCall(Call);
+
+impl Deref for ThisCall {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.0
+    }
+}
+
+impl FromRequestParts<Arc<Edge>> for ThisCall {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Edge>) -> Result<Self, Problem> {
+        call(parts).map(Self)
+    }
+}
+
 /// The one that decides.
 pub struct Ready(pub Arc<Authority>);
 

@@ -7,7 +7,7 @@ pub(crate) mod cookies;
 mod docs;
 mod doors;
 mod edge;
-mod extract;
+pub(crate) mod extract;
 #[cfg(any(feature = "fuzzing", test))]
 pub(crate) mod fuzzing;
 mod health;
@@ -42,6 +42,7 @@ use utoipa_axum::routes;
 
 pub use doors::Doors;
 pub use edge::{Edge, NamedDemand};
+pub use permissions::*;
 pub use problem::{InPage, Problem};
 
 /// What the main listeners serve.

@@ -125,6 +125,7 @@ pub(super) async fn observed(
 enum Form {
     Gateway,
     OAuth,
+    Console,
     Ours,
 }
 
@@ -134,6 +135,8 @@ impl Form {
             Self::Gateway
         } else if path.starts_with("/oauth2/") {
             Self::OAuth
+        } else if path == "/console" || path.starts_with("/console/") {
+            Self::Console
         } else {
             Self::Ours
         }
@@ -178,10 +181,13 @@ async fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: R
     if let Some(cause) = problem.as_ref().and_then(Problem::cause) {
         tracing::error!(request_id = call.request_id(), cause, "a request failed");
     }
-    let oauth = form == Form::OAuth;
+    let rendered = |problem: &Problem| match form {
+        Form::Console => crate::console::problem_page(problem, call.request_id()),
+        _ => problem.answer(call.request_id(), form == Form::OAuth),
+    };
     let mut response = match &problem {
         Some(problem) => {
-            let mut response = if is_told { answer } else { problem.answer(call.request_id(), oauth) };
+            let mut response = if is_told { answer } else { rendered(problem) };
             response.extensions_mut().insert(problem.clone());
             response
         }
@@ -207,7 +213,7 @@ async fn finish(edge: &Edge, call: &Call, method: &Method, form: Form, answer: R
     };
     if may_be_answered.is_err() {
         let problem = Problem::not_ready("the audit can't be written right now, so nothing is answered; try again");
-        response = problem.answer(call.request_id(), oauth);
+        response = rendered(&problem);
         response.extensions_mut().insert(problem);
     }
     if let Ok(mut value) = HeaderValue::from_str(call.request_id()) {
