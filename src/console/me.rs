@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use super::form::Form;
 use super::menu::Section;
 use super::notice::Notice;
-use super::parts::{Now, Untrusted, counted};
+use super::parts::{Now, Told, Untrusted, counted};
 use super::shell::Page;
 use super::visit::{Fields, Sent, Visit, Visitor};
 use super::welcome::twice;
@@ -41,6 +41,11 @@ struct Body<'a> {
 impl Body<'_> {
     fn is_person(&self) -> bool {
         self.account.kind == Kind::User
+    }
+
+    fn password_set(&self) -> Option<Told> {
+        let set_at = self.account.sign_in.as_ref()?.password_set_at?;
+        Some(self.now.told(set_at))
     }
 }
 

@@ -142,7 +142,9 @@ pub fn within(place: &str) -> &str {
     let (path, query) = place.split_once('?').unwrap_or((place, ""));
     let is_ours = path == "/console" || path.starts_with("/console/");
     // Nothing that a browser, or a proxy, could take for another place.
-    let is_plain = |text: &str, more: &[u8]| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b) || more.contains(&b));
+    let is_plain = |text: &str, more: &[u8]| {
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b) || more.contains(&b))
+    };
     let is_straight = !path.contains("//") && path.split('/').all(|part| !matches!(part, "." | ".."));
     if is_ours && is_straight && is_plain(path, b"") && is_plain(query, b"=&%+:,*") { place } else { "/console" }
 }
@@ -236,8 +238,18 @@ mod tests {
             assert_eq!(within(ours), ours);
         }
         for other in [
-            "", "/", "//evil.example/console", "https://evil.example/console", "/consolation", "/console//evil.example",
-            "/console/../x", "/console/\\evil", "/console/\r\nSet-Cookie:a=b", "/console/%2e%2e", "\\\\evil", "/console?x=<script>",
+            "",
+            "/",
+            "//evil.example/console",
+            "https://evil.example/console",
+            "/consolation",
+            "/console//evil.example",
+            "/console/../x",
+            "/console/\\evil",
+            "/console/\r\nSet-Cookie:a=b",
+            "/console/%2e%2e",
+            "\\\\evil",
+            "/console?x=<script>",
             "javascript:alert(1)",
         ] {
             assert_eq!(within(other), "/console", "{other:?}");

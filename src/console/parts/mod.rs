@@ -32,7 +32,7 @@ pub use empty::Empty;
 pub use pager::{Pager, link};
 pub use receipt::in_words;
 pub use secret::Secret;
-pub use time::Now;
+pub use time::{Now, Told};
 pub use untrusted::Untrusted;
 
 /// Whole numbers as people read them: 12,345.
