@@ -17,7 +17,7 @@ use crate::audit::{Event, Outcome, kinds};
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::ADMIN;
-use crate::store::{AccountChange, Admin, Committed, IssuedToken, Profile, StoredAccount};
+use crate::store::{AccountChange, Admin, Committed, IssuedToken, Listing, Profile, StoredAccount};
 use crate::verify::KeyState;
 
 /// A new account.
@@ -61,6 +61,10 @@ pub struct AccountPatch {
 pub struct AccountFilter {
     /// Part of the username or the description, in any case.
     pub query: Option<String>,
+    /// Whose username begins so. Others are not even looked at.
+    pub prefix: Option<String>,
+    /// Machines, or people.
+    pub kind: Option<Kind>,
     /// With this default role, or this role in a team.
     pub role: Option<RoleName>,
     /// Members of this team.
@@ -88,10 +92,11 @@ impl AccountFilter {
         self.query.as_ref().is_none_or(|query| {
             state.username.as_str().contains(query.as_str())
                 || account.profile.description.as_str().to_lowercase().contains(query.as_str())
-        }) && self
-            .role
-            .as_ref()
-            .is_none_or(|role| state.role == *role || state.teams.values().any(|other| other == role))
+        }) && self.kind.is_none_or(|kind| account.profile.kind == kind)
+            && self
+                .role
+                .as_ref()
+                .is_none_or(|role| state.role == *role || state.teams.values().any(|other| other == role))
             && self.team.as_ref().is_none_or(|team| state.teams.contains_key(team))
             && self.status.is_none_or(|status| state.status == status)
             && self.expires_before.is_none_or(|before| expiry.is_some_and(|expiry| expiry < before))
@@ -197,7 +202,8 @@ impl Authority {
         after: Option<&str>,
         limit: usize,
     ) -> Result<AccountPage, Error> {
-        let page = self.store.list(after, limit, |account| filter.passes(account)).await?;
+        let which = Listing { prefix: filter.prefix.as_deref().unwrap_or_default(), after };
+        let page = self.store.list(which, limit, |account| filter.passes(account)).await?;
         Ok(AccountPage { items: page.accounts.iter().map(StoredAccount::view).collect(), next_cursor: page.next })
     }
 

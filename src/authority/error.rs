@@ -24,8 +24,8 @@ pub enum Error {
     /// There is none.
     #[error("there is no {0}")]
     NotFound(&'static str),
-    /// The account changed since `If-Match`.
-    #[error("the account has changed since it was read")]
+    /// It is not as `If-Match` and `If-None-Match` say.
+    #[error("it has changed since it was read, or is there already; read it again")]
     PreconditionFailed,
     /// Another change came first.
     #[error("another change came first; read again and repeat")]
@@ -165,6 +165,9 @@ impl Error {
             }
             kinds::ACCOUNT_UPDATE | kinds::TOKEN_REVOKE => {
                 "Repeating it is safe; under If-Match, a lost precondition may then be this change itself: read the account"
+            }
+            kinds::ROLE_SET | kinds::TEAM_SET => {
+                "Repeating it is safe; under If-Match or If-None-Match, a lost precondition may then be this change itself: read it"
             }
             _ => "Repeating it is safe",
         };

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::acts::{Acting, Change};
 use super::call::By;
 use super::receipts::{NotHeld, TRIES, changes_servers};
-use super::{Act, Authority, Error, Receipt};
+use super::{Act, Authority, Error, Precondition, Receipt};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::name::{RoleName, TeamName};
 use crate::permission::{PERMISSIONS_PER_ROLE, Powers, Role, Team, is_built_in};
-use crate::store::{Author, NamedChange, NamedKind, StoreError};
+use crate::store::{Author, Named, NamedChange, NamedKind, StoreError};
 
 /// Something that was set: new or changed.
 #[derive(Debug)]
@@ -29,13 +29,13 @@ impl Authority {
         Ok(self.store.roles().await?.into_values().map(|role| role.definition).collect())
     }
 
-    /// One role.
-    pub async fn role(&self, name: &RoleName) -> Result<Role, Error> {
-        Ok(self.store.role(name).await?.ok_or(Error::NotFound("role"))?.definition)
+    /// One role, with its version.
+    pub async fn role(&self, name: &RoleName) -> Result<Named<Role>, Error> {
+        self.store.role(name).await?.ok_or(Error::NotFound("role"))
     }
 
-    /// Creates or changes a role. Needs all that it granted and all that it will.
-    pub async fn set_role(&self, act: &Act, role: Role) -> Result<Changed<Role>, Error> {
+    /// Creates or changes a role. Needs all that it granted and all that it will. The epoch of the receipt is its version then.
+    pub async fn set_role(&self, act: &Act, role: Role, only: &Precondition) -> Result<Changed<Role>, Error> {
         act.call.record().kind = Some(kinds::ROLE_SET);
         if is_built_in(&role.name) {
             return Err(Error::BuiltIn);
@@ -44,6 +44,7 @@ impl Authority {
             return Err(Error::field("permissions", format!("a role has at most {PERMISSIONS_PER_ROLE} permissions")));
         }
         let before = self.store.role(&role.name).await?;
+        only.check(before.as_ref().map(|before| before.version))?;
         let concerned =
             before.iter().flat_map(|before| &before.definition.permissions).chain(&role.permissions).cloned();
         may_dispose(act, &Powers { default: concerned.collect(), teams: BTreeMap::new() })?;
@@ -58,17 +59,18 @@ impl Authority {
             author: Author::of(&act.actor),
             event: &event,
         };
-        let receipt = self.commit_named(act, &change).await?;
+        let receipt = self.commit_named(act, &change, only).await?;
         Ok(Changed { value: role, created: before.is_none(), receipt })
     }
 
     /// Deletes a role that no account has.
-    pub async fn delete_role(&self, act: &Act, name: &RoleName) -> Result<Receipt, Error> {
+    pub async fn delete_role(&self, act: &Act, name: &RoleName, only: &Precondition) -> Result<Receipt, Error> {
         act.call.record().kind = Some(kinds::ROLE_DELETE);
         if is_built_in(name) {
             return Err(Error::BuiltIn);
         }
-        let before = self.store.role(name).await?.ok_or(Error::NotFound("role"))?;
+        let before = self.role(name).await?;
+        only.check(Some(before.version))?;
         may_dispose(act, &Powers { default: before.definition.permissions, teams: BTreeMap::new() })?;
         let event = self.named_event(act, kinds::ROLE_DELETE, "role", name.as_str());
         let change = NamedChange {
@@ -79,7 +81,7 @@ impl Authority {
             author: Author::of(&act.actor),
             event: &event,
         };
-        self.commit_named(act, &change).await
+        self.commit_named(act, &change, only).await
     }
 
     /// All teams, by name.
@@ -87,15 +89,16 @@ impl Authority {
         Ok(self.store.teams().await?.into_values().map(|team| team.definition).collect())
     }
 
-    /// One team.
-    pub async fn team(&self, name: &TeamName) -> Result<Team, Error> {
-        Ok(self.store.team(name).await?.ok_or(Error::NotFound("team"))?.definition)
+    /// One team, with its version.
+    pub async fn team(&self, name: &TeamName) -> Result<Named<Team>, Error> {
+        self.store.team(name).await?.ok_or(Error::NotFound("team"))
     }
 
-    /// Creates or changes a team.
-    pub async fn set_team(&self, act: &Act, team: Team) -> Result<Changed<Team>, Error> {
+    /// Creates or changes a team. The epoch of the receipt is its version then.
+    pub async fn set_team(&self, act: &Act, team: Team, only: &Precondition) -> Result<Changed<Team>, Error> {
         act.call.record().kind = Some(kinds::TEAM_SET);
         let before = self.store.team(&team.name).await?;
+        only.check(before.as_ref().map(|before| before.version))?;
         let event = self.named_event(act, kinds::TEAM_SET, "team", team.name.as_str());
         let change = NamedChange {
             kind: NamedKind::Team,
@@ -105,14 +108,15 @@ impl Authority {
             author: Author::of(&act.actor),
             event: &event,
         };
-        let receipt = self.commit_named(act, &change).await?;
+        let receipt = self.commit_named(act, &change, only).await?;
         Ok(Changed { value: team, created: before.is_none(), receipt })
     }
 
     /// Deletes a team that no account is a member of.
-    pub async fn delete_team(&self, act: &Act, name: &TeamName) -> Result<Receipt, Error> {
+    pub async fn delete_team(&self, act: &Act, name: &TeamName, only: &Precondition) -> Result<Receipt, Error> {
         act.call.record().kind = Some(kinds::TEAM_DELETE);
-        let before = self.store.team(name).await?.ok_or(Error::NotFound("team"))?;
+        let before = self.team(name).await?;
+        only.check(Some(before.version))?;
         let event = self.named_event(act, kinds::TEAM_DELETE, "team", name.as_str());
         let change = NamedChange {
             kind: NamedKind::Team,
@@ -122,10 +126,10 @@ impl Authority {
             author: Author::of(&act.actor),
             event: &event,
         };
-        self.commit_named(act, &change).await
+        self.commit_named(act, &change, only).await
     }
 
-    async fn commit_named(&self, act: &Act, change: &NamedChange<'_>) -> Result<Receipt, Error> {
+    async fn commit_named(&self, act: &Act, change: &NamedChange<'_>, only: &Precondition) -> Result<Receipt, Error> {
         let mut acting = Acting::new(Change::Named(change));
         for tries in 0..TRIES {
             let committed = self.carry_out(&mut acting, tries > 0).await.map_err(|error| {
@@ -133,7 +137,7 @@ impl Authority {
                     (StoreError::InUse(count), NamedKind::Team) => Error::TeamInUse(count),
                     (error, _) => error.into(),
                 };
-                error.after(&change.event.kind)
+                only.or_failed(error).after(&change.event.kind)
             })?;
             // Asked for again, it is still one act.
             if tries == 0 {

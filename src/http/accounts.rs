@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
@@ -11,10 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Account, Caller, IfMatch, Json, Limit, NoQuery, Query, Ready, Time, given, text};
-use super::no_store;
 use super::permissions::{AccountsRead, AccountsWrite};
 use super::problem::Problem;
-use crate::account::{Account as AccountView, Audience, Status};
+use super::{no_store, tagged};
+use crate::account::{Account as AccountView, Audience, Kind, Status};
 use crate::authority::{AccountFilter, AccountPage, AccountPatch, Issued, NewAccount, Receipt};
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::Permission;
@@ -96,6 +96,14 @@ pub struct AccountQuery {
     #[serde(default)]
     #[param(nullable = false)]
     query: Option<String>,
+    /// Whose username begins so.
+    #[serde(default)]
+    #[param(nullable = false)]
+    prefix: Option<String>,
+    /// Service accounts, or users.
+    #[serde(default)]
+    #[param(nullable = false, inline)]
+    kind: Option<Kind>,
     /// With this role, by default or in a team.
     #[serde(default, deserialize_with = "text")]
     #[param(nullable = false)]
@@ -189,6 +197,8 @@ pub async fn list(
     let after = query.cursor.map(|Cursor(name)| name);
     let filter = AccountFilter {
         query: query.query.map(|query| query.to_lowercase()),
+        prefix: query.prefix.map(|prefix| prefix.to_lowercase()),
+        kind: query.kind,
         role: query.role,
         team: query.team,
         status: query.status,
@@ -211,14 +221,6 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let account = authority.account(&account).await?.view();
     Ok(tagged(account.version, axum::Json(account)))
-}
-
-fn tagged(version: crate::epoch::Epoch, body: impl IntoResponse) -> Response {
-    let mut response = no_store(body);
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
 }
 
 /// Change an account; with `If-Match` only if it is still of that version.

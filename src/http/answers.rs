@@ -17,7 +17,7 @@ const ERRORS: [(&str, &str, &str, Option<&str>); 14] = [
     ("404", "NotFound", "There is no such thing", None),
     ("408", "RequestTimeout", "The body did not arrive in time", None),
     ("409", "Conflict", "Not as things are; `reason` says what is in the way", None),
-    ("412", "PreconditionFailed", "Changed since the version in `If-Match`", None),
+    ("412", "PreconditionFailed", "Not as `If-Match` or `If-None-Match` says: changed since, or there already", None),
     ("413", "PayloadTooLarge", "The body is too large", None),
     ("415", "UnsupportedMediaType", "The body is not said to be JSON", None),
     ("422", "InvalidFields", "Members or parameters are wrong; `errors` names them", None),
@@ -31,13 +31,18 @@ const HEADERS: [(&str, &str); 5] = [
     ("X-Request-Id", "The id of the request: the caller's own if it is sane"),
     ("WWW-Authenticate", "What credential is wanted (RFC 6750, section 3)"),
     ("Retry-After", "Seconds to wait"),
-    ("ETag", "The account's version, for `If-Match`"),
+    ("ETag", "Its version, for `If-Match`"),
     ("Location", "Where the account is"),
 ];
 
 /// Headers of good answers: operation, status, header.
-const GOOD: [(&str, &str, &str); 3] =
-    [("accounts_show", "200", "ETag"), ("accounts_update", "200", "ETag"), ("accounts_create", "201", "Location")];
+const GOOD: [(&str, &str, &str); 5] = [
+    ("accounts_show", "200", "ETag"),
+    ("accounts_update", "200", "ETag"),
+    ("accounts_create", "201", "Location"),
+    ("roles_show", "200", "ETag"),
+    ("teams_show", "200", "ETag"),
+];
 
 /// What a change answers, where in it the name is, and the paths that take it, with the name of the parameter.
 const LINKS: [(&str, &str, &str, &str); 3] = [

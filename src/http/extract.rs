@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ use super::edge::Edge;
 use super::observe::note_missing;
 use super::permissions::Demanded;
 use super::problem::Problem;
-use crate::authority::{AccountRef, Act, Authority};
+use crate::authority::{AccountRef, Act, Authority, Precondition, Versions};
 use crate::epoch::Epoch;
 use crate::node::Call;
 use crate::strict_json::{self, StrictJsonError};
@@ -357,20 +357,38 @@ impl FromRequestParts<Arc<Edge>> for IfMatch {
 impl IfMatch {
     /// Reads it.
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut versions = Vec::new();
-        for value in headers.get_all(header::IF_MATCH) {
-            for tag in value.to_str().unwrap_or("?").split(',').map(str::trim) {
-                if tag == "*" {
-                    return Self(None);
-                }
-                // Weak tags never match strongly; what is no version of ours matches nothing.
-                versions.extend(
-                    tag.strip_prefix('"')
-                        .and_then(|tag| tag.strip_suffix('"'))
-                        .and_then(|tag| tag.parse::<Epoch>().ok()),
-                );
-            }
+        match versions(headers, &header::IF_MATCH) {
+            Some(Versions::These(versions)) => Self(Some(versions)),
+            Some(Versions::Any) | None => Self(None),
         }
-        Self(headers.contains_key(header::IF_MATCH).then_some(versions))
     }
+}
+
+/// On what condition something is to be changed.
+pub struct Only(pub Precondition);
+
+impl FromRequestParts<Arc<Edge>> for Only {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Edge>) -> Result<Self, Problem> {
+        let of = |name| versions(&parts.headers, name);
+        Ok(Self(Precondition { is: of(&header::IF_MATCH), is_not: of(&header::IF_NONE_MATCH) }))
+    }
+}
+
+/// The versions that a header names. What is no version of ours is none.
+fn versions(headers: &HeaderMap, name: &HeaderName) -> Option<Versions> {
+    let mut versions = Vec::new();
+    for value in headers.get_all(name) {
+        for tag in value.to_str().unwrap_or("?").split(',').map(str::trim) {
+            if tag == "*" {
+                return Some(Versions::Any);
+            }
+            // Weak tags never match strongly, and `If-None-Match` matches weakly.
+            let tag = if *name == header::IF_NONE_MATCH { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
+            let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            versions.extend(tag.and_then(|tag| tag.parse::<Epoch>().ok()));
+        }
+    }
+    headers.contains_key(name).then_some(Versions::These(versions))
 }

@@ -45,6 +45,8 @@ pub use edge::{Edge, NamedDemand};
 pub use permissions::*;
 pub use problem::{InPage, Problem};
 
+use crate::epoch::Epoch;
+
 /// What the main listeners serve.
 pub fn service(edge: Arc<Edge>) -> Doors {
     Doors::new(Arc::clone(&edge), router(edge))
@@ -125,5 +127,14 @@ async fn not_this_method(request: Request) -> Problem {
 fn no_store(body: impl IntoResponse) -> Response {
     let mut response = body.into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The same of something with a version.
+fn tagged(version: Epoch, body: impl IntoResponse) -> Response {
+    let mut response = no_store(body);
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
     response
 }

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accounts::Gone;
-use super::extract::{Caller, Json, Name, NoQuery, Ready};
-use super::no_store;
+use super::extract::{Caller, Json, Name, NoQuery, Only, Ready};
 use super::permissions::{RolesRead, RolesWrite};
 use super::problem::Problem;
+use super::{no_store, tagged};
 use crate::authority::Receipt;
 use crate::name::{Description, RoleName};
 use crate::permission::{Grant, Role};
@@ -49,7 +49,7 @@ pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready, _: NoQuer
     Ok(no_store(axum::Json(RoleList { items: authority.roles().await? })))
 }
 
-/// One role.
+/// One role. The `ETag` is its version.
 #[utoipa::path(get, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
     security(("bearer" = ["roles:read"])), responses((status = 200, body = Role)))]
 pub async fn show(
@@ -58,11 +58,14 @@ pub async fn show(
     _: NoQuery,
     Name(name): Name<RoleName>,
 ) -> Result<Response, Problem> {
-    Ok(no_store(axum::Json(authority.role(&name).await?)))
+    let role = authority.role(&name).await?;
+    Ok(tagged(role.version, axum::Json(role.definition)))
 }
 
-/// Create or change a role. It holds for all who have it, without a new token.
-#[utoipa::path(put, path = "/roles/{name}", tag = "roles", request_body = RoleBody, params(("name" = RoleName, Path)),
+/// Create or change a role. It holds for all who have it, without a new token. With `If-Match` only if it is still of that version,
+/// with `If-None-Match: *` only if there is none yet. The receipt's `epoch` is its version from then on.
+#[utoipa::path(put, path = "/roles/{name}", tag = "roles", request_body = RoleBody,
+    params(("name" = RoleName, Path), ("If-Match" = Option<String>, Header, description = "The version that was read"), ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none yet")),
     security(("bearer" = ["roles:write"])),
     responses((status = 200, body = ChangedRole), (status = 201, body = ChangedRole)))]
 pub async fn set(
@@ -70,25 +73,28 @@ pub async fn set(
     Ready(authority): Ready,
     _: NoQuery,
     Name(name): Name<RoleName>,
+    Only(only): Only,
     Json(body): Json<RoleBody>,
 ) -> Result<Response, Problem> {
     if body.name.is_some_and(|other| other != name) {
         return Err(Problem::invalid_field("name", "it is another one than in the path"));
     }
     let role = Role { name, description: body.description, permissions: body.permissions };
-    let changed = authority.set_role(&caller, role).await?;
+    let changed = authority.set_role(&caller, role, &only).await?;
     let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(no_store((status, axum::Json(ChangedRole { role: changed.value, receipt: changed.receipt }))))
 }
 
-/// Delete a role that no account has.
-#[utoipa::path(delete, path = "/roles/{name}", tag = "roles", params(("name" = RoleName, Path)),
+/// Delete a role that no account has; with `If-Match` only if it is still of that version.
+#[utoipa::path(delete, path = "/roles/{name}", tag = "roles",
+    params(("name" = RoleName, Path), ("If-Match" = Option<String>, Header, description = "The version that was read")),
     security(("bearer" = ["roles:write"])), responses((status = 200, body = Gone)))]
 pub async fn delete(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
     _: NoQuery,
     Name(name): Name<RoleName>,
+    Only(only): Only,
 ) -> Result<Response, Problem> {
-    Ok(no_store(axum::Json(Gone { receipt: authority.delete_role(&caller, &name).await? })))
+    Ok(no_store(axum::Json(Gone { receipt: authority.delete_role(&caller, &name, &only).await? })))
 }

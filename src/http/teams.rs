@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accounts::Gone;
-use super::extract::{Caller, Json, Name, NoQuery, Ready};
-use super::no_store;
+use super::extract::{Caller, Json, Name, NoQuery, Only, Ready};
 use super::permissions::{RolesRead, RolesWrite};
 use super::problem::Problem;
+use super::{no_store, tagged};
 use crate::authority::Receipt;
 use crate::name::{Description, TeamName};
 use crate::permission::Team;
@@ -45,7 +45,7 @@ pub async fn list(_caller: Caller<RolesRead>, Ready(authority): Ready, _: NoQuer
     Ok(no_store(axum::Json(TeamList { items: authority.teams().await? })))
 }
 
-/// One team.
+/// One team. The `ETag` is its version.
 #[utoipa::path(get, path = "/teams/{name}", tag = "teams", params(("name" = TeamName, Path)),
     security(("bearer" = ["roles:read"])), responses((status = 200, body = Team)))]
 pub async fn show(
@@ -54,11 +54,14 @@ pub async fn show(
     _: NoQuery,
     Name(name): Name<TeamName>,
 ) -> Result<Response, Problem> {
-    Ok(no_store(axum::Json(authority.team(&name).await?)))
+    let team = authority.team(&name).await?;
+    Ok(tagged(team.version, axum::Json(team.definition)))
 }
 
-/// Create or change a team.
-#[utoipa::path(put, path = "/teams/{name}", tag = "teams", request_body = TeamBody, params(("name" = TeamName, Path)),
+/// Create or change a team. With `If-Match` only if it is still of that version, with `If-None-Match: *` only if there is none yet.
+/// The receipt's `epoch` is its version from then on.
+#[utoipa::path(put, path = "/teams/{name}", tag = "teams", request_body = TeamBody,
+    params(("name" = TeamName, Path), ("If-Match" = Option<String>, Header, description = "The version that was read"), ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none yet")),
     security(("bearer" = ["roles:write"])),
     responses((status = 200, body = ChangedTeam), (status = 201, body = ChangedTeam)))]
 pub async fn set(
@@ -66,24 +69,28 @@ pub async fn set(
     Ready(authority): Ready,
     _: NoQuery,
     Name(name): Name<TeamName>,
+    Only(only): Only,
     Json(body): Json<TeamBody>,
 ) -> Result<Response, Problem> {
     if body.name.is_some_and(|other| other != name) {
         return Err(Problem::invalid_field("name", "it is another one than in the path"));
     }
-    let changed = authority.set_team(&caller, Team { name, description: body.description }).await?;
+    let team = Team { name, description: body.description };
+    let changed = authority.set_team(&caller, team, &only).await?;
     let status = if changed.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(no_store((status, axum::Json(ChangedTeam { team: changed.value, receipt: changed.receipt }))))
 }
 
-/// Delete a team without members.
-#[utoipa::path(delete, path = "/teams/{name}", tag = "teams", params(("name" = TeamName, Path)),
+/// Delete a team without members; with `If-Match` only if it is still of that version.
+#[utoipa::path(delete, path = "/teams/{name}", tag = "teams",
+    params(("name" = TeamName, Path), ("If-Match" = Option<String>, Header, description = "The version that was read")),
     security(("bearer" = ["roles:write"])), responses((status = 200, body = Gone)))]
 pub async fn delete(
     caller: Caller<RolesWrite>,
     Ready(authority): Ready,
     _: NoQuery,
     Name(name): Name<TeamName>,
+    Only(only): Only,
 ) -> Result<Response, Problem> {
-    Ok(no_store(axum::Json(Gone { receipt: authority.delete_team(&caller, &name).await? })))
+    Ok(no_store(axum::Json(Gone { receipt: authority.delete_team(&caller, &name, &only).await? })))
 }

@@ -270,15 +270,6 @@ pub enum Setup<'a> {
     Take(&'a str),
 }
 
-/// A page of the list.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// In order of username.
-    pub accounts: Vec<StoredAccount>,
-    /// The username after which the next page begins. `None`: there is none.
-    pub next: Option<String>,
-}
-
 impl Store {
     /// Carries out one change of one account, together with its event (A1).
     ///
@@ -470,7 +461,7 @@ impl Store {
     }
 
     /// The same over this link, and each with what is wrong with it alone.
-    async fn accounts_by(
+    pub(super) async fn accounts_by(
         &self,
         link: &Link,
         ids: &[AccountId],
@@ -502,65 +493,6 @@ impl Store {
             })
             .collect();
         Ok(accounts)
-    }
-
-    /// Accounts after a username, in the order of usernames: those that pass, up to the limit. Looks at 10,000 at the
-    /// most; a page may so be short, or empty, and still have a next one.
-    pub async fn list(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-        passes: impl Fn(&StoredAccount) -> bool,
-    ) -> Result<Page, StoreError> {
-        const CHUNK: usize = 500;
-        const LOOK_AT: usize = 10_000;
-        let mut page = Page::default();
-        let mut position = after.map(str::to_owned);
-        let mut looked_at = 0;
-        loop {
-            let mut command = redis::cmd("ZRANGEBYLEX");
-            command
-                .arg(self.schema.list())
-                .arg(position.as_ref().map_or_else(|| "-".to_owned(), |name| format!("({name}")))
-                .arg("+")
-                .arg("LIMIT")
-                .arg(0)
-                .arg(CHUNK);
-            let names: Vec<String> = self.query(&self.reads, command).await?;
-            if names.is_empty() {
-                return Ok(page);
-            }
-            let mut command = redis::cmd("HMGET");
-            command.arg(self.schema.names()).arg(&names);
-            let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
-            let ids: Vec<AccountId> = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
-            for account in self.accounts_by(&self.reads, &ids).await? {
-                let account = match account {
-                    Ok(Some(account)) => account,
-                    Ok(None) => continue,
-                    Err(error) => {
-                        tracing::error!(%error, "an unreadable account is left out of a list");
-                        continue;
-                    }
-                };
-                if page.accounts.len() == limit {
-                    page.next = page.accounts.last().map(|last| last.state.username.to_string());
-                    return Ok(page);
-                }
-                if passes(&account) {
-                    page.accounts.push(account);
-                }
-            }
-            looked_at += names.len();
-            if names.len() < CHUNK {
-                return Ok(page);
-            }
-            position = names.into_iter().next_back();
-            if looked_at >= LOOK_AT {
-                page.next = position;
-                return Ok(page);
-            }
-        }
     }
 
     /// Whether there is an active admin whose token has not expired.

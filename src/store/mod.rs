@@ -32,6 +32,8 @@ mod keyring;
 mod lease;
 mod lenient;
 mod link;
+#[cfg(feature = "server")]
+mod listing;
 mod lookups;
 mod node_rights;
 mod node_store;
@@ -62,8 +64,7 @@ mod wire;
 
 #[cfg(feature = "server")]
 pub use accounts::{
-    AccountChange, Admin, Author, IssuedToken, LiveToken, Page, Profile, Setup, StoredAccount, StoredLink,
-    StoredPassword,
+    AccountChange, Admin, Author, IssuedToken, LiveToken, Profile, Setup, StoredAccount, StoredLink, StoredPassword,
 };
 pub use append::{ActEntry, Acts, Block, BlockEntry, Claimed, Head};
 #[cfg(feature = "server")]
@@ -88,6 +89,8 @@ pub use key_uses::CallsOfKey;
 pub use keyring::KeyringChange;
 pub use lease::{Introduction, Renewal, Renewed};
 pub use link::{Address, Place, Target, for_one_request};
+#[cfg(feature = "server")]
+pub use listing::{Listing, Page};
 pub use node_store::{NodeOptions, NodeStore, NotRecognised, Recognised};
 #[cfg(feature = "server")]
 pub use nodes::{Node, NodeLease, Table};

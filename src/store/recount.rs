@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::accounts::{LiveToken, StoredAccount};
 use super::link::for_one_request;
+use super::listing::Listing;
 use super::{Store, StoreError};
 use crate::account::AccountId;
 
@@ -28,7 +29,11 @@ impl Store {
         let mut corrected = 0;
         let mut position: Option<String> = None;
         loop {
-            let page = for_one_request(self.list(position.as_deref(), CHUNK, |_| true)).await?;
+            let page =
+                for_one_request(
+                    self.list(Listing { after: position.as_deref(), ..Listing::default() }, CHUNK, |_| true),
+                )
+                .await?;
             corrected += for_one_request(self.count_missing(&page.accounts, now)).await?;
             match page.next {
                 Some(next) => position = Some(next),

@@ -351,6 +351,7 @@ async fn each_wrong_parameter_of_a_query_is_named() {
         ("/accounts", "role=A", "role"),
         ("/accounts", "team=", "team"),
         ("/accounts", "status=gone", "status"),
+        ("/accounts", "kind=robot", "kind"),
         ("/accounts", "expires_before=tomorrow", "expires_before"),
         ("/accounts", "expires_before=2027-01-01", "expires_before"),
         ("/audit", "account=A", "account"),

@@ -147,6 +147,14 @@ async fn filters_of_the_accounts_find_what_they_say() {
         ("query=SHIPS", vec!["deploy-a", "other"]),
         ("query=%C3%A4hre", vec!["deploy-b"]),
         ("query=nothing", vec![]),
+        ("prefix=deploy", vec!["deploy-a", "deploy-b"]),
+        ("prefix=DEPLOY-&role=s", vec!["deploy-b"]),
+        ("prefix=o", vec!["other"]),
+        ("prefix=eploy", vec![]),
+        ("prefix=zz", vec![]),
+        ("prefix=%C3%A4", vec![]),
+        ("prefix=deploy&kind=service", vec!["deploy-a", "deploy-b"]),
+        ("kind=user", vec![]),
         ("role=r", vec!["deploy-a", "deploy-b"]),
         ("role=s&query=deploy", vec!["deploy-b"]),
         ("team=t", vec!["deploy-b"]),
@@ -157,6 +165,10 @@ async fn filters_of_the_accounts_find_what_they_say() {
     ] {
         assert_eq!(names(&admin.all(&format!("/accounts?{query}&limit=1")).await), expected, "{query}");
     }
+    // A cursor of another list begins nothing before the prefix.
+    let cursor = admin.get("/accounts?limit=1", 200).await.text_of("next_cursor");
+    let rest = admin.all(&format!("/accounts?prefix=deploy-b&limit=1&cursor={cursor}")).await;
+    assert_eq!(names(&rest), ["deploy-b"]);
     admin.delete("/accounts/deploy-a/token", 200).await;
     assert_eq!(names(&admin.all(&format!("/accounts?expires_before={in_a_year}&limit=1")).await), Vec::<String>::new());
 }

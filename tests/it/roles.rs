@@ -175,3 +175,55 @@ async fn power_in_a_team_is_granted_in_that_team_alone() {
     let me = member.get("/self", 200).await;
     assert_eq!(me["team_permissions"], json!({ "payments": ["deployments:create"] }));
 }
+
+#[tokio::test]
+async fn a_role_is_changed_and_deleted_only_in_the_version_that_was_read() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let set = async |headers: &[(&str, &str)], expected| {
+        admin
+            .send_with("PUT", "/roles/ship", Some(json!({ "permissions": ["a:read"] })), headers)
+            .await
+            .expect(expected)
+    };
+    for only in [("if-match", "*"), ("if-match", "\"1-1\"")] {
+        assert_eq!(set(&[only], 412).await.reason(), "precondition_failed");
+    }
+    let made = set(&[("if-none-match", "*")], 201).await;
+    let first = admin.get("/roles/ship", 200).await.header("etag").to_owned();
+    assert_eq!(first, format!("\"{}\"", made["receipt"]["epoch"].as_str().unwrap()));
+    assert_eq!(set(&[("if-none-match", "*")], 412).await.reason(), "precondition_failed");
+    set(&[("if-none-match", &format!("W/{first}"))], 412).await;
+
+    set(&[("if-match", &format!("\"7-7\", {first}"))], 200).await;
+    for stale in [first.as_str(), "\"\"", "x", "W/\"1-1\""] {
+        assert_eq!(set(&[("if-match", stale)], 412).await.reason(), "precondition_failed", "{stale}");
+    }
+    let delete = async |tag: &str, expected| {
+        admin.send_with("DELETE", "/roles/ship", None, &[("if-match", tag)]).await.expect(expected)
+    };
+    assert_eq!(delete(&first, 412).await.reason(), "precondition_failed");
+    let second = admin.get("/roles/ship", 200).await.header("etag").to_owned();
+    assert_ne!(first, second);
+    delete(&second, 200).await;
+    // What is not there is not there, whatever was read.
+    assert_eq!(delete(&second, 404).await.reason(), "not_found");
+    assert_eq!(admin.get("/roles/admin", 200).await.header("etag"), "\"0-0\"");
+}
+
+#[tokio::test]
+async fn of_two_who_change_the_version_that_both_read_one_does() {
+    let app = App::start().await;
+    let admin = app.admin();
+    app.role("ship", &[]).await;
+    let tag = admin.get("/roles/ship", 200).await.header("etag").to_owned();
+    let set = async |permission: &str| {
+        let body = json!({ "permissions": [permission] });
+        let answer = admin.send_with("PUT", "/roles/ship", Some(body), &[("if-match", &tag)]).await;
+        answer.status.as_u16()
+    };
+    let (one, other, third) = tokio::join!(set("a:one"), set("a:other"), set("a:third"));
+    let mut answers = [one, other, third];
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 412, 412]);
+}

@@ -32,3 +32,22 @@ async fn a_team_in_use_stays_until_nobody_is_in_it() {
     let body = json!({ "teams": { "payments": "r" } });
     assert_eq!(admin.patch("/accounts/ci", body, 422).await.fields(), ["teams.payments"]);
 }
+
+#[tokio::test]
+async fn a_team_is_changed_and_deleted_only_in_the_version_that_was_read() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let call = async |method: &str, only: (&str, &str), expected| {
+        let body = (method == "PUT").then(|| json!({}));
+        admin.send_with(method, "/teams/payments", body, &[only]).await.expect(expected)
+    };
+    assert_eq!(call("PUT", ("if-match", "*"), 412).await.reason(), "precondition_failed");
+    call("PUT", ("if-none-match", "*"), 201).await;
+    assert_eq!(call("PUT", ("if-none-match", "*"), 412).await.reason(), "precondition_failed");
+    let first = admin.get("/teams/payments", 200).await.header("etag").to_owned();
+    call("PUT", ("if-match", &first), 200).await;
+    assert_eq!(call("PUT", ("if-match", &first), 412).await.reason(), "precondition_failed");
+    assert_eq!(call("DELETE", ("if-match", &first), 412).await.reason(), "precondition_failed");
+    let second = admin.get("/teams/payments", 200).await.header("etag").to_owned();
+    call("DELETE", ("if-match", &second), 200).await;
+}
