@@ -210,6 +210,12 @@ impl Checkpoint {
     pub fn open(text: &str, keys: &[VerificationKey]) -> Result<Self, NotACheckpoint> {
         open(CHECKPOINT, text, keys)
     }
+
+    /// The id of the key that a text says it was signed with; whether it was is for [`Checkpoint::open`] to say.
+    pub fn key_id_of(text: &str) -> Option<String> {
+        let header = Header::of(text.split_once('.')?.0).ok()?;
+        Some(super::printable(&header.kid, 64))
+    }
 }
 
 impl Seal {
@@ -255,18 +261,26 @@ pub(super) fn sign(kind: &str, what: &impl Serialize, key: &SigningKey) -> Resul
     Ok(format!("{message}.{}", segment(&signature)))
 }
 
-pub(super) fn open<T: DeserializeOwned>(kind: &str, text: &str, keys: &[VerificationKey]) -> Result<T, NotACheckpoint> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Header {
-        alg: String,
-        typ: String,
-        kid: String,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    typ: String,
+    kid: String,
+}
+
+impl Header {
+    fn of(segment: &str) -> Result<Self, NotACheckpoint> {
+        let bytes = URL_SAFE_NO_PAD.decode(segment).map_err(|_| NotACheckpoint::Form)?;
+        serde_json::from_slice(&bytes).map_err(|_| NotACheckpoint::Form)
     }
+}
+
+pub(super) fn open<T: DeserializeOwned>(kind: &str, text: &str, keys: &[VerificationKey]) -> Result<T, NotACheckpoint> {
     let segment = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| NotACheckpoint::Form);
     let (message, signature) = text.rsplit_once('.').ok_or(NotACheckpoint::Form)?;
     let (header, payload) = message.split_once('.').ok_or(NotACheckpoint::Form)?;
-    let header: Header = serde_json::from_slice(&segment(header)?).map_err(|_| NotACheckpoint::Form)?;
+    let header = Header::of(header)?;
     let key = keys.iter().find(|key| key.key_id() == header.kid);
     let key = key.ok_or_else(|| NotACheckpoint::UnknownKey(super::printable(&header.kid, 64)))?;
     if header.typ != kind || header.alg != key.algorithm().as_str() {

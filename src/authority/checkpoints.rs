@@ -358,6 +358,6 @@ fn signed_head(head: &Head) -> NodeHead {
 }
 
 /// Whether a node's entry is one of those that were removed, or may be.
-fn is_gone(node: &str, entry: &str, kept: &BTreeMap<String, KeptFrom>) -> bool {
+pub(super) fn is_gone(node: &str, entry: &str, kept: &BTreeMap<String, KeptFrom>) -> bool {
     kept.get(&stream_of(node)).is_some_and(|kept| comes_before(entry, &kept.first))
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod activity;
 mod acts;
 mod archive;
+mod audit_status;
 mod bootstrap;
 mod call;
 mod checkpoints;
@@ -40,6 +41,9 @@ use chrono::TimeDelta;
 pub use accounts::{AccountFilter, AccountPage, AccountPatch, NewAccount};
 pub use activity::EventPage;
 pub use archive::{Archive, ArchivePlace, Archiving, NotArchived};
+pub use audit_status::{
+    ArchiveStatus, AuditStatus, ChainEnd, ChainState, LastCheckpoint, LostBlock, SinkStatus, StreamStatus,
+};
 pub use bootstrap::{BootstrapError, Fate, Startup};
 pub use call::Act;
 pub use checkpoints::{Checkpoints, NoCheckpoint};

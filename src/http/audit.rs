@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::edge::Edge;
-use super::extract::{Account, Caller, Limit, Query, Ready, Time, text};
+use super::extract::{Account, Caller, Limit, NoQuery, Query, Ready, Time, text};
 use super::no_store;
 use super::permissions::AuditRead;
 use super::problem::Problem;
@@ -21,7 +21,7 @@ use super::still_allowed::{StillAllowed, all_taken};
 use crate::account::AccountId;
 use crate::audit::Outcome;
 use crate::audit::checkpoint::Part;
-use crate::authority::{AccountRef, Authority, EventPage, Exporting, Usage};
+use crate::authority::{AccountRef, AuditStatus, Authority, EventPage, Exporting, Usage};
 use crate::store::{AuditCursor, AuditFilter};
 
 /// The query of a list of events: what all have, and what else there is.
@@ -283,4 +283,12 @@ pub async fn usage(
     let account = authority.id_of(&account).await?;
     let (from, to) = (query.from.map(|Time(time)| time), query.to.map(|Time(time)| time));
     Ok(no_store(axum::Json(authority.usage(account, from, to).await?)))
+}
+
+/// How the audit stands: the ends of all chains and the checkpoint that was signed last, what is missing, how far the activity logs, the
+/// archive and the sinks have come.
+#[utoipa::path(get, path = "/audit/status", tag = "audit", security(("bearer" = ["audit:read"])),
+    responses((status = 200, body = AuditStatus)))]
+pub async fn status(_caller: Caller<AuditRead>, Ready(authority): Ready, _: NoQuery) -> Result<Response, Problem> {
+    Ok(no_store(axum::Json(authority.audit_status().await?)))
 }

@@ -80,6 +80,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
+        .routes(routes!(audit::status))
         .routes(routes!(tail::tail))
         .routes(routes!(nodes::list));
     let (administration, openapi) =

@@ -75,6 +75,13 @@ impl Store {
         Ok(all.into_iter().filter_map(noted).collect())
     }
 
+    /// How many acts no block links yet.
+    pub async fn count_unlinked_acts(&self) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("HLEN");
+        command.arg(self.schema.unlinked());
+        self.query(&self.reads, command).await
+    }
+
     /// A block links them by now.
     pub async fn linked(&self, node: &str, numbers: &[u64]) -> Result<(), StoreError> {
         if numbers.is_empty() {

@@ -138,7 +138,8 @@ impl Store {
         Ok(Unarchived { is_too_long: length > self.options.retention.firehose, first, next })
     }
 
-    async fn first_entry(&self, key: &str, from: &str) -> Result<String, StoreError> {
+    /// The id of the first entry from there on; empty: there is none.
+    pub(super) async fn first_entry(&self, key: &str, from: &str) -> Result<String, StoreError> {
         let mut script = self.scripts.ids.prepare_invoke();
         script.key(key).arg(from).arg(1);
         let ids: Vec<String> = self.run(&self.shared, &script).await?;

@@ -13,6 +13,8 @@ mod archive;
 #[cfg(feature = "server")]
 mod audit;
 #[cfg(feature = "server")]
+mod calls;
+#[cfg(feature = "server")]
 mod checkpoints;
 #[cfg(feature = "server")]
 mod data_dir;
@@ -55,6 +57,8 @@ mod scripts;
 mod sessions;
 #[cfg(feature = "server")]
 mod sinks;
+#[cfg(feature = "server")]
+mod standing;
 mod state;
 #[cfg(feature = "server")]
 mod tail;
@@ -71,6 +75,8 @@ pub use append::{ActEntry, Acts, Block, BlockEntry, Claimed, Head};
 pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before_entry};
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
+#[cfg(feature = "server")]
+pub use calls::{CallCounts, CallsInTime};
 #[cfg(feature = "server")]
 pub use checkpoints::{ACTS, StoredAct, StoredBlock, comes_before, just_before, stream_of};
 #[cfg(feature = "server")]
@@ -107,6 +113,8 @@ use schema::Schema;
 pub use sessions::{StoredSession, Tries};
 #[cfg(feature = "server")]
 pub use sinks::{Missed, NextForSink, SinkCursor};
+#[cfg(feature = "server")]
+pub use standing::{SinkStanding, Stream, written_at};
 #[cfg(feature = "server")]
 pub use tail::{TailPosition, Tailed};
 #[cfg(feature = "server")]

@@ -53,6 +53,8 @@ impl Schema {
             ("XGROUP DELCONSUMER @ g c", &log),
             ("XAUTOCLAIM @ g c 0 0-0", &log),
             ("XINFO CONSUMERS @ g", &log),
+            ("XINFO GROUPS @", &log),
+            ("XPENDING @ g", &log),
             ("XINFO STREAM @", &log),
             ("HSET @ f v", &usage),
             ("HGETALL @", &usage),

@@ -36,6 +36,7 @@
 //! | `{P:aN}:log` | stream | firehose shard N, one entry a block (see [`crate::audit::block`]): `b` header, `e` lines | `audit.firehose_max_entries` |
 //! | `{P:aN}:heads` | hash | node → `CLAIM BLOCK LAST HASH ENTRY OPEN` of its last block; `#archived` → how far the stream is archived: `on` or `off`, `LAST SEGMENT HASH NODE` | for ever |
 //! | `{P:aN}:lock` | string | who fills activity logs from the shard | seconds |
+//! | `{P:aN}:calls` | hash | calls that the shard has brought: `allowed:HOUR`, `refused:HOUR`, `failed:HOUR` since 1970, `allowed_minute:MINUTE` and so on; `mark:N` → the last batch | a day, minutes for two hours |
 //! | `{P:kKID}:calls` | hash | `allowed:HOUR`, `refused:HOUR` → calls with tokens that the key signed; `mark:N` → last batch of shard N | a day, and `audit.retention` after the last call |
 //! | `{P:ACCOUNT}:activity` | stream | calls of one account, some in each entry: `n` number of its last, `e` lines | `audit.activity_max_entries` (of them), `audit.retention` |
 //! | `{P:ACCOUNT}:use` | hash | `used:TOKEN` → last use; `mark:N` → last batch of shard N; `events` → number of the last one; `trimmed` → when, in seconds, and at which number the log was trimmed last; `since` → from when on all calls are rolled up, in milliseconds; `dead` → dead tokens that are used, JSON, see `audit::rollup` | `audit.retention` |
@@ -232,6 +233,9 @@ impl Schema {
     pub(super) fn shard_lock(&self, shard: u16) -> String {
         format!("{{{}:a{shard}}}:lock", self.prefix)
     }
+    pub(super) fn shard_calls(&self, shard: u16) -> String {
+        format!("{{{}:a{shard}}}:calls", self.prefix)
+    }
     pub(super) fn activity(&self, account: AccountId) -> String {
         format!("{{{}:{account}}}:activity", self.prefix)
     }
@@ -287,7 +291,7 @@ impl Schema {
         match tag.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(':')) {
             None => Owner::Other,
             Some(shard) if shard.strip_prefix('a').is_some_and(|number| number.parse::<u16>().is_ok()) => {
-                known(matches!(name, "log" | "heads" | "lock"))
+                known(matches!(name, "log" | "heads" | "lock" | "calls"))
             }
             Some(key) if key.len() == KEY_TAG && key.starts_with('k') => known(name == "calls"),
             Some(account) => {
@@ -340,7 +344,7 @@ mod tests {
         }
         let calls = schema.key_calls(&"k".repeat(43));
         let sinks = [schema.sinks(), schema.sink_lock("siem")];
-        let shards = [schema.shard_log(3), schema.shard_lock(0)];
+        let shards = [schema.shard_log(3), schema.shard_lock(0), schema.shard_calls(1)];
         for key in [schema.activity(account), schema.hours(account), calls].into_iter().chain(shards).chain(sinks) {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }

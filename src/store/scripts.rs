@@ -36,6 +36,7 @@ pub(super) struct Scripts {
     pub(super) recount: Script,
     pub(super) lock: Script,
     pub(super) extent: Script,
+    pub(super) backlog: Script,
     pub(super) sink: Script,
     pub(super) tries: Script,
 }
@@ -102,6 +103,7 @@ impl Scripts {
             recount: Script::new(include_str!("scripts/recount.lua")),
             lock: Script::new(include_str!("scripts/lock.lua")),
             extent: Script::new(include_str!("scripts/extent.lua")),
+            backlog: Script::new(include_str!("scripts/backlog.lua")),
             sink: Script::new(include_str!("scripts/sink.lua")),
             tries: Script::new(include_str!("scripts/tries.lua")),
         }
@@ -130,6 +132,7 @@ impl Scripts {
             recount,
             lock,
             extent,
+            backlog,
             sink,
             tries,
         } = self;
@@ -154,6 +157,7 @@ impl Scripts {
             recount,
             lock,
             extent,
+            backlog,
             sink,
             tries,
         ]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::{ACTS, comes_before};
+use super::link::Link;
 use super::schema::SHARDS;
 use super::{Store, StoreError, TailPosition, Tailed};
 
@@ -28,13 +29,13 @@ pub struct Missed {
 
 /// What there is of a stream.
 #[derive(Debug, Clone)]
-struct Extent {
+pub(super) struct Extent {
     /// Entries that were ever written.
-    added: u64,
+    pub(super) added: u64,
     /// Of those, the ones that are gone.
-    removed: u64,
-    first: String,
-    last: String,
+    pub(super) removed: u64,
+    pub(super) first: String,
+    pub(super) last: String,
 }
 
 /// What comes next for a sink.
@@ -71,13 +72,12 @@ impl Store {
         command.arg(self.schema.sinks()).arg(name);
         let text: Option<String> = self.query(self.of_sinks()?, command).await?;
         let Some(text) = text else { return Ok(None) };
-        let cursor = serde_json::from_str::<SinkCursor>(&text).ok().filter(SinkCursor::is_sound);
-        cursor.map(Some).ok_or_else(|| StoreError::Corrupt("how far a sink has come".into()))
+        SinkCursor::read(&text).map(Some).ok_or_else(|| StoreError::Corrupt("how far a sink has come".into()))
     }
 
     /// Where a new sink begins: at the first entry that is kept, or at what comes next.
     pub async fn first_of_sink(&self, from_beginning: bool) -> Result<SinkCursor, StoreError> {
-        let extents = self.extents().await?;
+        let extents = self.extents(self.of_sinks()?).await?;
         let (position, entries) = extents
             .into_iter()
             .map(
@@ -101,14 +101,15 @@ impl Store {
     pub async fn next_for_sink(&self, at: &SinkCursor) -> Result<Option<NextForSink>, StoreError> {
         let tailed = self.tail_for_sinks(&at.position).await?;
         // After that: what is removed from now on was read.
-        let next = at.next(tailed, &self.extents().await?);
+        let next = at.next(tailed, &self.extents(self.of_sinks()?).await?);
         Ok(Some(next).filter(|next| next.reached != *at))
     }
 
-    async fn extents(&self) -> Result<Vec<Extent>, StoreError> {
+    /// What there is of each stream.
+    pub(super) async fn extents(&self, link: &Link) -> Result<Vec<Extent>, StoreError> {
         let mut extents = Vec::new();
         for key in (0..SHARDS).map(|shard| self.schema.shard_log(shard)).chain([self.schema.acts()]) {
-            let reply: (u64, u64, String, String) = self.run(self.of_sinks()?, &self.scripts.extent.key(key)).await?;
+            let reply: (u64, u64, String, String) = self.run(link, &self.scripts.extent.key(key)).await?;
             let (added, length, first, last) = reply;
             extents.push(Extent { added, removed: added.saturating_sub(length), first, last });
         }
@@ -120,6 +121,15 @@ impl Store {
 const BEFORE_ALL: &str = "0-0";
 
 impl SinkCursor {
+    pub(super) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str::<Self>(text).ok().filter(Self::is_sound)
+    }
+
+    /// Of all streams together.
+    pub(super) fn entries_read(&self) -> u64 {
+        self.entries.iter().sum()
+    }
+
     fn is_sound(&self) -> bool {
         self.entries.len() == usize::from(SHARDS) + 1 && self.position.is_sound()
     }
@@ -155,7 +165,7 @@ impl SinkCursor {
         // It is read again from there.
         let events = if has_gone_back { Vec::new() } else { events.collect() };
         let added: u64 = extents.iter().map(|extent| extent.added).sum();
-        let behind = added.saturating_sub(reached.entries.iter().sum());
+        let behind = added.saturating_sub(reached.entries_read());
         NextForSink { events, reached, missed, after_missed, behind }
     }
 

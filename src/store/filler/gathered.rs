@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use redis::streams::StreamId;
 
+use super::counted::Counting;
 use super::told::Told;
 use crate::account::AccountId;
 
@@ -26,8 +27,7 @@ const BYTES: usize = 32 * 1024 * 1024;
 pub(super) struct Gathered {
     /// By account and batch; of each shard in order.
     pub(super) concerned: HashMap<AccountId, Vec<Part>>,
-    /// By shard and signing key.
-    pub(super) calls: Vec<BatchesOfKey>,
+    pub(super) calls: Counting,
     /// Entries of each shard, to be acknowledged once all that is written.
     pub(super) read: BTreeMap<u16, Vec<String>>,
     since: Option<Instant>,
@@ -42,23 +42,8 @@ pub(super) struct Part {
     places: Vec<Range<usize>>,
 }
 
-/// Calls from one shard with tokens that one key signed. There are few of these.
-pub(super) struct BatchesOfKey {
-    pub(super) shard: u16,
-    pub(super) key_id: String,
-    /// By the batch that they came in, in order: how many were let through, and refused.
-    batches: Vec<(Arc<Batch>, u64, u64)>,
-}
-
-impl BatchesOfKey {
-    /// Each batch's id in the shard, with how many were let through, and refused.
-    pub(super) fn batches(&self) -> impl ExactSizeIterator<Item = (&str, u64, u64)> {
-        self.batches.iter().map(|(batch, allowed, refused)| (batch.id.as_str(), *allowed, *refused))
-    }
-}
-
 /// An entry of a shard.
-struct Batch {
+pub(super) struct Batch {
     shard: u16,
     id: String,
     lines: String,
@@ -89,19 +74,19 @@ impl Gathered {
             if number % AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
-            if self.take_line(shard, &batch, place).is_none() {
+            if self.take_line(&batch, place).is_none() {
                 let entry = &batch.id;
                 tracing::error!(shard, entry, "an unreadable event of the firehose is left out of the activity logs");
             }
         }
     }
 
-    fn take_line(&mut self, shard: u16, batch: &Arc<Batch>, place: Range<usize>) -> Option<()> {
+    fn take_line(&mut self, batch: &Arc<Batch>, place: Range<usize>) -> Option<()> {
         let told = Told::of(batch.lines.get(place.clone())?)?;
         let read = |id: Option<&str>| id.map(|id| id.parse::<AccountId>().ok());
         let (account, actor) = (read(told.account), read(told.actor));
-        if let Some(key_id) = told.key_id.filter(|_| told.is_call()) {
-            self.count_call(shard, key_id, batch, told.is_allowed());
+        if let Some(outcome) = told.outcome.parse().ok().filter(|_| told.is_call()) {
+            self.calls.take(batch, told.key_id, outcome, told.time);
         }
         self.events = self.events.saturating_add(1);
         self.bytes += place.len();
@@ -115,20 +100,13 @@ impl Gathered {
     }
 }
 
-impl Gathered {
-    fn count_call(&mut self, shard: u16, key_id: &str, batch: &Arc<Batch>, is_allowed: bool) {
-        let known = self.calls.iter().position(|calls| calls.shard == shard && calls.key_id == key_id);
-        let at = known.unwrap_or_else(|| {
-            self.calls.push(BatchesOfKey { shard, key_id: key_id.to_owned(), batches: Vec::new() });
-            self.calls.len() - 1
-        });
-        let Some(BatchesOfKey { batches, .. }) = self.calls.get_mut(at) else { return };
-        if batches.last().is_none_or(|(last, ..)| !Arc::ptr_eq(last, batch)) {
-            batches.push((Arc::clone(batch), 0, 0));
-        }
-        if let Some((_, allowed, refused)) = batches.last_mut() {
-            *(if is_allowed { allowed } else { refused }) += 1;
-        }
+impl Batch {
+    pub(super) fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 }
 

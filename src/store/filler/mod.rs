@@ -5,6 +5,7 @@
 //! process that is stopped and finds, when it goes on, that another has taken over, writes nothing twice for the same reason.
 
 mod account;
+mod counted;
 mod gathered;
 mod told;
 
@@ -21,7 +22,7 @@ use super::lenient::Lenient;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use account::{Lately, write_one};
-use gathered::{BatchesOfKey, Gathered};
+use gathered::Gathered;
 
 pub(super) const GROUP: &str = "activity";
 const LOCK: Duration = Duration::from_secs(10);
@@ -35,8 +36,6 @@ const AT_ONCE: usize = 32;
 const KILOBYTES: u32 = 512;
 /// The most events of one account that are written at once: Redis answers nobody else meanwhile.
 const TOGETHER: u64 = 512;
-/// Batches whose calls are counted at once.
-const BATCHES: usize = 64;
 
 /// One process' part in it.
 pub struct Filler {
@@ -237,9 +236,7 @@ impl Filler {
         stream::iter(concerned.iter().map(Ok))
             .try_for_each_concurrent(AT_ONCE, |(account, parts)| write_one(store, *account, parts, lately, &room))
             .await?;
-        for calls in &calls {
-            count_calls(store, calls).await?;
-        }
+        calls.write(store).await?;
         for (shard, entries) in read {
             for some in entries.chunks(TOGETHER as usize) {
                 let mut command = redis::cmd("XACK");
@@ -249,18 +246,4 @@ impl Filler {
         }
         Ok(())
     }
-}
-
-async fn count_calls(store: &Store, calls: &BatchesOfKey) -> Result<(), StoreError> {
-    let mut batches = calls.batches().peekable();
-    while batches.peek().is_some() {
-        let mut script = store.scripts.calls.prepare_invoke();
-        script.key(store.schema.key_calls(&calls.key_id)).arg(calls.shard);
-        script.arg(store.options.retention.age.as_secs());
-        for (batch, allowed, refused) in batches.by_ref().take(BATCHES) {
-            script.arg(batch).arg(allowed).arg(refused);
-        }
-        store.run::<u64>(&store.blocking, &script).await?;
-    }
-    Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) struct Told<'a> {
     pub(super) actor: Option<&'a str>,
     pub(super) token: Option<&'a str>,
     pub(super) key_id: Option<&'a str>,
-    time: &'a str,
+    pub(super) time: &'a str,
     generation: &'a str,
     reason: Option<&'a str>,
     method: Option<&'a str>,
@@ -74,7 +74,7 @@ impl<'a> Told<'a> {
     }
 
     /// When it was, in milliseconds.
-    pub(super) fn time(&self) -> Option<i64> {
+    fn time_ms(&self) -> Option<i64> {
         DateTime::parse_from_rfc3339(self.time).ok().map(|time| time.timestamp_millis())
     }
 
@@ -93,7 +93,7 @@ impl<'a> Told<'a> {
             return None;
         }
         Some(Call {
-            time: self.time()?,
+            time: self.time_ms()?,
             outcome: if self.is_allowed() { Outcome::Allowed } else { Outcome::Refused },
             token_id: self.token_id(),
             generation: self.generation.parse().ok(),
@@ -226,7 +226,7 @@ mod tests {
         let told = Told::of(&line).unwrap();
         assert_eq!(told.actor, Some(actor.to_string().as_str()));
         assert!(told.is_about(account) && !told.is_about(actor) && !told.is_allowed());
-        assert_eq!((told.time(), told.token_id()), (Some(event.time.timestamp_millis()), event.token_id));
+        assert_eq!((told.time_ms(), told.token_id()), (Some(event.time.timestamp_millis()), event.token_id));
         assert_eq!(told.key_id, Some("key"));
         let call = told.call().unwrap();
         let seen = call.seen_at(7);
