@@ -170,6 +170,7 @@ impl Authority {
         let committed = self.commit(By::Somebody(act), &change).await?;
         // There is no older token, and no node knows anything of the account: it holds everywhere.
         let receipt = Receipt::of_the_first(&committed, self.clock.now());
+        self.receipt_given(By::Somebody(act), &event, &receipt);
         Ok(self.issued(id, state, profile, signed, receipt))
     }
 
@@ -323,7 +324,10 @@ impl Authority {
         for tries in 0..TRIES {
             let committed = self.commit_again(by, &mut acting, tries > 0).await?;
             match self.held_everywhere(&committed, ends).await {
-                Ok(receipt) => return Ok(receipt),
+                Ok(receipt) => {
+                    self.receipt_given(by, change.event, &receipt);
+                    return Ok(receipt);
+                }
                 // Whether this one has the change is not known: it is asked for again.
                 Err(NotHeld::OtherServer) => {}
                 Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&change.event.kind)),

@@ -321,7 +321,10 @@ impl Authority {
                 self.is_committed(by);
             }
             match self.held_everywhere(&committed, None).await {
-                Ok(receipt) => return Ok(receipt),
+                Ok(receipt) => {
+                    self.receipt_given(by, event, &receipt);
+                    return Ok(receipt);
+                }
                 Err(NotHeld::OtherServer) => {}
                 Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&event.kind)),
             }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Authority, Error};
 use crate::clock::rfc3339;
+use crate::keyring::KeyFacts;
 use crate::token::Algorithm;
 use crate::verify::KeyState;
 
@@ -81,38 +82,46 @@ impl Authority {
     /// All keys, in the order in which they were made.
     pub async fn key_views(&self) -> Result<Vec<KeyView>, Error> {
         let now = self.clock.now();
-        let publish_ahead = self.settings.signing.publish_ahead;
         let loaded = self.keys.now();
         // Asked for together: they may be many.
         let counts = loaded.facts.iter().map(|facts| self.store.live_tokens_of(&facts.id, now));
         let counts = futures_util::future::try_join_all(counts).await?;
-        let mut views = Vec::new();
-        for (facts, (live_tokens, last_expiry)) in loaded.facts.iter().zip(counts) {
-            let next_step = match facts.state {
-                KeyState::Pending => facts
-                    .published_at
-                    .map(|published| NextStep { action: "activate", possible_at: published + publish_ahead }),
-                KeyState::Retiring => Some(NextStep { action: "retire", possible_at: last_expiry.unwrap_or(now) }),
-                KeyState::Active | KeyState::Retired | KeyState::Revoked => None,
-            };
-            views.push(KeyView {
-                id: facts.id.clone(),
-                algorithm: facts.algorithm,
-                state: facts.state,
-                in_token: facts.in_token.is_some(),
-                token_object: facts.in_token.as_ref().map(|place| place.object.clone()),
-                created_at: facts.created_at,
-                published_at: facts.published_at,
-                activated_at: facts.activated_at,
-                retired_at: facts.retired_at,
-                revoked_at: facts.revoked.map(|revoked| revoked.at),
-                tokens_revoked: facts.revoked.map(|revoked| revoked.tokens),
-                live_tokens,
-                last_expiry,
-                next_step,
-            });
+        let views = loaded.facts.iter().zip(counts).map(|(facts, count)| self.key_view_of(facts, count));
+        Ok(views.collect())
+    }
+
+    /// A key, with how many living tokens it signed and when the last of them expires.
+    pub(super) fn key_view_of(
+        &self,
+        facts: &KeyFacts,
+        (live_tokens, last_expiry): (u64, Option<DateTime<Utc>>),
+    ) -> KeyView {
+        let publish_ahead = self.settings.signing.publish_ahead;
+        let next_step = match facts.state {
+            KeyState::Pending => facts
+                .published_at
+                .map(|published| NextStep { action: "activate", possible_at: published + publish_ahead }),
+            KeyState::Retiring => {
+                Some(NextStep { action: "retire", possible_at: last_expiry.unwrap_or_else(|| self.clock.now()) })
+            }
+            KeyState::Active | KeyState::Retired | KeyState::Revoked => None,
+        };
+        KeyView {
+            id: facts.id.clone(),
+            algorithm: facts.algorithm,
+            state: facts.state,
+            in_token: facts.in_token.is_some(),
+            token_object: facts.in_token.as_ref().map(|place| place.object.clone()),
+            created_at: facts.created_at,
+            published_at: facts.published_at,
+            activated_at: facts.activated_at,
+            retired_at: facts.retired_at,
+            revoked_at: facts.revoked.map(|revoked| revoked.at),
+            tokens_revoked: facts.revoked.map(|revoked| revoked.tokens),
+            live_tokens,
+            last_expiry,
+            next_step,
         }
-        Ok(views)
     }
 
     /// How long a cache may keep the published set, in seconds: never longer than a key is published before it signs.

@@ -18,6 +18,7 @@ mod keys;
 mod master_key;
 mod metrics;
 mod new_key;
+mod overview;
 mod passwords;
 mod precondition;
 mod receipts;
@@ -55,6 +56,10 @@ pub use key_uses::{BlastRadius, KeyDetail, KeyUser, Recount, RecountedKey};
 pub use keys::{KeyView, NextStep, PublishedKeys};
 pub use master_key::MasterKeyChange;
 pub use metrics::{Metrics, VERIFY};
+pub use overview::{
+    AccountStates, AccountsOverview, AuditHealth, CallsAt, CallsOverview, Census, DeadTokenUser, GivenReceipt,
+    NextRotation, NodesOverview, Overview, RotationStep, SigningOverview,
+};
 pub use passwords::{PASSWORD_LENGTH, Password};
 pub use precondition::{Precondition, Versions};
 pub use receipts::Receipt;

@@ -144,7 +144,10 @@ impl Authority {
                 self.is_committed(By::Somebody(act));
             }
             match self.held_everywhere(&committed, None).await {
-                Ok(receipt) => return Ok(receipt),
+                Ok(receipt) => {
+                    self.receipt_given(By::Somebody(act), change.event, &receipt);
+                    return Ok(receipt);
+                }
                 Err(NotHeld::OtherServer) => {}
                 Err(NotHeld::Away(error)) => return Err(Error::from(error).after(&change.event.kind)),
             }

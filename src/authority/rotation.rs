@@ -2,22 +2,15 @@
 //!
 //! Every issuer looks; compare-and-set lets one of them act, and the others find it done.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::key_acts::until_accepted;
-use super::{Authority, Error};
+use super::{Authority, Error, NextRotation, RotationStep};
 use crate::keyring::KeyFacts;
 use crate::verify::KeyState;
 
 /// No clock is off by more, and no leeway is longer.
 const LONG_AGO: TimeDelta = TimeDelta::days(1);
-
-/// What is to be done now.
-#[derive(Debug, PartialEq, Eq)]
-enum Due {
-    Prepare,
-    Activate(String),
-}
 
 impl Authority {
     /// Takes the steps that are due. `false`: one could not be taken, and is not to be tried again at once.
@@ -26,9 +19,12 @@ impl Authority {
         let facts = &loaded.facts;
         let now = self.clock.now();
         let mut is_well = self.rotate_audit_key().await;
-        is_well &= match self.due(facts, now) {
-            Some(Due::Prepare) => done("prepared", self.prepare_new().await.map(|changed| changed.key.id)),
-            Some(Due::Activate(id)) => done("activated", self.activate_next(&id).await.map(|changed| changed.key.id)),
+        let due = self.next_rotation(facts).filter(|next| next.is_automatic && now >= next.at);
+        is_well &= match due.map(|next| (next.step, next.key_id)) {
+            Some((RotationStep::Activate, Some(id))) => {
+                done("activated", self.activate_next(&id).await.map(|changed| changed.key.id))
+            }
+            Some(_) => done("prepared", self.prepare_new().await.map(|changed| changed.key.id)),
             None => true,
         };
         for key in facts.iter().filter(|key| key.state == KeyState::Retiring) {
@@ -53,20 +49,26 @@ impl Authority {
         }
     }
 
-    fn due(&self, facts: &[KeyFacts], now: DateTime<Utc>) -> Option<Due> {
+    /// What comes next on the way to the next signing key.
+    pub(super) fn next_rotation(&self, facts: &[KeyFacts]) -> Option<NextRotation> {
         let signing = &self.settings.signing;
-        let every = signing.rotate_every?;
-        let active = facts.iter().find(|key| key.state == KeyState::Active)?;
-        let rotates_at = active.activated_at? + every;
+        let active = facts.iter().find(|key| key.state == KeyState::Active);
+        let rotates_at =
+            active.and_then(|active| active.activated_at).zip(signing.rotate_every).map(|(since, every)| since + every);
         let pending = facts.iter().filter(|key| key.state == KeyState::Pending).filter_map(|key| {
             // Whoever is published for longest is next.
             Some((key.published_at?, &key.id))
         });
-        match pending.min() {
-            None => (now >= rotates_at - signing.publish_ahead).then_some(Due::Prepare),
-            Some((published_at, id)) => {
-                let is_due = now >= rotates_at && now >= published_at + signing.publish_ahead;
-                is_due.then(|| Due::Activate(id.clone()))
+        let is_automatic = rotates_at.is_some();
+        match (pending.min(), rotates_at) {
+            (None, rotates_at) => {
+                let at = rotates_at? - signing.publish_ahead;
+                Some(NextRotation { step: RotationStep::Prepare, key_id: None, at, is_automatic })
+            }
+            (Some((published_at, id)), rotates_at) => {
+                let possible_at = published_at + signing.publish_ahead;
+                let at = rotates_at.map_or(possible_at, |rotates_at| rotates_at.max(possible_at));
+                Some(NextRotation { step: RotationStep::Activate, key_id: Some(id.clone()), at, is_automatic })
             }
         }
     }

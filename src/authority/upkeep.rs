@@ -34,6 +34,9 @@ const CHECKPOINTS: Duration = Duration::from_secs(5);
 /// How often it is looked whether something of the audit is to be archived.
 const ARCHIVE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the accounts are to be counted.
+const CENSUS: Duration = Duration::from_secs(10);
+
 /// How often nodes that stand still are looked for.
 const STANDING: Duration = Duration::from_secs(1);
 /// After so long without a renewal a node is taken out of the table: it has no lease, or none for long.
@@ -60,7 +63,8 @@ impl Upkeep {
         let rotating = rotate(Arc::clone(&self.authority), stop.clone());
         let signing = checkpoints(Arc::clone(&self.authority), stop.clone());
         let archiving = archive(Arc::clone(&self.authority), stop.clone());
-        tokio::join!(self.work(stop), rotating, signing, archiving);
+        let counting = count_accounts(Arc::clone(&self.authority), stop.clone());
+        tokio::join!(self.work(stop), rotating, signing, archiving, counting);
     }
 
     async fn work(mut self, stop: CancellationToken) {
@@ -168,6 +172,24 @@ async fn archive(authority: Arc<Authority>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             archived = authority.archive(&mut known) => if let Err(error) = archived {
                 known.waits(&error);
+            }
+        }
+    }
+}
+
+/// By itself: accounts may be many.
+async fn count_accounts(authority: Arc<Authority>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(CENSUS);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            counted = authority.count_accounts() => if let Err(error) = counted {
+                tracing::debug!(%error, "the count of all accounts waits");
             }
         }
     }

@@ -16,6 +16,7 @@ mod leftover;
 mod nodes;
 mod oauth;
 mod observe;
+mod overview;
 mod permissions;
 mod problem;
 mod roles;
@@ -82,7 +83,8 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(audit::export))
         .routes(routes!(audit::status))
         .routes(routes!(tail::tail))
-        .routes(routes!(nodes::list));
+        .routes(routes!(nodes::list))
+        .routes(routes!(overview::show));
     let (administration, openapi) =
         OpenApiRouter::with_openapi(docs::Description::openapi()).nest("/api/v1", administration).split_for_parts();
 

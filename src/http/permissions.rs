@@ -71,6 +71,15 @@ impl Demanded for TokensIntrospect {
     }
 }
 
+/// Any good token for Countermark's own API.
+pub struct OwnToken;
+
+impl Demanded for OwnToken {
+    fn permission() -> Option<Permission> {
+        None
+    }
+}
+
 /// Any good token, of any audience.
 pub struct AnyToken;
 

@@ -56,26 +56,8 @@ impl Store {
         let mut position = which.after.map(str::to_owned);
         let mut looked_at = 0;
         loop {
-            let (first, last) = Listing { after: position.as_deref(), ..which }.bounds();
-            let mut command = redis::cmd("ZRANGEBYLEX");
-            command.arg(self.schema.list()).arg(first).arg(last).arg("LIMIT").arg(0).arg(CHUNK);
-            let names: Vec<String> = self.query(&self.reads, command).await?;
-            if names.is_empty() {
-                return Ok(page);
-            }
-            let mut command = redis::cmd("HMGET");
-            command.arg(self.schema.names()).arg(&names);
-            let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
-            let ids: Vec<AccountId> = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
-            for account in self.accounts_by(&self.reads, &ids).await? {
-                let account = match account {
-                    Ok(Some(account)) => account,
-                    Ok(None) => continue,
-                    Err(error) => {
-                        tracing::error!(%error, "an unreadable account is left out of a list");
-                        continue;
-                    }
-                };
+            let some = self.some_accounts(Listing { after: position.as_deref(), ..which }).await?;
+            for account in some.accounts {
                 if page.accounts.len() == limit {
                     page.next = page.accounts.last().map(|last| last.state.username.to_string());
                     return Ok(page);
@@ -84,16 +66,37 @@ impl Store {
                     page.accounts.push(account);
                 }
             }
-            looked_at += names.len();
-            if names.len() < CHUNK {
+            looked_at += CHUNK;
+            if some.next.is_none() || looked_at >= LOOK_AT {
+                page.next = some.next;
                 return Ok(page);
             }
-            position = names.into_iter().next_back();
-            if looked_at >= LOOK_AT {
-                page.next = position;
-                return Ok(page);
+            position = some.next;
+        }
+    }
+
+    /// The next few hundred accounts. Those that can't be read are left out.
+    pub async fn some_accounts(&self, which: Listing<'_>) -> Result<Page, StoreError> {
+        let (first, last) = which.bounds();
+        let mut command = redis::cmd("ZRANGEBYLEX");
+        command.arg(self.schema.list()).arg(first).arg(last).arg("LIMIT").arg(0).arg(CHUNK);
+        let names: Vec<String> = self.query(&self.reads, command).await?;
+        if names.is_empty() {
+            return Ok(Page::default());
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.schema.names()).arg(&names);
+        let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
+        let ids: Vec<AccountId> = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+        let mut accounts = Vec::with_capacity(ids.len());
+        for account in self.accounts_by(&self.reads, &ids).await? {
+            match account {
+                Ok(account) => accounts.extend(account),
+                Err(error) => tracing::error!(%error, "an unreadable account is left out of a list"),
             }
         }
+        let is_last = names.len() < CHUNK;
+        Ok(Page { accounts, next: names.into_iter().next_back().filter(|_| !is_last) })
     }
 }
 

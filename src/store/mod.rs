@@ -42,6 +42,8 @@ mod node_store;
 #[cfg(feature = "server")]
 mod nodes;
 #[cfg(feature = "server")]
+mod overview;
+#[cfg(feature = "server")]
 mod place;
 #[cfg(feature = "server")]
 mod private;

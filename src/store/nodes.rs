@@ -38,6 +38,13 @@ pub struct Node {
     pub seen_at: DateTime<Utc>,
 }
 
+impl Node {
+    /// Whether it has renewed its lease in time, and may answer from memory.
+    pub fn has_lease(&self) -> bool {
+        self.lease_ms > 0 && self.lease_age_ms <= self.lease_ms
+    }
+}
+
 /// The lease of a node, as it stands in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLease {

@@ -31,6 +31,9 @@
 //! | `{P}:unlinked` | hash | `NODE SEQUENCE` → `ENTRY HASH` of an act that no block links | until one does |
 //! | `{P}:checkpoints` | stream | signed checkpoints of the audit: `c` the checkpoint | 10,000 |
 //! | `{P}:archiving` | string | who archives | a minute, while he does |
+//! | `{P}:census` | string | the last count of all accounts, JSON, see `authority::Census` | until the next one |
+//! | `{P}:counting` | string | who counts the accounts | half a minute, while he does |
+//! | `{P}:receipts` | stream | the last receipts of changes: `r` JSON, see `authority::GivenReceipt` | 20 |
 //! | `{P}:sinks` | hash | sink of the audit → how far it has come, see `sinks` | for ever |
 //! | `{P}:sink_lock:NAME` | string | who delivers the sink | seconds |
 //! | `{P:aN}:log` | stream | firehose shard N, one entry a block (see [`crate::audit::block`]): `b` header, `e` lines | `audit.firehose_max_entries` |
@@ -218,6 +221,15 @@ impl Schema {
     pub(super) fn archiving(&self) -> String {
         self.together("archiving")
     }
+    pub(super) fn census(&self) -> String {
+        self.together("census")
+    }
+    pub(super) fn counting(&self) -> String {
+        self.together("counting")
+    }
+    pub(super) fn receipts(&self) -> String {
+        self.together("receipts")
+    }
     pub(super) fn checkpoints(&self) -> String {
         self.together("checkpoints")
     }
@@ -248,7 +260,7 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 21] = [
+        const ALWAYS: [&str; 24] = [
             "meta",
             "feed",
             "names",
@@ -269,6 +281,9 @@ impl Schema {
             "unlinked",
             "checkpoints",
             "archiving",
+            "census",
+            "counting",
+            "receipts",
             "sinks",
         ];
         let Some((tag, name)) = key.strip_prefix('{').and_then(|rest| rest.split_once("}:")) else {

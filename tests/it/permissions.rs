@@ -67,7 +67,9 @@ const SAMPLES: &[Sample] = &[
     without_body("get /api/v1/audit", "/audit"),
     without_body("get /api/v1/audit/export", "/audit/export"),
     without_body("get /api/v1/audit/tail", "/audit/tail"),
+    without_body("get /api/v1/audit/status", "/audit/status"),
     without_body("get /api/v1/nodes", "/nodes"),
+    without_body("get /api/v1/overview", "/overview"),
 ];
 
 /// The permissions of Countermark's own API, and one that is not.

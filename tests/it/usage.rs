@@ -30,7 +30,7 @@ impl Dice {
 }
 
 /// A call of an account, as another node would tell of it.
-fn call(account: &str, time: DateTime<Utc>, refused: Option<&str>, [path, agent, address]: [&str; 3]) -> Event {
+pub fn call(account: &str, time: DateTime<Utc>, refused: Option<&str>, [path, agent, address]: [&str; 3]) -> Event {
     let mut event = Event::new(time, kinds::CALL, if refused.is_some() { Outcome::Refused } else { Outcome::Allowed });
     event.account_id = Some(account.parse::<AccountId>().unwrap());
     event.token_id = Some(if refused.is_some() { DEAD } else { LIVE }.parse::<TokenId>().unwrap());
@@ -44,7 +44,7 @@ fn call(account: &str, time: DateTime<Utc>, refused: Option<&str>, [path, agent,
 }
 
 /// Writes a block of another node. `at`: the entry's time in milliseconds; else the store's.
-async fn write(app: &App, shard: u16, at: Option<i64>, events: &[Event]) {
+pub async fn write(app: &App, shard: u16, at: Option<i64>, events: &[Event]) {
     let lines: String = events.iter().map(|event| event.to_line() + "\n").collect();
     let id = at.map_or_else(|| "*".to_owned(), |at| format!("{at}-*"));
     let key = format!("{{{}:a{shard}}}:log", app.prefix);
@@ -52,7 +52,7 @@ async fn write(app: &App, shard: u16, at: Option<i64>, events: &[Event]) {
 }
 
 /// A shard that the node of the test does not write to.
-fn another_shard() -> u16 {
+pub fn another_shard() -> u16 {
     (shard_of("node-1") + 1) % 4
 }
 
@@ -62,7 +62,7 @@ async fn locks(app: &App) -> usize {
 }
 
 /// As after a crash between writing and acknowledging: all is delivered again.
-async fn deliver_again(app: &App) {
+pub async fn deliver_again(app: &App) {
     app.stop_filler();
     eventually("the shards are handed over", || async { locks(app).await == 0 }).await;
     for shard in 0..4 {

@@ -5,6 +5,7 @@ mod compression;
 mod export;
 mod files;
 mod part;
+mod status;
 mod verify;
 
 use std::collections::HashMap;
@@ -41,6 +42,8 @@ pub enum AuditCommand {
     Tail(TailArgs),
     /// Write the audit to a file, with what proves that it is whole
     Export(Box<export::ExportArgs>),
+    /// How it stands: what is signed, what is missing, how far activity logs, archive and sinks have come: exit code 1 if anything is missing
+    Status,
     /// Check that nothing of the audit was changed, moved or removed: exit code 0 yes, 1 no
     Verify(verify::VerifyArgs),
 }
@@ -108,6 +111,7 @@ pub async fn run(command: AuditCommand, connection: &ConnectionArgs, output: Out
     match command {
         AuditCommand::Tail(args) => tail(args, &Session::open(connection, output)?).await,
         AuditCommand::Export(args) => export::run(*args, &Session::open(connection, output)?).await,
+        AuditCommand::Status => status::run(&Session::open(connection, output)?).await,
         AuditCommand::Verify(args) => verify::run(args, connection, output).await,
     }
 }
