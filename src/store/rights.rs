@@ -12,7 +12,7 @@ impl Schema {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let mut commands: Vec<Vec<String>> =
             ["PING", "INFO", "TIME", "WAIT 0 0", "EVAL # 0", "SCRIPT LOAD #"].map(words).into();
-        let of_a_key: [(&str, &str); 46] = [
+        let of_a_key: [(&str, &str); 48] = [
             ("EVALSHA # 1 @", &meta),
             ("HGET @ f", &meta),
             ("HMGET @ f", &meta),
