@@ -195,6 +195,8 @@ pub struct App {
     pub master_key: String,
     pub metrics: Arc<Metrics>,
     pub node_id: String,
+    /// The link of the first start, of the one that made it.
+    pub setup_link: Option<String>,
     admin: Actor,
     stop: CancellationToken,
     filling: Mutex<Option<CancellationToken>>,
@@ -222,8 +224,10 @@ impl App {
             setup.begin(Arc::clone(&store), clock.clone(), Arc::clone(&metrics), setup.node).await.unwrap();
         let authority = Arc::new(authority);
         let kept = Mutex::new(String::new());
-        let created = authority.create_first_admin(|token, _| {
+        let setup_link = Mutex::new(None);
+        let created = authority.create_first_admin(|token, link| {
             token.clone_into(&mut kept.lock().unwrap());
+            *setup_link.lock().unwrap() = Some(link.to_owned());
             Ok(())
         });
         assert_eq!(created.await.unwrap(), setup.admin.is_none());
@@ -260,6 +264,7 @@ impl App {
             master_key: setup.master_key,
             metrics,
             admin,
+            setup_link: setup_link.into_inner().unwrap(),
             node_id,
             stop,
             filling: Mutex::new(None),

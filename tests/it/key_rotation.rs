@@ -411,7 +411,7 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
         team: None,
         presenter: countermark::verify::Presenter::ThirdParty,
     };
-    let actor = app.authority.node().decide(&token, &demand).await.unwrap();
+    let actor: countermark::verify::Actor = app.authority.node().decide(&token, &demand).await.unwrap().into();
     second.post(&format!("/keys/{key}/revoke"), json!({ "confirm": key }), 200).await;
     let author = Author::of(&actor);
     let read = app.authority.keys().document().await.unwrap();
