@@ -196,6 +196,12 @@ impl Authority {
         Ok(account)
     }
 
+    /// Whether somebody holds all that an account may do, so that he may give it a token, or change what it may do.
+    pub async fn may_dispose_of(&self, act: &Act, account: &StoredAccount) -> Result<bool, Error> {
+        let roles = self.store.roles().await?;
+        Ok(may_grant(&act.actor.powers(), &powers_of(&account.state, &roles)).is_ok())
+    }
+
     /// A page of accounts.
     pub async fn accounts(
         &self,

@@ -70,7 +70,7 @@ pub use tail::{Looking, Told};
 pub use tokens::MAX_OVERLAP;
 pub use tokens::{Issued, RevokeError, SelfSession, SelfToken, SelfView};
 pub use upkeep::Upkeep;
-pub use usage::Usage;
+pub use usage::{Count, DeadToken, HourUsage, Usage};
 pub use users::{Invited, Link, NewUser};
 
 use crate::account::Audience;

@@ -32,6 +32,13 @@ impl Form {
         self
     }
 
+    /// With what is wrong with its fields.
+    #[must_use]
+    pub fn wrong_with(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors.extend(errors);
+        self
+    }
+
     /// As it was sent, with what is wrong with its fields.
     pub fn wrong(fields: &Fields, errors: Vec<FieldError>) -> Self {
         Self::refused(fields, crate::authority::Error::Invalid(errors).into())

@@ -11,7 +11,10 @@
 //!
 //! Then one file for each page.
 
+mod accounts;
+mod asked;
 mod assets;
+mod events;
 mod form;
 mod me;
 mod menu;
@@ -32,5 +35,10 @@ pub use shell::problem_page;
 
 /// All pages, and what they load.
 pub fn router() -> Router<Arc<Edge>> {
-    Router::new().merge(assets::routes()).merge(sign_in::routes()).merge(welcome::routes()).merge(me::routes())
+    Router::new()
+        .merge(assets::routes())
+        .merge(sign_in::routes())
+        .merge(welcome::routes())
+        .merge(me::routes())
+        .merge(accounts::routes())
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::parts::Tone;
+use crate::http::Problem;
 
 const COOKIE: &str = "__Host-countermark-notice";
 /// What is longer was not written here.
@@ -32,6 +33,11 @@ impl Notice {
     /// It was not done, or not by this.
     pub fn warning(text: impl Into<String>) -> Self {
         Self { tone: Tone::Warn, text: text.into() }
+    }
+
+    /// Why it was not done.
+    pub fn failed(problem: &Problem) -> Self {
+        Self { tone: Tone::Bad, text: problem.told().detail.clone() }
     }
 
     /// The one that a request brings along.

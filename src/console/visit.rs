@@ -16,6 +16,7 @@ use serde_json::Value;
 use zeroize::Zeroize as _;
 
 use super::notice::{Notice, see_other};
+use super::parts::Now;
 use crate::account::AccountId;
 use crate::authority::Act;
 use crate::http::{Demanded, Edge, Problem, cookies, extract};
@@ -40,6 +41,11 @@ pub struct Visit {
 }
 
 impl Visit {
+    /// That moment, to tell times by.
+    pub fn clock(&self) -> Now {
+        Now(self.now)
+    }
+
     /// Whether he may do this, without regard to teams: for menus and buttons. What is decided is decided by the authority.
     pub fn may(&self, permission: &str) -> bool {
         permission.parse::<Permission>().is_ok_and(|permission| self.actor.allows(&permission, None))

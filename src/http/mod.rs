@@ -17,7 +17,7 @@ mod nodes;
 mod oauth;
 mod observe;
 mod overview;
-mod permissions;
+pub(crate) mod permissions;
 mod problem;
 mod roles;
 mod sessions;

@@ -3,6 +3,8 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use super::super::asked::Asked;
+
 /// The foot of a list.
 #[derive(Template)]
 #[template(
@@ -18,12 +20,12 @@ pub struct Pager {
 impl HtmlSafe for Pager {}
 
 impl Pager {
-    /// Of the list at this path with these parameters (those that are empty are left out). `at`: the cursor of this page, empty on
-    /// the first; `next`: that of the next one. `none_here`: nothing was found in this part, and there is more to look at.
-    pub fn new(path: &str, parameters: &[(&str, &str)], at: &str, next: Option<&str>, none_here: bool) -> Self {
+    /// Of the list at this path that was asked for with these filters. `next`: where its next page begins. `none_here`: nothing was found in this
+    /// part, and there is more to look at.
+    pub fn new(asked: &Asked, path: &str, filters: &[&str], next: Option<&str>, none_here: bool) -> Self {
         Self {
-            first: (!at.is_empty()).then(|| link(path, parameters, None)),
-            next: next.map(|next| link(path, parameters, Some(next))),
+            first: asked.any(&["cursor"]).then(|| asked.link(path, filters, None)),
+            next: next.map(|next| asked.link(path, filters, Some(next))),
             label: if none_here { "Look further" } else { "Next page" },
         }
     }

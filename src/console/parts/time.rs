@@ -1,5 +1,7 @@
 //! Times: how long ago, or from now, with the exact one beside it.
 
+use std::borrow::Borrow;
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,17 +15,20 @@ pub struct Now(pub DateTime<Utc>);
 
 impl Now {
     /// `3 hours ago`, `in 5 months`.
-    pub fn told(self, time: DateTime<Utc>) -> Told {
+    pub fn told(self, time: impl Borrow<DateTime<Utc>>) -> Told {
+        let time = *time.borrow();
         Told::new(time, self.relative(time), "relative")
     }
 
     /// The same, counted down by the second where there is a script.
-    pub fn countdown(self, time: DateTime<Utc>) -> Told {
+    pub fn countdown(self, time: impl Borrow<DateTime<Utc>>) -> Told {
+        let time = *time.borrow();
         Told::new(time, self.relative(time), "countdown")
     }
 
     /// The exact time, and how long ago it was beside it.
-    pub fn exact(self, time: DateTime<Utc>) -> Told {
+    pub fn exact(self, time: impl Borrow<DateTime<Utc>>) -> Told {
+        let time = *time.borrow();
         Told::new(time, exact(time), "exact")
     }
 

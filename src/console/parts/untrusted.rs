@@ -1,5 +1,6 @@
 //! Text from elsewhere.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use askama::filters::{Escaper, Html, HtmlSafe};
@@ -9,7 +10,7 @@ use crate::audit::printable;
 /// Text that somebody else has written: what would turn the text around it is taken out, and it stands in a box of its own. Never
 /// without a token in it taken out, and never longer than this.
 pub struct Untrusted<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     length: usize,
 }
 
@@ -17,8 +18,8 @@ impl HtmlSafe for Untrusted<'_> {}
 
 impl<'a> Untrusted<'a> {
     /// At most 200 characters of it.
-    pub fn new(text: &'a str) -> Self {
-        Self { text, length: 200 }
+    pub fn new(text: impl Into<Cow<'a, str>>) -> Self {
+        Self { text: text.into(), length: 200 }
     }
 
     /// At most so many characters of it.
@@ -33,7 +34,7 @@ impl fmt::Display for Untrusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut kept = String::new();
         let (mut marks, mut length) = (0, 0);
-        for c in printable(self.text, self.length + 1).chars().filter(|c| !steers(*c)) {
+        for c in printable(&self.text, self.length + 1).chars().filter(|c| !steers(*c)) {
             // A letter has a mark or two; a tower of them covers the lines around it.
             marks = if is_mark(c) { marks + 1 } else { 0 };
             if marks > 2 {
