@@ -1,7 +1,5 @@
 //! Events as rows: of one account, or of all.
 
-use std::borrow::Cow;
-
 use askama::Template;
 use askama::filters::HtmlSafe;
 
@@ -75,7 +73,7 @@ impl<'a> Row<'a> {
     /// `GET /a/b`, or what was done.
     fn what(&self) -> Untrusted<'a> {
         match (self.event.kind.as_str(), &self.event.method, &self.event.path) {
-            (kinds::CALL, Some(method), Some(path)) => shown(format!("{method} {path}")),
+            (kinds::CALL, Some(method), Some(path)) => Untrusted::owned(format!("{method} {path}")),
             (kind, ..) => shown(title_of(kind)),
         }
     }
@@ -113,11 +111,11 @@ impl<'a> Row<'a> {
     fn details(&self) -> Vec<(Untrusted<'a>, Untrusted<'a>)> {
         let details = self.event.details.iter().flatten();
         let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-        details.map(|(name, value)| (shown(name.replace('_', " ")), shown(text(value)))).collect()
+        details.map(|(name, value)| (Untrusted::owned(name.replace('_', " ")), Untrusted::owned(text(value)))).collect()
     }
 }
 
-fn shown<'a>(text: impl Into<Cow<'a, str>>) -> Untrusted<'a> {
+fn shown(text: &str) -> Untrusted<'_> {
     Untrusted::new(text).at_most(120)
 }
 

@@ -18,8 +18,13 @@ impl HtmlSafe for Untrusted<'_> {}
 
 impl<'a> Untrusted<'a> {
     /// At most 200 characters of it.
-    pub fn new(text: impl Into<Cow<'a, str>>) -> Self {
-        Self { text: text.into(), length: 200 }
+    pub fn new(text: &'a (impl AsRef<str> + ?Sized)) -> Self {
+        Self { text: Cow::Borrowed(text.as_ref()), length: 200 }
+    }
+
+    /// The same of a text that was put together.
+    pub fn owned(text: String) -> Self {
+        Self { text: Cow::Owned(text), length: 200 }
     }
 
     /// At most so many characters of it.
