@@ -11,10 +11,9 @@ use super::call::By;
 use super::checks::{may_grant, powers_of};
 use super::receipts::{NotHeld, TRIES, changes_servers};
 use super::tokens::SIGNINGS;
-use super::{AccountRef, Act, Authority, Error, Issued, Receipt};
+use super::{AccountRef, Act, Authority, Error, Issued, Precondition, Receipt};
 use crate::account::{Account, AccountId, AccountState, Audience, Kind, Status};
 use crate::audit::{Event, Outcome, kinds};
-use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::ADMIN;
 use crate::store::{AccountChange, Admin, Committed, IssuedToken, Listing, Profile, StoredAccount};
@@ -214,16 +213,16 @@ impl Authority {
         Ok(AccountPage { items: page.accounts.iter().map(StoredAccount::view).collect(), next_cursor: page.next })
     }
 
-    /// Changes an account. `if_match`: only if it still has one of these versions.
+    /// Changes an account.
     pub async fn update_account(
         &self,
         act: &Act,
         wanted: &AccountRef,
         patch: AccountPatch,
-        if_match: Option<&[Epoch]>,
+        only: &Precondition,
     ) -> Result<(Account, Receipt), Error> {
         let before = self.account_to_change(act, kinds::ACCOUNT_UPDATE, wanted).await?;
-        still_is(&before, if_match)?;
+        only.check(Some(before.version))?;
         let now = self.clock.now();
         let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
         let mut changed = Vec::new();
@@ -283,21 +282,15 @@ impl Authority {
             event: &event,
         };
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
-        let receipt = receipt.map_err(|error| lost(error, if_match))?;
+        let receipt = receipt.map_err(|error| only.or_failed(error))?;
         let after = StoredAccount { version: receipt.epoch, state, profile, ..before };
         Ok((after.view(), receipt))
     }
 
-    /// Deletes an account. Its activity stays readable, and its name taken for as long. `if_match`: only if it still has one of these
-    /// versions.
-    pub async fn delete_account(
-        &self,
-        act: &Act,
-        wanted: &AccountRef,
-        if_match: Option<&[Epoch]>,
-    ) -> Result<Receipt, Error> {
+    /// Deletes an account. Its activity stays readable, and its name taken for as long.
+    pub async fn delete_account(&self, act: &Act, wanted: &AccountRef, only: &Precondition) -> Result<Receipt, Error> {
         let before = self.account_to_change(act, kinds::ACCOUNT_DELETE, wanted).await?;
-        still_is(&before, if_match)?;
+        only.check(Some(before.version))?;
         let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_DELETE, before.id, &before.state, &before.profile);
         let change = AccountChange {
             id: before.id,
@@ -312,7 +305,7 @@ impl Authority {
             event: &event,
         };
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
-        let receipt = receipt.map_err(|error| lost(error, if_match))?;
+        let receipt = receipt.map_err(|error| only.or_failed(error))?;
         if before.profile.kind == Kind::User {
             self.forget_sign_ins(before.id).await;
         }
@@ -423,22 +416,6 @@ impl Authority {
         // Whoever has a password can get in whatever becomes of tokens.
         let until = profile.password.as_ref().map(|_| NEVER).or(token.map(|token| token.expires_at));
         if able { Admin::Able(until) } else { Admin::No }
-    }
-}
-
-/// Whether an account is still as whoever acts upon it has read it, if he says so.
-pub(super) fn still_is(account: &StoredAccount, if_match: Option<&[Epoch]>) -> Result<(), Error> {
-    match if_match {
-        Some(versions) if !versions.contains(&account.version) => Err(Error::PreconditionFailed),
-        _ => Ok(()),
-    }
-}
-
-/// A lost race is what whoever said which version he has read wanted to be told of.
-pub(super) fn lost(error: Error, if_match: Option<&[Epoch]>) -> Error {
-    match error {
-        Error::Conflict if if_match.is_some() => Error::PreconditionFailed,
-        other => other,
     }
 }
 

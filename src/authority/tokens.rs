@@ -6,15 +6,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::accounts::{lost, still_is};
 use super::call::By;
 use super::checks::{may_grant, powers_of};
 use super::receipts::{NotHeld, TRIES, changes_servers};
-use super::{AccountRef, Act, Authority, Call, Error, Receipt};
+use super::{AccountRef, Act, Authority, Call, Error, Precondition, Receipt};
 use crate::account::{Account, AccountId, AccountState, Binding, Previous, Status};
 use crate::audit::kinds;
 use crate::clock::rfc3339;
-use crate::epoch::Epoch;
 use crate::permission::{Grant, Permission};
 use crate::session::SessionId;
 use crate::store::{AccountChange, IssuedToken, Profile, StoreError, StoredAccount};
@@ -133,25 +131,24 @@ impl Signed {
 }
 
 impl Authority {
-    /// A new generation for an account; the older token is dead when this returns, or when the overlap ends. `if_match`: only if the
-    /// account still has one of these versions.
+    /// A new generation for an account; the older token is dead when this returns, or when the overlap ends.
     pub async fn regenerate_token(
         &self,
         act: &Act,
         wanted: &AccountRef,
         valid_for_months: u32,
         overlap_seconds: u64,
-        if_match: Option<&[Epoch]>,
+        only: &Precondition,
     ) -> Result<Issued, Error> {
         // Asked for together: the answer waits for enough turns of the store as it is.
         let (before, roles) = tokio::try_join!(self.account_to_change(act, kinds::TOKEN_REGENERATE, wanted), async {
             Ok(self.store.roles().await?)
         })?;
-        still_is(&before, if_match)?;
+        only.check(Some(before.version))?;
         may_grant(&act.actor.powers(), &powers_of(&before.state, &roles))?;
         let by = By::Somebody(act);
         let issued = self.next_generation(by, kinds::TOKEN_REGENERATE, before, valid_for_months, overlap_seconds).await;
-        issued.map_err(|error| lost(error, if_match))
+        issued.map_err(|error| only.or_failed(error))
     }
 
     /// A new generation for myself. One in its overlap can't: its successor would die of it.
@@ -234,17 +231,12 @@ impl Authority {
         Ok(self.issued(before.id, state, profile, signed, receipt))
     }
 
-    /// Ends every token of an account; none follows. `if_match`: only if the account still has one of these versions.
-    pub async fn revoke_token(
-        &self,
-        act: &Act,
-        wanted: &AccountRef,
-        if_match: Option<&[Epoch]>,
-    ) -> Result<Receipt, Error> {
+    /// Ends every token of an account; none follows.
+    pub async fn revoke_token(&self, act: &Act, wanted: &AccountRef, only: &Precondition) -> Result<Receipt, Error> {
         let before = self.account_to_change(act, kinds::TOKEN_REVOKE, wanted).await?;
-        still_is(&before, if_match)?;
+        only.check(Some(before.version))?;
         let receipt = self.end_tokens(By::Somebody(act), &before, ended(&before)).await;
-        receipt.map_err(|error| lost(error, if_match))
+        receipt.map_err(|error| only.or_failed(error))
     }
 
     /// RFC 7009: the holder ends his own token. The current one takes all with it, one in its overlap only itself.

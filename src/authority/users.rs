@@ -10,11 +10,10 @@ use serde_json::json;
 use super::call::By;
 use super::checks::{may_grant, powers_of};
 use super::passwords::{Lane, Password};
-use super::{AccountRef, Act, Authority, Call, Error, Receipt};
+use super::{AccountRef, Act, Authority, Call, Error, Precondition, Receipt};
 use crate::account::{Account, AccountId, AccountState, Kind, Status};
 use crate::audit::kinds;
 use crate::clock::rfc3339;
-use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::{ADMIN, Powers};
 use crate::session::{Secret, SecretId};
@@ -133,12 +132,10 @@ impl Authority {
         act: &Act,
         wanted: &AccountRef,
         ends_present: bool,
-        if_match: Option<&[Epoch]>,
+        only: &Precondition,
     ) -> Result<Invited, Error> {
         let before = self.account_to_change(act, kinds::PASSWORD_LINK, wanted).await?;
-        if if_match.is_some_and(|versions| !versions.contains(&before.version)) {
-            return Err(Error::PreconditionFailed);
-        }
+        only.check(Some(before.version))?;
         if before.profile.kind != Kind::User {
             return Err(Error::NotAUser);
         }
@@ -171,7 +168,8 @@ impl Authority {
             now,
             event: &event,
         };
-        let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await?;
+        let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
+        let receipt = receipt.map_err(|error| only.or_failed(error))?;
         if ends_present {
             self.forget_sign_ins(before.id).await;
         }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Account, Caller, IfMatch, Json, Limit, NoQuery, Query, Ready, Time, given, text};
+use super::extract::{Account, Caller, Json, Limit, NoQuery, Only, Query, Ready, Time, given, text};
 use super::permissions::{AccountsRead, AccountsWrite};
 use super::problem::Problem;
 use super::{no_store, tagged};
@@ -233,7 +233,7 @@ pub async fn update(
     Ready(authority): Ready,
     _: NoQuery,
     Account(wanted): Account,
-    IfMatch(if_match): IfMatch,
+    Only(only): Only,
     Json(body): Json<AccountPatchBody>,
 ) -> Result<Response, Problem> {
     let patch = AccountPatch {
@@ -244,7 +244,7 @@ pub async fn update(
         allowed_networks: body.allowed_networks,
         status: body.status,
     };
-    let (account, receipt) = authority.update_account(&caller, &wanted, patch, if_match.as_deref()).await?;
+    let (account, receipt) = authority.update_account(&caller, &wanted, patch, &only).await?;
     Ok(tagged(account.version, axum::Json(ChangedAccount { account, receipt })))
 }
 
@@ -258,8 +258,8 @@ pub async fn delete(
     Ready(authority): Ready,
     _: NoQuery,
     Account(account): Account,
-    IfMatch(if_match): IfMatch,
+    Only(only): Only,
 ) -> Result<Response, Problem> {
-    let receipt = authority.delete_account(&caller, &account, if_match.as_deref()).await?;
+    let receipt = authority.delete_account(&caller, &account, &only).await?;
     Ok(no_store(axum::Json(Gone { receipt })))
 }

@@ -343,27 +343,6 @@ async fn path(parts: &mut Parts, edge: &Arc<Edge>) -> Result<String, Problem> {
     Path::<String>::from_request_parts(parts, edge).await.map(|Path(text)| text).map_err(|_| Problem::no_such_path())
 }
 
-/// The versions of `If-Match` (RFC 9110, section 13.1.1). `None`: there is none, or it is `*`.
-pub struct IfMatch(pub Option<Vec<Epoch>>);
-
-impl FromRequestParts<Arc<Edge>> for IfMatch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<Edge>) -> Result<Self, Problem> {
-        Ok(Self::of(&parts.headers))
-    }
-}
-
-impl IfMatch {
-    /// Reads it.
-    pub fn of(headers: &HeaderMap) -> Self {
-        match versions(headers, &header::IF_MATCH) {
-            Some(Versions::These(versions)) => Self(Some(versions)),
-            Some(Versions::Any) | None => Self(None),
-        }
-    }
-}
-
 /// On what condition something is to be changed.
 pub struct Only(pub Precondition);
 
@@ -371,8 +350,15 @@ impl FromRequestParts<Arc<Edge>> for Only {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Edge>) -> Result<Self, Problem> {
-        let of = |name| versions(&parts.headers, name);
-        Ok(Self(Precondition { is: of(&header::IF_MATCH), is_not: of(&header::IF_NONE_MATCH) }))
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+impl Only {
+    /// Reads it (RFC 9110, sections 13.1.1 and 13.1.2).
+    pub fn of(headers: &HeaderMap) -> Self {
+        let of = |name| versions(headers, name);
+        Self(Precondition { is: of(&header::IF_MATCH), is_not: of(&header::IF_NONE_MATCH) })
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::accounts::Gone;
-use super::extract::{Account, Caller, IfMatch, Json, NoQuery, Ready};
+use super::extract::{Account, Caller, Json, NoQuery, Only, Ready};
 use super::no_store;
 use super::permissions::{AnyToken, TokensIssue, TokensRenew, TokensRevoke};
 use super::problem::Problem;
@@ -34,12 +34,11 @@ pub async fn regenerate(
     Ready(authority): Ready,
     _: NoQuery,
     Account(account): Account,
-    IfMatch(if_match): IfMatch,
+    Only(only): Only,
     Json(body): Json<NewTokenBody>,
 ) -> Result<Response, Problem> {
-    let issued = authority
-        .regenerate_token(&caller, &account, body.valid_for_months, body.overlap_seconds, if_match.as_deref())
-        .await?;
+    let issued =
+        authority.regenerate_token(&caller, &account, body.valid_for_months, body.overlap_seconds, &only).await?;
     Ok(no_store((StatusCode::CREATED, axum::Json(issued))))
 }
 
@@ -52,9 +51,9 @@ pub async fn revoke(
     Ready(authority): Ready,
     _: NoQuery,
     Account(account): Account,
-    IfMatch(if_match): IfMatch,
+    Only(only): Only,
 ) -> Result<Response, Problem> {
-    let receipt = authority.revoke_token(&caller, &account, if_match.as_deref()).await?;
+    let receipt = authority.revoke_token(&caller, &account, &only).await?;
     Ok(no_store(axum::Json(Gone { receipt })))
 }
 

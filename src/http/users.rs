@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::accounts::{Gone, networks};
-use super::extract::{Account, Caller, IfMatch, Json, NoQuery, Ready};
+use super::extract::{Account, Caller, Json, NoQuery, Only, Ready};
 use super::no_store;
 use super::permissions::{AccountsWrite, AnyToken, TokensIssue};
 use super::problem::Problem;
@@ -96,10 +96,10 @@ pub async fn password_link(
     Ready(authority): Ready,
     _: NoQuery,
     Account(account): Account,
-    IfMatch(if_match): IfMatch,
+    Only(only): Only,
     Json(body): Json<PasswordLinkBody>,
 ) -> Result<Response, Problem> {
-    let invited = authority.password_link(&caller, &account, body.ends_present, if_match.as_deref()).await?;
+    let invited = authority.password_link(&caller, &account, body.ends_present, &only).await?;
     Ok(no_store((StatusCode::CREATED, axum::Json(invited))))
 }
 

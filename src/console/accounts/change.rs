@@ -11,7 +11,7 @@ use super::super::visit::{Fields, Sent, Visit, Visitor};
 use super::fields::{Known, Rights};
 use super::new::description;
 use super::show::Show;
-use super::{Place, version};
+use super::{Place, unchanged};
 use crate::account::{Account, Status};
 use crate::authority::{AccountPatch, AccountRef, Authority, Error};
 use crate::epoch::Epoch;
@@ -105,13 +105,13 @@ pub async fn save(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let account = to_change(&visitor, &authority, place, &wanted).await?.view();
-    let read = [version(&fields)?];
+    let only = unchanged(&fields)?;
     let patch = match patch(&fields, &account) {
         Ok(patch) => patch,
         Err(errors) => return editing(&visitor, &authority, place, &account, Form::wrong(&fields, errors)).await,
     };
     let path = place.path(account.id);
-    match authority.update_account(&visitor, &AccountRef::Id(account.id), patch, Some(&read)).await {
+    match authority.update_account(&visitor, &AccountRef::Id(account.id), patch, &only).await {
         Ok((_, receipt)) => {
             let said = in_words(&receipt, "Saved; it holds", receipt.effective_at, "");
             Ok(Notice::done(said).on(&path))
@@ -157,9 +157,9 @@ pub async fn status(
         "disabled" => (Status::Disabled, "Disabled; its tokens are refused"),
         _ => return Err(Problem::invalid_field("status", "it is active or disabled")),
     };
-    let read = [version(&fields)?];
+    let only = unchanged(&fields)?;
     let patch = AccountPatch { status: Some(status), ..AccountPatch::default() };
-    match authority.update_account(&visitor, &AccountRef::Id(account.id), patch, Some(&read)).await {
+    match authority.update_account(&visitor, &AccountRef::Id(account.id), patch, &only).await {
         Ok((_, receipt)) => {
             let said = in_words(&receipt, said, receipt.effective_at, "");
             Ok(Notice::done(said).on(&place.path(account.id)))
@@ -220,12 +220,12 @@ pub async fn delete(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let account = to_change(&visitor, &authority, place, &wanted).await?.view();
-    let read = [version(&fields)?];
+    let only = unchanged(&fields)?;
     if fields.text("confirm").trim() != account.username.as_str() {
         let wrong = Error::field("confirm", format!("type {}, the name of the account that is lost", account.username));
         return deleting(visitor.visit(), place, &account, Some(wrong.into()));
     }
-    match authority.delete_account(&visitor, &AccountRef::Id(account.id), Some(&read)).await {
+    match authority.delete_account(&visitor, &AccountRef::Id(account.id), &only).await {
         Ok(receipt) => {
             let said = format!("{} was deleted; its tokens are refused", account.username);
             Ok(Notice::done(in_words(&receipt, &said, receipt.effective_at, "")).on(place.base()))

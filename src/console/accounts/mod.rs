@@ -22,8 +22,7 @@ use super::notice::see_other;
 use super::shell::Page;
 use super::visit::{Fields, Visit, Visitor};
 use crate::account::{Account, AccountId, Kind};
-use crate::authority::{AccountRef, Authority, Error};
-use crate::epoch::Epoch;
+use crate::authority::{AccountRef, Authority, Error, Precondition};
 use crate::http::extract::{Account as Wanted, Ready};
 use crate::http::permissions::AccountsRead;
 use crate::http::{Edge, Problem};
@@ -135,8 +134,8 @@ async fn wherever(
     }
 }
 
-/// The version that a form was made for.
-fn version(fields: &Fields) -> Result<Epoch, Problem> {
+/// It is still of the version that a form was made for.
+fn unchanged(fields: &Fields) -> Result<Precondition, Problem> {
     let wrong = || Problem::invalid_field("version", "the form does not say what it was made for; load its page anew");
-    fields.text("version").parse().map_err(|_| wrong())
+    fields.text("version").parse().map(Precondition::version).map_err(|_| wrong())
 }

@@ -10,7 +10,7 @@ use super::super::parts::{Confirm, Empty, Now, Secret, counted, in_words};
 use super::super::shell::Page;
 use super::super::visit::{Fields, Sent, Visit, Visitor};
 use super::usage::{Used, window};
-use super::{Place, version};
+use super::{Place, unchanged};
 use crate::account::Account;
 use crate::authority::{AccountRef, Act, Authority, Error, Issued};
 use crate::http::Problem;
@@ -121,9 +121,9 @@ pub async fn generate(
     let (Some(valid_for_months), Some(overlap_seconds)) = (valid_for_months, overlap_seconds) else {
         return ask(&visitor, &authority, place, &account, Form::wrong(&fields, errors)).await;
     };
-    let read = [version(&fields)?];
+    let only = unchanged(&fields)?;
     let id = AccountRef::Id(account.id);
-    match authority.regenerate_token(&visitor, &id, valid_for_months, overlap_seconds, Some(&read)).await {
+    match authority.regenerate_token(&visitor, &id, valid_for_months, overlap_seconds, &only).await {
         Ok(issued) => Shown::of_a_new_token(visitor.visit(), &authority, place, &issued),
         Err(Error::PreconditionFailed) if account.state.generation > generation(&fields) => {
             already_generated(visitor.visit(), place, &account.view())
@@ -264,8 +264,8 @@ pub async fn revoke(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let account = to_see(&visitor, &authority, place, &wanted).await?;
-    let read = [version(&fields)?];
-    match authority.revoke_token(&visitor, &AccountRef::Id(account.id), Some(&read)).await {
+    let only = unchanged(&fields)?;
+    match authority.revoke_token(&visitor, &AccountRef::Id(account.id), &only).await {
         Ok(receipt) => {
             let said = in_words(&receipt, "The token is refused", receipt.effective_at, "");
             Ok(Notice::done(said).on(&place.path(account.id)))

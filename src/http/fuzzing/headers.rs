@@ -13,12 +13,12 @@ use ipnet::IpNet;
 
 use super::super::accounts::Cursor;
 use super::super::edge::{Edge, NamedDemand};
-use super::super::extract::{IfMatch, is_media_type};
+use super::super::extract::{Only, is_media_type};
 use super::super::verify::{demanded, is_gateway_path, original};
 use super::told;
 use crate::account::AccountId;
 use crate::audit::printable;
-use crate::authority::Metrics;
+use crate::authority::{Metrics, Versions};
 use crate::clock::SystemClock;
 use crate::listen::{Peer, Transport};
 use crate::name::Username;
@@ -228,10 +228,10 @@ fn conditions(parts: &Parts) {
         .iter()
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .collect();
-    match IfMatch::of(&parts.headers).0 {
-        // No condition: nothing was said, or that anything will do.
-        None => assert!(given.is_empty() || given.iter().any(|text| text.contains('*'))),
-        Some(versions) => {
+    match Only::of(&parts.headers).0.is {
+        None => assert!(given.is_empty()),
+        Some(Versions::Any) => assert!(given.iter().any(|text| text.contains('*'))),
+        Some(Versions::These(versions)) => {
             assert!(!given.is_empty());
             for version in versions {
                 let strong = format!("\"{version}\"");
