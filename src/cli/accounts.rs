@@ -348,14 +348,14 @@ pub fn changed(reply: &Reply, output: Output, done: &str) -> Result<Answer, Fail
     }
 }
 
-fn team_and_role(text: &str) -> Result<(String, String), String> {
+pub(super) fn team_and_role(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((team, role)) if !team.is_empty() && !role.is_empty() => Ok((team.to_owned(), role.to_owned())),
         _ => Err("write TEAM=ROLE".to_owned()),
     }
 }
 
-fn teams(teams: Vec<(String, String)>) -> Result<Value, Failure> {
+pub(super) fn teams(teams: Vec<(String, String)>) -> Result<Value, Failure> {
     let mut map = BTreeMap::new();
     for (team, role) in teams {
         if map.insert(team.clone(), role).is_some() {

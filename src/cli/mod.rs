@@ -37,6 +37,7 @@ mod teams;
 mod tests;
 mod tokens;
 mod usage;
+mod users;
 mod verify;
 mod when;
 
@@ -57,6 +58,7 @@ pub use self::roles::RoleCommand;
 pub use self::serve::{AclCommand, AclVerifierArgs, DoctorArgs, RecoverArgs, ServeArgs, ServiceArgs};
 pub use self::teams::TeamCommand;
 pub use self::tokens::TokenCommand;
+pub use self::users::UserCommand;
 
 use self::answer::{Answer, Failure};
 use self::client::Session;
@@ -115,6 +117,9 @@ pub enum ClientCommand {
     /// Create, look at and change accounts
     #[command(subcommand)]
     Account(AccountCommand),
+    /// People, who sign in to the console
+    #[command(subcommand)]
+    User(UserCommand),
     /// Replace, revoke and look at tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -165,6 +170,7 @@ async fn dispatch(command: ClientCommand, connection: &ConnectionArgs, output: O
     let session = || Session::open(connection, output);
     match command {
         ClientCommand::Account(command) => accounts::run(command, &session()?).await,
+        ClientCommand::User(command) => users::run(command, &session()?).await,
         ClientCommand::Token(command) => tokens::run(command, connection, output).await,
         ClientCommand::Role(command) => roles::run(command, &session()?).await,
         ClientCommand::Team(command) => teams::run(command, &session()?).await,

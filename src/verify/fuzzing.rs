@@ -77,7 +77,7 @@ fn accepted(token: &str, verified: &Verified, scene: &Scene) {
     assert_eq!(says("sub"), verified.account().to_string());
     assert_eq!(says("sub"), says("client_id"));
     assert_eq!(says("jti"), jti(scene));
-    assert_eq!(TokenId::of_jti(says("jti")), verified.holder().token_id);
+    assert_eq!(TokenId::of_jti(says("jti")), verified.token_id());
     assert!(claims.get("aud").and_then(Value::as_array).is_some_and(|named| named.contains(&"billing".into())));
     assert!(number("exp") + LEEWAY > NOW && number("exp") == verified.expires_at());
     assert!((0..=NOW + LEEWAY).contains(&number("iat")));

@@ -277,6 +277,14 @@ impl Scene {
         at_once(decider.verify(&self.source, token, &self.demand))
     }
 
+    /// Decides about a session.
+    #[cfg(feature = "server")]
+    pub fn decide_session(&self, session: &Arc<super::Session>) -> Result<super::SignedIn, Refusal> {
+        let decider: Decider<ManualClock> =
+            Decider { issuers: self.issuers.clone(), clock: Arc::clone(&self.clock), signatures: Arc::default() };
+        at_once(decider.verify_session(&self.source, session, &self.demand))
+    }
+
     /// `None`: accepted.
     pub fn reason_for(&self, token: &str) -> Option<Reason> {
         self.decide(token).err().map(|refusal| refusal.reason)

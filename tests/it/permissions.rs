@@ -39,6 +39,28 @@ const SAMPLES: &[Sample] = &[
     without_body("delete /api/v1/accounts/{account}/token", "/accounts/target/token"),
     without_body("get /api/v1/accounts/{account}/activity", "/accounts/target/activity"),
     without_body("get /api/v1/accounts/{account}/usage", "/accounts/target/usage"),
+    Sample {
+        operation: "post /api/v1/users",
+        path: "/users",
+        body: || Some(json!({ "username": "person", "role": "nothing" })),
+    },
+    Sample {
+        operation: "post /api/v1/accounts/{account}/password-link",
+        path: "/accounts/somebody/password-link",
+        body: || Some(json!({})),
+    },
+    without_body("get /api/v1/accounts/{account}/sessions", "/accounts/target/sessions"),
+    without_body("delete /api/v1/accounts/{account}/sessions", "/accounts/target/sessions"),
+    without_body("delete /api/v1/accounts/{account}/sessions/{session}", "/accounts/target/sessions/SESSION"),
+    without_body("get /api/v1/self/sessions", "/self/sessions"),
+    without_body("delete /api/v1/self/sessions", "/self/sessions"),
+    without_body("delete /api/v1/self/sessions/{session}", "/self/sessions/OWN"),
+    // Only for people: what he is told is for whom it is.
+    Sample {
+        operation: "post /api/v1/self/password",
+        path: "/self/password",
+        body: || Some(json!({ "present": "x", "new": "y" })),
+    },
     without_body("get /api/v1/self", "/self"),
     Sample {
         operation: "post /api/v1/self/token",
@@ -124,6 +146,13 @@ async fn a_key(app: &App, retiring: bool) -> String {
     key
 }
 
+/// A session that somebody begins with his token.
+async fn session_of(app: &App, actor: &Actor) -> String {
+    app.signed_in(actor.token()).await;
+    let sessions = actor.get("/self/sessions", 200).await;
+    sessions["items"][0]["id"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn every_operation_demands_what_its_description_says_and_no_more() {
     let app = App::start().await;
@@ -133,6 +162,7 @@ async fn every_operation_demands_what_its_description_says_and_no_more() {
     assert_eq!(described, sampled, "every operation has one row in the table of samples");
     app.role("nothing", &[]).await;
     app.team("there").await;
+    app.admin().post("/users", json!({ "username": "somebody", "role": "nothing" }), 201).await;
 
     for (number, (operation, permissions)) in operations.iter().enumerate() {
         let sample = SAMPLES.iter().find(|sample| sample.operation == operation).unwrap();
@@ -141,16 +171,25 @@ async fn every_operation_demands_what_its_description_says_and_no_more() {
         app.team("made").await;
         // A deleted one's name stays taken.
         let target = format!("target-{number}");
-        app.create(json!({ "username": target, "role": "nothing", "valid_for_months": 6 })).await;
+        let its_holder = app.create(json!({ "username": target, "role": "nothing", "valid_for_months": 6 })).await;
         let mut path = sample.path.replace("target", &target);
+        if path.contains("SESSION") {
+            path = path.replace("SESSION", &session_of(&app, &its_holder).await);
+        }
         for state in ["PENDING", "RETIRING"] {
             if path.contains(state) {
                 path = path.replace(state, &a_key(&app, state == "RETIRING").await);
             }
         }
+        let app = &app;
         let call = |actor: Actor| {
-            let (method, path) = (method.clone(), path.clone());
-            async move { actor.send(&method, &path, (sample.body)()).await }
+            let (method, mut path) = (method.clone(), path.clone());
+            async move {
+                if path.contains("OWN") && actor.token.is_some() {
+                    path = path.replace("OWN", &session_of(app, &actor).await);
+                }
+                actor.send(&method, &path, (sample.body)()).await
+            }
         };
 
         let refused = call(app.nobody()).await.expect(401);
@@ -159,7 +198,7 @@ async fn every_operation_demands_what_its_description_says_and_no_more() {
         // Without each of them in turn, and with all others: refused.
         for (place, needed) in permissions.iter().enumerate() {
             let others = ALL.iter().copied().filter(|permission| permission != needed);
-            let almost = holding(&app, &format!("almost-{number}-{place}"), others).await;
+            let almost = holding(app, &format!("almost-{number}-{place}"), others).await;
             let refused = call(almost).await.expect(403);
             assert_eq!(refused.reason(), "insufficient_permission", "{operation}");
             assert!(refused.header("www-authenticate").contains("insufficient_scope"), "{operation}");
@@ -175,8 +214,12 @@ async fn every_operation_demands_what_its_description_says_and_no_more() {
             assert_eq!(call(app.create(body).await).await.expect(401).reason(), "wrong_audience", "{operation}");
         }
 
-        let exactly = holding(&app, &format!("exactly-{number}"), permissions.iter().map(String::as_str)).await;
+        let exactly = holding(app, &format!("exactly-{number}"), permissions.iter().map(String::as_str)).await;
         let answer = call(exactly).await;
+        if operation == "post /api/v1/self/password" {
+            assert_eq!(answer.expect(409).reason(), "not_a_user");
+            continue;
+        }
         assert!(answer.status.is_success(), "{operation}: {answer:?}");
     }
 }

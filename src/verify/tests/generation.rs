@@ -118,7 +118,7 @@ fn a_token_with_the_twin_of_its_signature_is_the_same_token() {
     }
     let twin = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
     assert_ne!(twin, token);
-    assert_eq!(scene.decide(&twin).unwrap().holder().token_id, scene.claims.token_id);
+    assert_eq!(scene.decide(&twin).unwrap().token_id(), scene.claims.token_id);
     scene.regenerate(None);
     assert_eq!(scene.reason_for(&twin), Some(Reason::Superseded));
 }
@@ -131,8 +131,9 @@ fn a_dead_token_still_says_whose_it_is() {
     let holder = refusal.holder.unwrap();
     assert_eq!(holder.account, scene.claims.account);
     assert_eq!(holder.username().unwrap().as_str(), "ci-deploy");
-    assert_eq!((holder.token_id, holder.generation), (scene.claims.token_id, 3));
-    assert_eq!(holder.key_id(), scene.key.public().key_id());
+    let token = holder.token.unwrap();
+    assert_eq!((token.id, token.generation), (scene.claims.token_id, 3));
+    assert_eq!(token.key_id(), scene.key.public().key_id());
     assert!(refusal.verified.is_none());
 }
 

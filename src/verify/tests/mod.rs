@@ -11,6 +11,8 @@ mod network;
 mod order;
 mod permission;
 mod secrets;
+#[cfg(feature = "server")]
+mod session;
 mod signatures;
 mod store;
 mod time;

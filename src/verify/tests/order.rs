@@ -113,15 +113,15 @@ proptest! {
     }
 }
 
-/// What only a door can say.
-const BEFORE_THE_FUNCTION: [Reason; 3] = [Reason::MissingToken, Reason::InvalidRequest, Reason::RateLimited];
+/// What only a door can say, and what is said of sessions (`session`).
+const OTHERS: [Reason; 4] = [Reason::MissingToken, Reason::InvalidRequest, Reason::RateLimited, Reason::SessionEnded];
 
 #[test]
 fn every_reason_that_the_function_can_give_is_given_here() {
     let given: BTreeSet<_> = FAULTS.iter().filter_map(|fault| Spoilt::by([*fault]).reason()).collect();
     let mut revoked = Scene::new();
     revoked.state(|state| state.token_id = None);
-    let given: BTreeSet<_> = given.into_iter().chain(revoked.reason()).chain(BEFORE_THE_FUNCTION).collect();
+    let given: BTreeSet<_> = given.into_iter().chain(revoked.reason()).chain(OTHERS).collect();
     assert_eq!(given, BTreeSet::from(Reason::ALL));
 }
 
@@ -131,7 +131,7 @@ fn reasons_are_named_as_the_contract_names_them() {
     let names: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     let contract = "missing_token invalid_request malformed too_large unsupported_algorithm unknown_key bad_signature \
          revoked_key wrong_issuer wrong_audience expired not_yet_valid unknown_account disabled superseded revoked \
-         binding_mismatch network_not_allowed insufficient_permission rate_limited store_unavailable";
+         binding_mismatch network_not_allowed insufficient_permission rate_limited session_ended store_unavailable";
     assert_eq!(names, contract.split_whitespace().collect::<Vec<_>>());
 }
 

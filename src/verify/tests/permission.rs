@@ -87,6 +87,6 @@ fn a_refusal_for_want_of_a_permission_carries_the_good_token() {
     let refusal = scene.decide(&scene.token()).unwrap_err();
     let verified = refusal.verified.unwrap();
     assert_eq!(verified.account(), scene.claims.account);
-    assert_eq!(refusal.holder.unwrap().token_id, verified.holder().token_id);
+    assert_eq!(refusal.holder.unwrap().token.unwrap().id, verified.token_id());
     assert!(verified.powers().allow(&"deployments:create".parse().unwrap(), None));
 }

@@ -11,7 +11,7 @@ fn a_state_that_cannot_be_known_refuses() {
     let refusal = scene.decide(&scene.token()).unwrap_err();
     assert_eq!(refusal.reason, Reason::StoreUnavailable);
     let holder = refusal.holder.unwrap();
-    assert_eq!((holder.account, holder.token_id), (scene.claims.account, scene.claims.token_id));
+    assert_eq!((holder.account, holder.token.as_ref().unwrap().id), (scene.claims.account, scene.claims.token_id));
     assert!(holder.username().is_none() && refusal.verified.is_none());
 }
 
