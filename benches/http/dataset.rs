@@ -263,10 +263,12 @@ fn write_the_rest(
         chunk.iter().for_each(|account| {
             command.arg(&account.username).arg(account.id.to_string());
         });
-        let command = pipe.cmd("ZADD").arg(schema.list());
-        chunk.iter().for_each(|account| {
-            command.arg(0).arg(&account.username);
-        });
+        for list in [schema.list(), schema.of_role(ROLE)] {
+            let command = pipe.cmd("ZADD").arg(list);
+            chunk.iter().for_each(|account| {
+                command.arg(0).arg(&account.username);
+            });
+        }
         let command = pipe.cmd("ZADD").arg(schema.live(key));
         chunk.iter().for_each(|account| {
             command.arg(until).arg(format!("{}:1", account.id));

@@ -16,7 +16,7 @@ use crate::account::{Account, AccountId, AccountState, Audience, Kind, Status};
 use crate::audit::{Event, Outcome, kinds};
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::ADMIN;
-use crate::store::{AccountChange, Admin, Committed, IssuedToken, Listing, Profile, StoredAccount};
+use crate::store::{AccountChange, Admin, Committed, IssuedToken, List, Listing, Profile, StoredAccount};
 use crate::verify::KeyState;
 
 /// A new account.
@@ -85,6 +85,16 @@ pub struct AccountPage {
 }
 
 impl AccountFilter {
+    /// The shortest list that all of them are in.
+    fn list(&self) -> List<'_> {
+        match (&self.team, &self.role, self.kind) {
+            (Some(team), ..) => List::OfTeam(team),
+            (None, Some(role), _) => List::OfRole(role),
+            (None, None, Some(Kind::User)) => List::Users,
+            (None, None, Some(Kind::Service) | None) => List::All,
+        }
+    }
+
     fn passes(&self, account: &StoredAccount) -> bool {
         let state = &account.state;
         let expiry = state.token_id.and(account.profile.token.as_ref()).map(|token| token.expires_at);
@@ -208,7 +218,7 @@ impl Authority {
         after: Option<&str>,
         limit: usize,
     ) -> Result<AccountPage, Error> {
-        let which = Listing { prefix: filter.prefix.as_deref().unwrap_or_default(), after };
+        let which = Listing { of: filter.list(), prefix: filter.prefix.as_deref().unwrap_or_default(), after };
         let page = self.store.list(which, limit, |account| filter.passes(account)).await?;
         Ok(AccountPage { items: page.accounts.iter().map(StoredAccount::view).collect(), next_cursor: page.next })
     }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::acts::{Acting, Change};
 use super::call::By;
 use super::receipts::{NotHeld, TRIES, changes_servers};
+use super::role_preview::check_number;
 use super::{Act, Authority, Error, Precondition, Receipt};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::name::{RoleName, TeamName};
-use crate::permission::{PERMISSIONS_PER_ROLE, Powers, Role, Team, is_built_in};
+use crate::permission::{Powers, Role, Team, is_built_in};
 use crate::store::{Author, Named, NamedChange, NamedKind, StoreError};
 
 /// Something that was set: new or changed.
@@ -40,9 +41,7 @@ impl Authority {
         if is_built_in(&role.name) {
             return Err(Error::BuiltIn);
         }
-        if role.permissions.len() > PERMISSIONS_PER_ROLE {
-            return Err(Error::field("permissions", format!("a role has at most {PERMISSIONS_PER_ROLE} permissions")));
-        }
+        check_number(&role.permissions)?;
         let before = self.store.role(&role.name).await?;
         only.check(before.as_ref().map(|before| before.version))?;
         let concerned =

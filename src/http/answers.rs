@@ -133,8 +133,9 @@ fn limits_of_accounts(document: &mut Value) {
         fields["allowed_networks"]["maxItems"] = limits::NETWORKS.into();
         fields["allowed_networks"]["items"]["format"] = "cidr".into();
     }
-    document["components"]["schemas"]["RoleBody"]["properties"]["permissions"]["maxItems"] =
-        PERMISSIONS_PER_ROLE.into();
+    for body in ["RoleBody", "PreviewBody"] {
+        document["components"]["schemas"][body]["properties"]["permissions"]["maxItems"] = PERMISSIONS_PER_ROLE.into();
+    }
 }
 
 fn members<'a>(document: &'a mut Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a mut Value)> {

@@ -71,6 +71,7 @@ fn router(edge: Arc<Edge>) -> Router {
         .routes(routes!(sessions::end_one))
         .routes(routes!(roles::list))
         .routes(routes!(roles::show, roles::set, roles::delete))
+        .routes(routes!(roles::preview))
         .routes(routes!(teams::list))
         .routes(routes!(teams::show, teams::set, teams::delete))
         .routes(routes!(keys::list, keys::prepare))

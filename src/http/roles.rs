@@ -12,9 +12,9 @@ use super::extract::{Caller, Json, Name, NoQuery, Only, Ready};
 use super::permissions::{RolesRead, RolesWrite};
 use super::problem::Problem;
 use super::{no_store, tagged};
-use crate::authority::Receipt;
+use crate::authority::{Receipt, RolePreview};
 use crate::name::{Description, RoleName};
-use crate::permission::{Grant, Role};
+use crate::permission::{Grant, Permission, Role};
 
 /// What a role shall be. The name stands in the path; given here too, it must be the same.
 #[derive(Deserialize, ToSchema)]
@@ -97,4 +97,27 @@ pub async fn delete(
     Only(only): Only,
 ) -> Result<Response, Problem> {
     Ok(no_store(axum::Json(Gone { receipt: authority.delete_role(&caller, &name, &only).await? })))
+}
+
+/// What a role shall grant.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewBody {
+    /// `resource:action`; either half may be `*`.
+    permissions: BTreeSet<Grant>,
+}
+
+/// Which accounts would gain and lose what if the role granted this. Nothing is changed. Needs `accounts:read` as well.
+#[utoipa::path(post, path = "/roles/{name}/preview", tag = "roles", request_body = PreviewBody,
+    params(("name" = RoleName, Path)), security(("bearer" = ["roles:read", "accounts:read"])),
+    responses((status = 200, body = RolePreview)))]
+pub async fn preview(
+    caller: Caller<RolesRead>,
+    Ready(authority): Ready,
+    _: NoQuery,
+    Name(name): Name<RoleName>,
+    Json(body): Json<PreviewBody>,
+) -> Result<Response, Problem> {
+    authority.demand_also(&caller, &Permission::known("accounts:read"))?;
+    Ok(no_store(axum::Json(authority.preview_role(&name, &body.permissions).await?)))
 }

@@ -1,6 +1,6 @@
 //! Accounts: records, profiles, the list.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -320,6 +320,14 @@ impl Store {
             .map(|token| json!([place(token), token.member]))
             .collect();
 
+        let was_in = self.lists_of(no_longer);
+        let is_in = self.lists_of(change.after.map(|(state, _)| state));
+        let lists: Vec<&String> = was_in.symmetric_difference(&is_in).collect();
+        let places = |of: &BTreeSet<String>| -> Vec<usize> {
+            let numbered = lists.iter().enumerate().filter(|(_, list)| of.contains(**list));
+            numbered.map(|(number, _)| key_ids.len() + number + 1).collect()
+        };
+
         let event = act.to_line();
         let overlap =
             change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
@@ -354,6 +362,8 @@ impl Store {
             "need_teams": added(&teams),
             "add": add,
             "remove": remove,
+            "enters": places(&is_in),
+            "leaves": places(&was_in),
             "deleted": change.after.is_none(),
             "node": act.node,
             "claim": act.claim,
@@ -394,6 +404,9 @@ impl Store {
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }
+        for list in &lists {
+            script.key(list);
+        }
         script
             .arg(plan.to_string())
             .arg(encode(&record)?)
@@ -403,6 +416,16 @@ impl Store {
             .arg(self.options.retention.activity);
         let changed = if only_less { self.restrict(script, again).await? } else { self.change(script, again).await? };
         changed.map_err(|reply| refused(&reply))
+    }
+
+    /// The lists that an account of this state is in.
+    fn lists_of(&self, state: Option<&AccountState>) -> BTreeSet<String> {
+        let Some(state) = state else { return BTreeSet::new() };
+        let of_teams = state
+            .teams
+            .iter()
+            .flat_map(|(team, role)| [self.schema.of_team(team.as_str()), self.schema.of_role(role.as_str())]);
+        of_teams.chain([self.schema.of_role(state.role.as_str())]).collect()
     }
 
     /// The last change of an account, also of one that was deleted, as if it had just been made: with the replicas that have it

@@ -2,16 +2,33 @@
 
 use super::accounts::StoredAccount;
 use super::{Store, StoreError};
-use crate::account::AccountId;
+use crate::account::{AccountId, AccountState, StateRecord, Versioned};
+use crate::name::{RoleName, TeamName};
 
 /// Accounts that are read at once.
 const CHUNK: usize = 500;
 /// Accounts that are looked at for one page.
 const LOOK_AT: usize = 10_000;
 
+/// A list that accounts stand in.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum List<'a> {
+    /// All accounts.
+    #[default]
+    All,
+    /// People.
+    Users,
+    /// Those that have this role, by default or in a team.
+    OfRole(&'a RoleName),
+    /// The members of this team.
+    OfTeam(&'a TeamName),
+}
+
 /// Which accounts are gone through.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Listing<'a> {
+    /// Those in this list.
+    pub of: List<'a>,
     /// Those whose username begins so.
     pub prefix: &'a str,
     /// Those after this username.
@@ -45,7 +62,8 @@ impl Listing<'_> {
 
 impl Store {
     /// Accounts in the order of usernames: those that pass, up to the limit. Looks at 10,000 at the most; a page may so be short, or
-    /// empty, and still have a next one.
+    /// empty, and still have a next one. Whether an account is in the list is for `passes` to say as well: the list of a dataset of an
+    /// earlier version is that of all accounts.
     pub async fn list(
         &self,
         which: Listing<'_>,
@@ -54,9 +72,10 @@ impl Store {
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
         let mut position = which.after.map(str::to_owned);
-        let mut looked_at = 0;
+        // Mostly all that are in the list pass.
+        let (mut looked_at, mut count) = (0, CHUNK.min(limit + 1));
         loop {
-            let some = self.some_accounts(Listing { after: position.as_deref(), ..which }).await?;
+            let some = self.some_accounts(Listing { after: position.as_deref(), ..which }, count).await?;
             for account in some.accounts {
                 if page.accounts.len() == limit {
                     page.next = page.accounts.last().map(|last| last.state.username.to_string());
@@ -66,28 +85,18 @@ impl Store {
                     page.accounts.push(account);
                 }
             }
-            looked_at += CHUNK;
+            looked_at += count;
             if some.next.is_none() || looked_at >= LOOK_AT {
                 page.next = some.next;
                 return Ok(page);
             }
-            position = some.next;
+            (position, count) = (some.next, CHUNK);
         }
     }
 
-    /// The next few hundred accounts. Those that can't be read are left out.
-    pub async fn some_accounts(&self, which: Listing<'_>) -> Result<Page, StoreError> {
-        let (first, last) = which.bounds();
-        let mut command = redis::cmd("ZRANGEBYLEX");
-        command.arg(self.schema.list()).arg(first).arg(last).arg("LIMIT").arg(0).arg(CHUNK);
-        let names: Vec<String> = self.query(&self.reads, command).await?;
-        if names.is_empty() {
-            return Ok(Page::default());
-        }
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.schema.names()).arg(&names);
-        let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
-        let ids: Vec<AccountId> = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+    /// The next accounts, so many at the most, and whether there are more. Those that can't be read are left out.
+    pub async fn some_accounts(&self, which: Listing<'_>, count: usize) -> Result<Page, StoreError> {
+        let (ids, next) = self.some_ids(which, count).await?;
         let mut accounts = Vec::with_capacity(ids.len());
         for account in self.accounts_by(&self.reads, &ids).await? {
             match account {
@@ -95,8 +104,79 @@ impl Store {
                 Err(error) => tracing::error!(%error, "an unreadable account is left out of a list"),
             }
         }
-        let is_last = names.len() < CHUNK;
-        Ok(Page { accounts, next: names.into_iter().next_back().filter(|_| !is_last) })
+        Ok(Page { accounts, next })
+    }
+
+    /// The states of the next accounts, and after which name to go on. Those that can't be read are left out.
+    pub async fn some_states(
+        &self,
+        which: Listing<'_>,
+        count: usize,
+    ) -> Result<(Vec<(AccountId, AccountState)>, Option<String>), StoreError> {
+        let (ids, next) = self.some_ids(which, count).await?;
+        let mut states = Vec::with_capacity(ids.len());
+        if !ids.is_empty() {
+            let mut command = redis::cmd("MGET");
+            for id in &ids {
+                command.arg(self.schema.state(*id));
+            }
+            let texts: Vec<Option<String>> = self.query(&self.reads, command).await?;
+            let read =
+                ids.into_iter().zip(texts).filter_map(|(id, text)| match Versioned::parse(&text?).ok()?.record {
+                    StateRecord::Live(state) => Some((id, state)),
+                    StateRecord::Deleted(_) => None,
+                });
+            states.extend(read);
+        }
+        Ok((states, next))
+    }
+
+    /// How many accounts are in each of these lists. Of a dataset of an earlier version that is not known of all.
+    pub async fn count_listed(&self, lists: &[List<'_>]) -> Result<Vec<u64>, StoreError> {
+        if lists.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for list in lists {
+            pipeline.cmd("ZCARD").arg(self.list_key(*list));
+        }
+        self.pipeline(&self.reads, &pipeline).await
+    }
+
+    async fn some_ids(&self, which: Listing<'_>, count: usize) -> Result<(Vec<AccountId>, Option<String>), StoreError> {
+        let list = match which.of {
+            List::OfRole(_) | List::OfTeam(_) if !self.is_indexed().await? => List::All,
+            list => list,
+        };
+        let (first, last) = which.bounds();
+        let mut command = redis::cmd("ZRANGEBYLEX");
+        command.arg(self.list_key(list)).arg(first).arg(last).arg("LIMIT").arg(0).arg(count);
+        let names: Vec<String> = self.query(&self.reads, command).await?;
+        if names.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.schema.names()).arg(&names);
+        let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
+        let ids = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+        let is_last = names.len() < count;
+        Ok((ids, names.into_iter().next_back().filter(|_| !is_last)))
+    }
+
+    fn list_key(&self, list: List<'_>) -> String {
+        match list {
+            List::All => self.schema.list(),
+            List::Users => self.schema.users(),
+            List::OfRole(role) => self.schema.of_role(role.as_str()),
+            List::OfTeam(team) => self.schema.of_team(team.as_str()),
+        }
+    }
+
+    /// Whether every account stands in the lists of its roles and its teams.
+    pub async fn is_indexed(&self) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("HEXISTS");
+        command.arg(self.schema.meta()).arg("indexed");
+        self.query(&self.reads, command).await
     }
 }
 
@@ -107,7 +187,7 @@ mod tests {
     #[test]
     fn a_page_goes_on_after_its_last_name_and_within_its_prefix() {
         let bounds = |prefix, after| {
-            let (first, last) = Listing { prefix, after }.bounds();
+            let (first, last) = Listing { of: List::All, prefix, after }.bounds();
             (first, String::from_utf8_lossy(&last).into_owned())
         };
         let until = |text: &str| format!("({text}\u{fffd}");

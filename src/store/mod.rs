@@ -98,7 +98,7 @@ pub use keyring::KeyringChange;
 pub use lease::{Introduction, Renewal, Renewed};
 pub use link::{Address, Place, Target, for_one_request};
 #[cfg(feature = "server")]
-pub use listing::{Listing, Page};
+pub use listing::{List, Listing, Page};
 pub use node_store::{NodeOptions, NodeStore, NotRecognised, Recognised};
 #[cfg(feature = "server")]
 pub use nodes::{Node, NodeLease, Table};

@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | kept |
 //! |---|---|---|---|
-//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server, `ended:TERM`, `lease_ceiling_ms` | for ever |
+//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server, `ended:TERM`, `lease_ceiling_ms`, `indexed` where every account stands under its role and its teams | for ever |
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
 //! | `{P}:s:PACKED` | string | `EPOCH {state record}`, see [`crate::account::AccountState`], of the account with this id in base64url | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |
@@ -17,6 +17,7 @@
 //! | `{P}:setup` | string | the name of the secret of the setup link, and until when it is good | until it is used |
 //! | `{P}:names` | hash | username → account id | until the name may be used again |
 //! | `{P}:list` | sorted set | usernames, in their order | until deletion |
+//! | `{P}:of_role:NAME`, `{P}:of_team:NAME` | sorted set | usernames of accounts that have the role, by default or in a team; of the team's members | until there are none |
 //! | `{P}:roles`, `{P}:teams` | hash | name → `EPOCH {definition}` | until deletion |
 //! | `{P}:role_refs`, `{P}:team_refs` | hash | name → how many accounts name it | until deletion |
 //! | `{P}:admins` | sorted set | account id → when its token expires (0: it has none), of active admins | until it is none |
@@ -195,6 +196,13 @@ impl Schema {
     pub(super) fn team_refs(&self) -> String {
         self.together("team_refs")
     }
+    /// Who has a role.
+    pub fn of_role(&self, role: &str) -> String {
+        self.together(format_args!("of_role:{role}"))
+    }
+    pub(super) fn of_team(&self, team: &str) -> String {
+        self.together(format_args!("of_team:{team}"))
+    }
     pub(super) fn admins(&self) -> String {
         self.together("admins")
     }
@@ -358,7 +366,7 @@ mod tests {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");
         }
         let calls = schema.key_calls(&"k".repeat(43));
-        let sinks = [schema.sinks(), schema.sink_lock("siem")];
+        let sinks = [schema.sinks(), schema.sink_lock("siem"), schema.of_role("r"), schema.of_team("t")];
         let shards = [schema.shard_log(3), schema.shard_lock(0), schema.shard_calls(1)];
         for key in [schema.activity(account), schema.hours(account), calls].into_iter().chain(shards).chain(sinks) {
             assert_eq!(schema.owner_of(&key), Owner::Countermark, "{key}");

@@ -71,6 +71,11 @@ const SAMPLES: &[Sample] = &[
     without_body("get /api/v1/roles/{name}", "/roles/nothing"),
     Sample { operation: "put /api/v1/roles/{name}", path: "/roles/made", body: || Some(json!({ "permissions": [] })) },
     without_body("delete /api/v1/roles/{name}", "/roles/made"),
+    Sample {
+        operation: "post /api/v1/roles/{name}/preview",
+        path: "/roles/nothing/preview",
+        body: || Some(json!({ "permissions": [] })),
+    },
     without_body("get /api/v1/teams", "/teams"),
     without_body("get /api/v1/teams/{name}", "/teams/there"),
     Sample { operation: "put /api/v1/teams/{name}", path: "/teams/made", body: || Some(json!({})) },

@@ -227,3 +227,104 @@ async fn of_two_who_change_the_version_that_both_read_one_does() {
     answers.sort_unstable();
     assert_eq!(answers, [200, 412, 412]);
 }
+
+#[tokio::test]
+async fn who_would_gain_and_lose_what_is_told_before_a_role_is_changed() {
+    let app = App::start().await;
+    let admin = app.admin();
+    app.role("ship", &["deployments:read", "deployments:create"]).await;
+    app.role("reader", &["deployments:read", "*:list"]).await;
+    app.role("none", &[]).await;
+    app.team("payments").await;
+    app.team("search").await;
+    for (name, role, teams) in [
+        ("a-default", "ship", json!({ "payments": "none" })),
+        ("b-in-team", "none", json!({ "payments": "ship", "search": "none" })),
+        ("c-covered", "reader", json!({ "search": "ship" })),
+        ("d-both", "ship", json!({ "search": "ship" })),
+        ("e-other", "reader", json!({})),
+    ] {
+        app.create(json!({ "username": name, "role": role, "teams": teams, "valid_for_months": 6 })).await;
+    }
+    let preview = async |name: &str, permissions: &[&str]| {
+        admin.post(&format!("/roles/{name}/preview"), json!({ "permissions": permissions }), 200).await.json
+    };
+    let before = app.epoch().await;
+    let told = preview("ship", &["deployments:create", "builds:list"]).await;
+    assert_eq!((&told["gains"], &told["loses"]), (&json!(["builds:list"]), &json!(["deployments:read"])));
+    assert_eq!((&told["accounts"], &told["affected"], &told["complete"]), (&json!(4), &json!(3), &json!(true)));
+    let change = json!({ "gains": ["builds:list"], "loses": ["deployments:read"] });
+    let affected: Vec<_> = told["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["username"].as_str().unwrap(), item["by_default"].clone(), item["in_teams"].clone()))
+        .collect();
+    let expected = [
+        ("a-default", change.clone(), json!({})),
+        ("b-in-team", json!(null), json!({ "payments": change })),
+        // Whoever has the other role keeps what it grants.
+        ("d-both", change, json!({})),
+    ];
+    assert_eq!(affected, expected);
+    assert_eq!(
+        format!("\"{}\"", told["version"].as_str().unwrap()),
+        admin.get("/roles/ship", 200).await.header("etag")
+    );
+
+    let told = preview("ship", &["deployments:*"]).await;
+    assert_eq!((&told["gains"], &told["loses"]), (&json!(["deployments:*"]), &json!([])));
+    assert_eq!(told["affected"], 4);
+    let told = preview("ship", &["deployments:create", "deployments:read"]).await;
+    assert_eq!((&told["affected"], &told["items"], &told["complete"]), (&json!(0), &json!([]), &json!(true)));
+    let told = preview("new", &["a:b"]).await;
+    assert_eq!((&told["version"], &told["accounts"], &told["gains"]), (&json!(null), &json!(0), &json!(["a:b"])));
+    assert_eq!(app.epoch().await, before, "nothing was changed");
+
+    assert_eq!(admin.post("/roles/admin/preview", json!({ "permissions": [] }), 409).await.reason(), "built_in");
+    let many: Vec<String> = (0..201).map(|number| format!("a:{number}")).collect();
+    let refused = admin.post("/roles/ship/preview", json!({ "permissions": many }), 422).await;
+    assert_eq!(refused.fields(), ["permissions"]);
+    assert_eq!(
+        admin.post("/roles/ship/preview", json!({ "permissions": ["x"] }), 422).await.fields(),
+        ["permissions[0]"]
+    );
+}
+
+#[tokio::test]
+async fn who_has_a_role_or_is_in_a_team_is_listed_whatever_changes() {
+    let app = App::start().await;
+    let admin = app.admin();
+    for role in ["r", "s"] {
+        app.role(role, &[]).await;
+    }
+    for team in ["t", "u"] {
+        app.team(team).await;
+    }
+    let listed = async |list: &str| -> Vec<String> { app.redis.run(&["ZRANGE", &app.key(list), "0", "-1"]).await };
+    let new = json!({ "username": "b", "role": "r", "teams": { "t": "s", "u": "r" }, "valid_for_months": 6 });
+    app.create(new).await;
+    app.create(json!({ "username": "a", "role": "r", "valid_for_months": 6 })).await;
+    for (list, expected) in
+        [("of_role:r", vec!["a", "b"]), ("of_role:s", vec!["b"]), ("of_team:t", vec!["b"]), ("of_team:u", vec!["b"])]
+    {
+        assert_eq!(listed(list).await, expected, "{list}");
+    }
+    // By default no more, but in a team still.
+    admin.patch("/accounts/b", json!({ "role": "s" }), 200).await;
+    assert_eq!(listed("of_role:r").await, ["a", "b"]);
+    admin.patch("/accounts/b", json!({ "teams": { "t": "s" } }), 200).await;
+    assert_eq!((listed("of_role:r").await, listed("of_team:u").await.len()), (vec!["a".to_owned()], 0));
+    admin.patch("/accounts/b", json!({ "description": "x", "status": "disabled" }), 200).await;
+    admin.regenerate("a").await;
+    assert_eq!((listed("of_role:r").await, listed("of_role:s").await), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    admin.delete("/accounts/b", 200).await;
+    assert_eq!((listed("of_role:s").await.len(), listed("of_team:t").await.len()), (0, 0));
+    assert_eq!(listed("of_role:admin").await, ["admin"]);
+
+    // A dataset of an earlier version has no such lists.
+    assert_eq!(app.redis.run::<u64>(&["HDEL", &app.key("meta"), "indexed"]).await, 1);
+    app.redis.run::<u64>(&["DEL", &app.key("of_role:r")]).await;
+    let found = admin.all("/accounts?role=r&limit=1").await;
+    assert_eq!(found.iter().map(|account| account["username"].as_str().unwrap()).collect::<Vec<_>>(), ["a"]);
+}

@@ -17,6 +17,8 @@ use crate::verify::{KeySet, KeyState};
 const EVERY: Duration = Duration::from_secs(60);
 /// Of the time, so much is spent on counting at the most: one in so many parts.
 const SHARE: u32 = 30;
+/// Accounts that are read at once.
+const CHUNK: usize = 500;
 /// For so long a turn is kept, again with every few hundred accounts.
 const TURN: Duration = Duration::from_secs(30);
 /// So many days ahead it is told how many tokens expire on each.
@@ -173,7 +175,7 @@ impl Authority {
         loop {
             let asked = self.clock.monotonic();
             let which = Listing { after: after.as_deref(), ..Listing::default() };
-            let some = for_one_request(self.store.some_accounts(which)).await?;
+            let some = for_one_request(self.store.some_accounts(which, CHUNK)).await?;
             let keys = self.keys.set();
             for account in &some.accounts {
                 census.take(account, &keys);

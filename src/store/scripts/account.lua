@@ -4,13 +4,13 @@
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
 --       17 keyring  18 state of the author (or 13 again)  19 leases  20 acts that no block links
 --       21 usernames of people  22 setup link
---       23… live tokens of a key, as named in the plan by their place
+--       23… live tokens of a key, and who has a role or is in a team, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
 --       7 again, where it is not known whether the first try was carried out
 -- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
 --       setup_offer, setup_take = the setup link that is offered with it, or used by it, or '', user = whether it is a person,
---       add = [[place, member, expiry]], remove = [[place, member]], deleted, node, claim, sequence, hash, takes_away}
+--       add = [[place, member, expiry]], remove = [[place, member]], enters = [place], leaves = [place], deleted, node, claim, sequence, hash, takes_away}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
 local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
@@ -128,6 +128,12 @@ for _, token in ipairs(plan.remove) do
 end
 for _, token in ipairs(plan.add) do
   redis.call('ZADD', KEYS[22 + token[1]], token[3], token[2])
+end
+for _, place in ipairs(plan.leaves) do
+  redis.call('ZREM', KEYS[22 + place], plan.username)
+end
+for _, place in ipairs(plan.enters) do
+  redis.call('ZADD', KEYS[22 + place], 0, plan.username)
 end
 record_act(plan, epoch, ARGV[4], acts, ARGV[5], KEYS[4], KEYS[20], { KEYS[15], KEYS[16] }, ARGV[6])
 return committed(epoch, here, KEYS[19])
