@@ -390,6 +390,9 @@ impl Running {
                     "the token in this file is not good now; it may be the only copy of the first admin's, and is kept"
                 ),
             }
+        } else {
+            // Of a process that died before it wrote the token, and of which nothing came.
+            drop(std::fs::remove_file(&setup.fresh));
         }
         Ok(Ok(created))
     }

@@ -13,11 +13,13 @@ use crate::machine::{self, Machine};
 use crate::until::{signal, soon, until};
 
 /// What must stay what it is once it is there: others may have seen it.
-const MADE_ONCE: [&str; 6] = ["node-name", "dataset", "admin.token", "keys/master.key", "tls/ca.key", "tls/ca.pem"];
+const MADE_ONCE: [&str; 7] =
+    ["node-name", "dataset", "admin.token", "setup.url", "keys/master.key", "tls/ca.key", "tls/ca.pem"];
 
 /// Each of them is the sign of a moment: it is killed as soon as this is there.
-const SIGNS: [&str; 11] = [
+const SIGNS: [&str; 13] = [
     "keys/master.key",
+    "setup.url.new",
     "admin.token.new",
     "tls/ca.key",
     "dataset",
@@ -27,6 +29,7 @@ const SIGNS: [&str; 11] = [
     "tls/server.key",
     "redis/appendonlydir",
     "serve.json",
+    "setup.url",
     "admin.token",
 ];
 
@@ -106,6 +109,9 @@ fn a_first_start_that_is_killed_at_any_moment_is_gone_on_with() {
             })
         });
         server.verify(&server.admin()).expect(200);
+        let link = std::fs::read_to_string(server.data("setup.url")).unwrap();
+        let path = link.trim_end().strip_prefix(&server.issuer()).unwrap();
+        server.call("GET", path).send().expect(200);
         let mut redis = redis_of(&server);
         let mut count = |words: &[&str]| -> u64 { redis::cmd(words[0]).arg(&words[1..]).query(&mut redis).unwrap() };
         assert_eq!(count(&["ZCARD", "{cm}:admins"]), 1);

@@ -191,3 +191,30 @@ fn a_world_readable_key_of_a_certificate_is_refused() {
     let refused = machine.serve().option("--tls-cert", certificate).option("--tls-key", &key).ends().expect(2);
     assert!(refused.err.contains(&format!("chmod 600 {}", key.display())), "{refused:?}");
 }
+
+#[test]
+fn the_link_of_the_first_start_is_told_until_it_is_used() {
+    let machine = Machine::new();
+    let server = machine.serve().ready();
+    let file = server.data("setup.url");
+    let link = std::fs::read_to_string(&file).unwrap().trim_end().to_owned();
+    let (path, secret) = (link.strip_prefix(&server.issuer()).unwrap(), link.split_once("?link=").unwrap().1);
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap()) & 0o777, 0o600);
+    assert!(server.log().contains(&link), "it is printed: {}", server.log());
+    server.call("GET", path).send().expect(200);
+    server.stop();
+
+    let server = machine.serve().ready();
+    assert!(server.log().contains(&link), "it is printed again: {}", server.log());
+    let password = "violet harbour teacup nine".replace(' ', "+");
+    let form = format!("link={secret}&username=ada&password={password}&repeated={password}");
+    let sent = server.call("POST", "/console/setup").header("sec-fetch-site", "same-origin");
+    sent.option("--data", &form).send().expect(303);
+    server.stop();
+
+    let server = machine.serve().ready();
+    assert!(!server.log().contains(secret) && !file.exists(), "it is of no use any more: {}", server.log());
+    assert!(server.log().contains("/console"), "{}", server.log());
+    server.call("GET", path).send().expect(410);
+    server.stop();
+}
