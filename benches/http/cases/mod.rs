@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod cold;
+mod console;
 mod flat;
 mod issue;
 mod start;
@@ -41,11 +42,13 @@ pub enum Case {
     Flat,
     /// A node's first second, and its memory.
     Start,
+    /// Pages, with much to show. Only where it is named: what they show is made first, which takes a quarter of an hour.
+    Console,
 }
 
 impl Case {
     pub fn all() -> Vec<Self> {
-        Self::value_variants().to_vec()
+        Self::value_variants().iter().copied().filter(|case| *case != Self::Console).collect()
     }
 }
 
@@ -73,6 +76,7 @@ impl Bench {
             Case::Issue => issue::run(self),
             Case::Flat => flat::run(self),
             Case::Start => start::run(self),
+            Case::Console => console::run(self),
         }
     }
 
@@ -86,6 +90,11 @@ impl Bench {
 
     fn small(&self) -> &Dataset {
         self.small.get_or_init(|| Dataset::make(self.directory(), &self.certificate, FEW, FEW_TOKENS))
+    }
+
+    /// One of so many accounts, with tokens for so many.
+    fn filled(&self, accounts: usize, tokens: usize) -> Dataset {
+        Dataset::make(&self.directory().join("filled"), &self.certificate, accounts, tokens)
     }
 
     /// A store of its own: nodes of one dataset do each other's work.

@@ -1,0 +1,73 @@
+//! The pages of the console with 100,000 accounts and ten million entries of the audit.
+
+use std::time::Instant;
+
+use super::super::api::Connection;
+use super::super::figures::{Figure, Part, median};
+use super::super::load::{Contestant, Requests};
+use super::Bench;
+
+const ACCOUNTS: usize = 100_000;
+/// Accounts that make calls.
+const CALLERS: usize = 200;
+const ENTRIES: u64 = 10_000_000;
+/// Times that each page is asked for.
+const TIMES: usize = 25;
+/// Of a load, in seconds.
+const LOAD: u64 = 20;
+
+pub fn run(bench: &Bench) -> Part {
+    let dataset = bench.filled(ACCOUNTS, CALLERS);
+    let node = bench.node(&dataset, "console", "");
+    let requests = Requests::Hot { tokens: dataset.tokens.clone(), path: "/verify".to_owned() };
+    let mut callers =
+        Contestant::new("Countermark", &node.plain, &requests, &[node.process.pid(), dataset.redis.process.pid()]);
+    while callers.sent() < ENTRIES {
+        callers.warm(LOAD);
+    }
+
+    let mut browser = Connection::to(&node.plain);
+    let session = browser.sign_in(&dataset.admin);
+    let account = browser.call("GET", "/api/v1/accounts/account-0000000", &dataset.admin, None).expect(200);
+    let of_account = format!("/console/service-accounts/{}", account["id"].as_str().unwrap());
+    let pages = [
+        "/console".to_owned(),
+        "/console/service-accounts".to_owned(),
+        "/console/service-accounts?query=99999".to_owned(),
+        "/console/service-accounts?role=runner".to_owned(),
+        "/console/service-accounts/new".to_owned(),
+        format!("{of_account}/token"),
+        of_account,
+        "/console/users".to_owned(),
+        "/console/roles".to_owned(),
+        "/console/roles/runner".to_owned(),
+        "/console/keys".to_owned(),
+        "/console/audit".to_owned(),
+        "/console/audit?outcome=refused".to_owned(),
+        "/console/audit/status".to_owned(),
+        "/console/nodes".to_owned(),
+        "/console/me".to_owned(),
+    ];
+    let mut part = Part { case: "console".to_owned(), ..Part::default() };
+    let from = format!("{ACCOUNTS} accounts, {} calls on record", callers.sent());
+    let mut time = |path: &str| {
+        let (mut took, mut bytes) = (Vec::new(), 0);
+        for _ in 0..TIMES {
+            let began = Instant::now();
+            bytes = browser.page(path, &session);
+            took.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        (median(took), bytes)
+    };
+    // What a request takes of which no page comes.
+    let (floor, _) = time("/healthz");
+    for path in pages {
+        let (took, bytes) = time(&path);
+        let name = path.split('/').map(|word| if word.len() == 36 { "ID" } else { word }).collect::<Vec<_>>().join("/");
+        part.figures.push(Figure::new(&format!("{name}: median"), took, "ms").of(from.clone()).at_most(20.0));
+        part.figures.push(Figure::new(&format!("{name}: to `/healthz`"), took / floor, "times").of(from.clone()));
+        part.figures
+            .push(Figure::new(&format!("{name}: HTML"), bytes as f64 / 1e3, "kB").of(from.clone()).at_most(60.0));
+    }
+    part
+}
