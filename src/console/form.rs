@@ -9,6 +9,9 @@ use super::visit::Fields;
 use crate::http::Problem;
 use crate::web::FieldError;
 
+/// What nobody is shown again, and what nothing keeps.
+const SECRETS: [&str; 5] = ["password", "repeated", "present", "token", "link"];
+
 /// What stands in the fields of a form, and what is wrong with it.
 #[derive(Debug, Default)]
 pub struct Form {
@@ -57,7 +60,8 @@ impl Form {
 
     /// As it was sent.
     pub fn sent(fields: &Fields) -> Self {
-        let values = fields.with_prefix("").map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let kept = fields.with_prefix("").filter(|(name, _)| !SECRETS.contains(name));
+        let values = kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { values, ..Self::default() }
     }
 
