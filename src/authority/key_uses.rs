@@ -7,11 +7,10 @@ use serde::Serialize;
 
 use super::{Act, Authority, Error, KeyView};
 use crate::account::{AccountId, Status};
-use crate::audit::{Outcome, kinds};
 use crate::clock::rfc3339;
 use crate::keyring::StepError;
 use crate::name::{TeamName, Username};
-use crate::store::{AuditFilter, CallsOfKey, StoredAccount, Trail, for_one_request};
+use crate::store::{CallsOfKey, StoredAccount, for_one_request};
 use crate::verify::Reason;
 
 /// How far back calls are counted.
@@ -120,9 +119,14 @@ impl Authority {
 
     /// What would die with a key. Nothing is changed.
     pub async fn blast_radius(&self, act: &Act, key_id: &str) -> Result<BlastRadius, Error> {
+        self.blast_radius_within(act, key_id, LOOK_AT).await
+    }
+
+    /// The same, looking at so many accounts at the most.
+    pub async fn blast_radius_within(&self, act: &Act, key_id: &str, look_at: usize) -> Result<BlastRadius, Error> {
         let view = self.key_view(key_id).await?;
         let now = self.clock.now();
-        let (ids, more) = self.store.accounts_of_key(key_id, now, LOOK_AT).await?;
+        let (ids, more) = self.store.accounts_of_key(key_id, now, look_at).await?;
         let mut teams = BTreeMap::<TeamName, u64>::new();
         let mut accounts = 0;
         for chunk in ids.chunks(CHUNK) {
@@ -158,10 +162,7 @@ impl Authority {
             key.revoked_at.is_none() || account.profile.token.as_ref().is_some_and(|token| token.key_id == key_id)
         };
         for account in found.filter(waits) {
-            let last_refused_at = match key.revoked_at {
-                Some(since) => self.last_refused(&account, since).await?,
-                None => None,
-            };
+            let last_refused_at = key.revoked_at.and_then(|since| last_refused(&account, since));
             accounts.push(KeyUser {
                 id: account.id,
                 username: account.state.username,
@@ -181,21 +182,11 @@ impl Authority {
     async fn calls_of_key(&self, key_id: &str, now: DateTime<Utc>) -> Result<CallsOfKey, Error> {
         Ok(self.store.calls_of_key(key_id, now - WINDOW).await?)
     }
+}
 
-    /// When a call was refused since then because the key of its token is revoked.
-    async fn last_refused(
-        &self,
-        account: &StoredAccount,
-        since: DateTime<Utc>,
-    ) -> Result<Option<DateTime<Utc>>, Error> {
-        let filter = AuditFilter {
-            kind: Some(kinds::CALL.into()),
-            outcome: Some(Outcome::Refused),
-            reason: Some(Reason::RevokedKey.as_str().to_owned()),
-            from: Some(since),
-            ..AuditFilter::default()
-        };
-        let (events, _) = self.store.events(Trail::Account(account.id), &filter, None, 1).await?;
-        Ok(events.first().map(|event| event.time))
-    }
+/// When a dead token of a revoked key was last used since then.
+fn last_refused(account: &StoredAccount, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let of_key = account.dead.iter().filter(|token| token.reason == Reason::RevokedKey.as_str());
+    let last = of_key.map(|token| token.last).max().and_then(DateTime::from_timestamp_millis);
+    last.filter(|last| *last >= since)
 }

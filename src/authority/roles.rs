@@ -11,7 +11,7 @@ use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::name::{RoleName, TeamName};
 use crate::permission::{Powers, Role, Team, is_built_in};
-use crate::store::{Author, Named, NamedChange, NamedKind, StoreError};
+use crate::store::{Author, List, Named, NamedChange, NamedKind, StoreError};
 
 /// Something that was set: new or changed.
 #[derive(Debug)]
@@ -33,6 +33,23 @@ impl Authority {
     /// One role, with its version.
     pub async fn role(&self, name: &RoleName) -> Result<Named<Role>, Error> {
         self.store.role(name).await?.ok_or(Error::NotFound("role"))
+    }
+
+    /// How many accounts have each of these roles, by default or in a team. `None`: a dataset of an earlier version does not tell.
+    pub async fn count_of_roles(&self, roles: impl IntoIterator<Item = &RoleName>) -> Result<Vec<Option<u64>>, Error> {
+        let lists: Vec<List<'_>> = roles.into_iter().map(List::OfRole).collect();
+        self.count_of(&lists).await
+    }
+
+    /// How many accounts are in each of these teams. `None`: a dataset of an earlier version does not tell.
+    pub async fn count_of_teams(&self, teams: impl IntoIterator<Item = &TeamName>) -> Result<Vec<Option<u64>>, Error> {
+        let lists: Vec<List<'_>> = teams.into_iter().map(List::OfTeam).collect();
+        self.count_of(&lists).await
+    }
+
+    async fn count_of(&self, lists: &[List<'_>]) -> Result<Vec<Option<u64>>, Error> {
+        let (counts, is_known) = tokio::try_join!(self.store.count_listed(lists), self.store.is_indexed())?;
+        Ok(counts.into_iter().map(|count| is_known.then_some(count)).collect())
     }
 
     /// Creates or changes a role. Needs all that it granted and all that it will. The epoch of the receipt is its version then.

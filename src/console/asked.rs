@@ -34,6 +34,12 @@ impl FromRequestParts<Arc<Edge>> for Asked {
 }
 
 impl Asked {
+    /// These parameters.
+    #[cfg(test)]
+    pub fn of(values: &[(&str, &str)]) -> Self {
+        Self(values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     /// A parameter; empty where it is missing.
     pub fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.trim())

@@ -18,10 +18,13 @@ mod events;
 mod form;
 mod me;
 mod menu;
+mod named;
 mod notice;
 mod parts;
+mod roles;
 mod shell;
 mod sign_in;
+mod teams;
 mod visit;
 mod welcome;
 
@@ -41,4 +44,6 @@ pub fn router() -> Router<Arc<Edge>> {
         .merge(welcome::routes())
         .merge(me::routes())
         .merge(accounts::routes())
+        .merge(roles::routes())
+        .merge(teams::routes())
 }

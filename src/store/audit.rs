@@ -115,14 +115,17 @@ struct Reader {
     position: Option<(String, usize)>,
     oldest: String,
     newest: String,
-    ready: VecDeque<(String, usize, Event)>,
+    /// The next event, with its entry and its place there.
+    next: Option<(String, usize, Event)>,
+    /// Lines that come after it, unread: most of a batch is read by nobody.
+    lines: VecDeque<(String, usize, String)>,
     exhausted: bool,
 }
 
 impl Reader {
     /// A stream that gave nothing to this page is held where it stands, too: what arrives there meanwhile is newer than the page.
     fn goes_on_at(self) -> Option<(String, usize)> {
-        let next = || self.ready.front().map(|(id, index, _)| (id.clone(), index + 1));
+        let next = || self.next.as_ref().map(|(id, index, _)| (id.clone(), index + 1));
         self.position.clone().or_else(next).or_else(|| Some((BEFORE_ALL.to_owned(), 0)))
     }
 }
@@ -159,25 +162,26 @@ impl Store {
                 position: cursor.and_then(|cursor| cursor.0.get(place)).cloned().flatten(),
                 oldest: oldest.clone(),
                 newest: newest.clone(),
-                ready: VecDeque::new(),
+                next: None,
+                lines: VecDeque::new(),
                 exhausted: false,
             })
             .collect();
         let mut found = Vec::new();
         let mut looked_at = 0;
         let more = loop {
-            for reader in readers.iter_mut().filter(|reader| reader.ready.is_empty() && !reader.exhausted) {
+            for reader in readers.iter_mut().filter(|reader| reader.next.is_none() && !reader.exhausted) {
                 self.fill(reader).await?;
             }
             let latest = readers
                 .iter_mut()
-                .filter(|reader| !reader.ready.is_empty())
-                .max_by_key(|reader| reader.ready.front().map(|(_, _, event)| (event.time, event.id)));
+                .filter(|reader| reader.next.is_some())
+                .max_by_key(|reader| reader.next.as_ref().map(|(_, _, event)| (event.time, event.id)));
             let Some(reader) = latest else { break false };
             if found.len() == limit || looked_at >= LOOK_AT {
                 break true;
             }
-            let Some((id, unread, event)) = reader.ready.pop_front() else { break false };
+            let Some((id, unread, event)) = reader.next.take() else { break false };
             reader.position = Some((id, unread));
             looked_at += 1;
             if filter.passes(&event) {
@@ -194,19 +198,34 @@ impl Store {
         turn.ok().and_then(Result::ok).ok_or_else(|| StoreError::Unavailable("others read events for too long".into()))
     }
 
-    /// Reads the next entries of one stream until some events are ready, or there are none.
+    /// Reads the next event of one stream, if there is one.
     async fn fill(&self, reader: &mut Reader) -> Result<(), StoreError> {
         // Where the reader stands in the last entry that was read, independently of what was handed out.
-        let mut end = match &reader.position {
-            Some((id, _)) if id == BEFORE_ALL => {
+        let mut end = match (reader.lines.back(), &reader.position) {
+            (Some((id, ..)), _) => format!("({id}"),
+            (None, Some((id, _))) if id == BEFORE_ALL => {
                 reader.exhausted = true;
                 return Ok(());
             }
-            Some((id, 0)) => format!("({id}"),
-            Some((id, _)) => id.clone(),
-            None => reader.newest.clone(),
+            (None, Some((id, 0))) => format!("({id}"),
+            (None, Some((id, _))) => id.clone(),
+            (None, None) => reader.newest.clone(),
         };
-        while reader.ready.is_empty() {
+        loop {
+            while let Some((id, index, line)) = reader.lines.pop_front() {
+                match Event::from_line(&line) {
+                    Some(event) => {
+                        reader.next = Some((id, index, event));
+                        return Ok(());
+                    }
+                    None => tracing::error!(
+                        entry = id,
+                        stream = reader.key,
+                        line = index,
+                        "an unreadable event is left out"
+                    ),
+                }
+            }
             let mut command = redis::cmd("XREVRANGE");
             command.arg(&reader.key).arg(&end).arg(&reader.oldest).arg("COUNT").arg(reader.chunk);
             let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
@@ -222,21 +241,10 @@ impl Store {
                     Some((id, unread)) if *id == entry.id => (*unread).min(lines.len()),
                     _ => lines.len(),
                 };
-                for (index, line) in lines.iter().enumerate().take(unread).rev() {
-                    let Some(event) = Event::from_line(line) else {
-                        tracing::error!(
-                            entry = entry.id,
-                            stream = reader.key,
-                            line = index,
-                            "an unreadable event is left out"
-                        );
-                        continue;
-                    };
-                    reader.ready.push_back((entry.id.clone(), index, event));
-                }
+                let lines = lines.into_iter().enumerate().take(unread).rev();
+                reader.lines.extend(lines.map(|(index, line)| (entry.id.clone(), index, line.to_owned())));
             }
         }
-        Ok(())
     }
 
     /// Notes that a token was used in an act, whose event does not come by the firehose.

@@ -17,6 +17,7 @@ mod audit_status;
 mod audit_tail;
 mod bad_input;
 mod browser;
+mod console_pages;
 mod doors;
 mod freshness;
 mod guessing;

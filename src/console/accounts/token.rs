@@ -33,7 +33,7 @@ pub fn months(authority: &Authority) -> Vec<Choice> {
     authority
         .lifetimes()
         .iter()
-        .map(|months| Choice::new(months.to_string(), counted((*months).into(), "month", "months")))
+        .map(|months| Choice::new(months.to_string(), counted(u64::from(*months), "month", "months")))
         .collect()
 }
 

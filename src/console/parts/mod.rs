@@ -49,7 +49,8 @@ pub fn grouped(number: impl Borrow<u64>) -> String {
 }
 
 /// `1 token`, `12 tokens`.
-pub fn counted(number: u64, one: &str, many: &str) -> String {
+pub fn counted(number: impl Borrow<u64>, one: &str, many: &str) -> String {
+    let number = *number.borrow();
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
