@@ -4,6 +4,7 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 
 use super::parts::{Badge, Now, Untrusted};
+use super::visit::Visit;
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::store::AuditFilter;
@@ -16,6 +17,8 @@ pub const ROWS: usize = 50;
 #[template(path = "console/parts/events.html")]
 pub struct Events<'a> {
     now: Now,
+    /// Whether names of accounts lead to their pages.
+    links: bool,
     events: &'a [Event],
     of_one: Option<AccountId>,
     tail: Option<String>,
@@ -25,13 +28,14 @@ impl HtmlSafe for Events<'_> {}
 
 impl<'a> Events<'a> {
     /// Of all accounts.
-    pub fn of_all(now: Now, events: &'a [Event]) -> Self {
-        Self { now, events, of_one: None, tail: None }
+    pub fn of_all(visit: &Visit, events: &'a [Event]) -> Self {
+        let links = visit.may("accounts:read");
+        Self { now: visit.clock(), links, events, of_one: None, tail: None }
     }
 
     /// Of one account: which one is not said again in each row.
-    pub fn of_one(now: Now, account: AccountId, events: &'a [Event]) -> Self {
-        Self { now, events, of_one: Some(account), tail: None }
+    pub fn of_one(visit: &Visit, account: AccountId, events: &'a [Event]) -> Self {
+        Self { of_one: Some(account), ..Self::of_all(visit, events) }
     }
 
     /// With a button to follow those that pass as they are written.

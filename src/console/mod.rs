@@ -20,6 +20,7 @@ mod me;
 mod menu;
 mod named;
 mod notice;
+mod overview;
 mod parts;
 mod roles;
 mod shell;
@@ -43,6 +44,7 @@ pub fn router() -> Router<Arc<Edge>> {
         .merge(sign_in::routes())
         .merge(welcome::routes())
         .merge(me::routes())
+        .merge(overview::routes())
         .merge(accounts::routes())
         .merge(roles::routes())
         .merge(teams::routes())

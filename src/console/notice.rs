@@ -30,11 +30,6 @@ impl Notice {
         Self { tone: Tone::Good, text: text.into() }
     }
 
-    /// It was not done, or not by this.
-    pub fn warning(text: impl Into<String>) -> Self {
-        Self { tone: Tone::Warn, text: text.into() }
-    }
-
     /// Why it was not done.
     pub fn failed(problem: &Problem) -> Self {
         Self { tone: Tone::Bad, text: problem.told().detail.clone() }

@@ -77,8 +77,8 @@ pub async fn of_a_deleted_account(
     }
     let asked = Asked::default();
     let read = Read::of(authority, id, &asked).await?;
-    let name = read.page.items.iter().find(|event| event.account_id == Some(id));
-    let name = name.and_then(|event| event.username.clone()).unwrap_or_else(|| id.to_string());
+    let mut names = read.page.items.iter().filter(|event| event.account_id == Some(id));
+    let name = names.find_map(|event| event.username.clone()).unwrap_or_else(|| id.to_string());
     let body = read.body(visit, &asked, id, format!("/console/accounts/{id}"));
     Page::new(visit, Section::ServiceAccounts, format!("{name}, which was deleted")).answer(&body)
 }
@@ -108,7 +108,7 @@ impl Read {
         let next = self.page.next_cursor.as_deref();
         let none_here = self.page.items.is_empty() && next.is_some();
         let filtered = asked.any(&FILTERS);
-        let events = Events::of_one(visit.clock(), account, &self.page.items);
+        let events = Events::of_one(visit, account, &self.page.items);
         let is_live = self.errors.is_empty() && !asked.any(&["cursor", "from", "to"]);
         let outcomes = [Choice::new("", "Any")].into_iter();
         let outcomes = outcomes.chain(Outcome::ALL.iter().map(|outcome| Choice::plain(outcome.as_str())));

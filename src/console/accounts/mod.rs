@@ -3,8 +3,10 @@
 mod activity;
 mod change;
 mod fields;
+mod link;
 mod list;
 mod new;
+mod sessions;
 mod show;
 mod token;
 mod usage;
@@ -116,6 +118,13 @@ pub fn routes() -> Router<Arc<Edge>> {
             .route("/{account}/token", get(token::page).post(token::generate))
             .route("/{account}/revoke", get(token::ask_to_revoke).post(token::revoke))
             .route("/{account}/delete", get(change::ask_to_delete).post(change::delete));
+        let pages = match place {
+            Place::ServiceAccounts => pages,
+            // What only people have.
+            Place::Users => pages
+                .route("/{account}/link", get(link::page).post(link::create))
+                .route("/{account}/sessions", post(sessions::end)),
+        };
         Router::new().nest(place.base(), pages.layer(Extension(place)))
     };
     pages(Place::ServiceAccounts).merge(pages(Place::Users)).route("/console/accounts/{account}", get(wherever))

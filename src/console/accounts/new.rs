@@ -11,18 +11,20 @@ use super::super::shell::Page;
 use super::super::visit::{Fields, Sent, Visit, Visitor};
 use super::Place;
 use super::fields::{Known, Rights};
+use super::link;
 use super::token::{Shown, months};
-use crate::authority::{AccountRef, Authority, Error, NewAccount};
+use crate::authority::{AccountRef, Authority, Error, NewAccount, NewUser};
 use crate::clock::rfc3339;
 use crate::http::Problem;
 use crate::http::extract::Ready;
 use crate::http::permissions::AccountsWrite;
 use crate::name::{Description, Username};
 use crate::permission::Permission;
+use crate::web::FieldError;
 
 #[derive(Template)]
 #[template(path = "console/accounts/new.html")]
-struct New<'a> {
+struct NewPage<'a> {
     place: Place,
     form_token: &'a str,
     form: Form,
@@ -77,7 +79,7 @@ async fn form(
         Some(problem) => page.telling(problem.clone()),
         None => page,
     };
-    page.answer(&New {
+    page.answer(&NewPage {
         place,
         form_token: &visit.form_token,
         opened: form.value("opened").to_owned(),
@@ -96,57 +98,81 @@ pub async fn create(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     authority.demand_also(&visitor, &Permission::known("tokens:issue"))?;
-    let new = match read(&fields) {
+    let new = match read(&fields, place) {
         Ok(new) => new,
         Err(errors) => return form(&visitor, &authority, place, Form::wrong(&fields, errors)).await,
     };
-    let username = new.username.clone();
-    match authority.create_account(&visitor, new).await {
-        Ok(issued) => Shown::of_a_new_account(visitor.visit(), &authority, place, &issued),
+    let username = new.username().clone();
+    let visit = visitor.visit();
+    let made = match new {
+        Person(new) => authority.create_user(&visitor, new).await.map(|invited| {
+            let name = invited.account.username.to_string();
+            link::shown(visit, place, &invited, Some(&name))
+        }),
+        Machine(new) => {
+            let issued = authority.create_account(&visitor, new).await;
+            issued.map(|issued| Shown::of_a_new_account(visit, &authority, place, &issued))
+        }
+    };
+    match made {
+        Ok(shown) => shown,
         Err(Error::UsernameTaken) => match made_meanwhile(&authority, &username, &fields).await? {
-            Some(made) => already_made(visitor.visit(), place, &made),
+            Some(made) => already_made(visit, place, &made),
             None => {
                 let refused = Form::refused(&fields, Error::UsernameTaken.into()).beside("username");
                 form(&visitor, &authority, place, refused).await
             }
         },
-        Err(error) => form(&visitor, &authority, place, refused(&fields, error)).await,
+        Err(error) => form(&visitor, &authority, place, Form::refused(&fields, error.into())).await,
     }
 }
 
-/// What the authority refuses stands beside its field; what it does not know of a field, at the top.
-fn refused(fields: &Fields, error: Error) -> Form {
-    Form::refused(fields, error.into())
+/// What is to be made.
+enum New {
+    Machine(NewAccount),
+    Person(NewUser),
+}
+use New::{Machine, Person};
+
+impl New {
+    fn username(&self) -> &Username {
+        match self {
+            Machine(new) => &new.username,
+            Person(new) => &new.username,
+        }
+    }
 }
 
-fn read(fields: &Fields) -> Result<NewAccount, Vec<crate::web::FieldError>> {
+fn read(fields: &Fields, place: Place) -> Result<New, Vec<FieldError>> {
     let mut errors = Vec::new();
     let username = fields.read::<Username>("username", &mut errors);
     let description = description(fields, &mut errors);
     let rights = Rights::read(fields, &mut errors);
-    let valid_for_months = fields.read("valid_for_months", &mut errors);
-    match (username, description, rights.role, valid_for_months) {
-        (Some(username), Some(description), Some(role), Some(valid_for_months)) if errors.is_empty() => {
-            Ok(NewAccount {
-                username,
-                description,
-                role,
-                teams: rights.teams,
-                audiences: rights.audiences,
-                allowed_networks: rights.allowed_networks,
-                valid_for_months,
-            })
-        }
-        _ => Err(errors),
+    let months = match place {
+        Place::ServiceAccounts => fields.read("valid_for_months", &mut errors),
+        Place::Users => None,
+    };
+    let (Some(username), Some(description), Some(role)) = (username, description, rights.role) else {
+        return Err(errors);
+    };
+    if !errors.is_empty() {
+        return Err(errors);
     }
+    let Rights { teams, audiences, allowed_networks, .. } = rights;
+    Ok(match months {
+        Some(valid_for_months) => {
+            Machine(NewAccount { username, description, role, teams, audiences, allowed_networks, valid_for_months })
+        }
+        None => Person(NewUser { username, description, role, teams, allowed_networks }),
+    })
 }
 
 /// Browsers send the line breaks of a text area as CR LF (HTML, section 4.10.21.3).
-pub fn description(fields: &Fields, errors: &mut Vec<crate::web::FieldError>) -> Option<Description> {
+pub fn description(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<Description> {
     let text = fields.text("description").replace("\r\n", "\n");
     text.parse()
         .map_err(|error: crate::name::Invalid| {
-            errors.push(crate::web::FieldError { field: "description".into(), message: error.to_string() });
+            errors.push(FieldError { field: "description".into(), message: error.to_string() });
         })
         .ok()
 }

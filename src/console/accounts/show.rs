@@ -12,10 +12,11 @@ use super::super::shell::Page;
 use super::super::visit::{Visit, Visitor};
 use super::Place;
 use super::activity;
+use super::sessions::Sessions;
 use super::usage::{Used, Window, window};
 use crate::account::{Account, AccountId, Status};
 use crate::audit::Event;
-use crate::authority::{AccountRef, Act, Authority, DeadToken, Error};
+use crate::authority::{AccountRef, Act, Authority, DeadToken, Error, SessionView};
 use crate::http::Problem;
 use crate::http::extract::{Account as Wanted, Ready};
 use crate::http::permissions::AccountsRead;
@@ -35,6 +36,8 @@ pub struct Show<'a> {
     /// Whoever may not read the audit sees neither.
     used: Option<Used>,
     newest: Option<Vec<Event>>,
+    /// Of a person.
+    sessions: Vec<SessionView>,
     window: Window,
     /// It may do nothing that the visitor may not.
     may_dispose: bool,
@@ -99,6 +102,10 @@ impl<'a> Show<'a> {
         };
         let stored = authority.account(&AccountRef::Id(account.id)).await?;
         let may_dispose = authority.may_dispose_of(act, &stored).await?;
+        let sessions = match place {
+            Place::Users => authority.sessions_of(act, account.id).await?,
+            Place::ServiceAccounts => Vec::new(),
+        };
         let path = place.path(account.id);
         let mut page = Page::new(visit, place.section(), account.username.to_string());
         if visit.may("accounts:write") {
@@ -111,6 +118,9 @@ impl<'a> Show<'a> {
         {
             page = page.primary("Generate new authentication token", format!("{path}/token"));
         }
+        if place == Place::Users && visit.may("tokens:issue") && may_dispose && account.status == Status::Active {
+            page = page.action("New link to set the password", format!("{path}/link"));
+        }
         if let Some(problem) = problem {
             page = page.notice(Notice::failed(&problem)).telling(problem);
         }
@@ -122,6 +132,7 @@ impl<'a> Show<'a> {
             path,
             used,
             newest,
+            sessions,
             window,
             may_dispose,
             default_audience: authority.own_audience().as_str(),
@@ -166,7 +177,15 @@ impl<'a> Show<'a> {
     }
 
     fn events<'t>(&self, events: &'t [Event]) -> Events<'t> {
-        Events::of_one(self.now, self.account.id, events)
+        Events::of_one(self.visit, self.account.id, events)
+    }
+
+    fn sessions(&self) -> Sessions<'_> {
+        Sessions { visit: self.visit, now: self.now, path: &self.path, sessions: &self.sessions }
+    }
+
+    fn has_token(&self) -> bool {
+        self.place == Place::ServiceAccounts || self.account.token.is_some()
     }
 
     fn is_day(&self) -> bool {

@@ -134,6 +134,8 @@
       button.textContent = "Follow live";
       if (said) said.textContent = text;
     };
+    // As src/console/parts/untrusted.rs has it: what would turn the text around it is taken out.
+    const clean = (text) => String(text ?? "").replace(/[\u00ad\u034f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb]/gu, "").slice(0, 120);
     // Filled in by the names of the cells; only ever as text.
     const row = (event) => {
       const filled = template.content.cloneNode(true);
@@ -148,12 +150,12 @@
           cell.className = `badge ${tone}`;
           cell.textContent = event.outcome.charAt(0).toUpperCase() + event.outcome.slice(1);
         } else if (name === "account" && cell.tagName === "A") {
-          cell.textContent = event.username || event.account_id || "";
+          cell.textContent = clean(event.username || event.account_id);
           if (event.account_id) cell.href = `/console/accounts/${encodeURIComponent(event.account_id)}`;
         } else if (name === "request") {
-          cell.textContent = [event.method, event.path].filter(Boolean).join(" ") || event.kind;
+          cell.textContent = clean([event.method, event.path].filter(Boolean).join(" ") || event.kind);
         } else {
-          cell.textContent = event[name] ?? "";
+          cell.textContent = clean(name === "account" ? event.username || event.account_id : event[name]);
         }
       }
       for (const fresh of all("tr", filled)) fresh.classList.add("new-row");

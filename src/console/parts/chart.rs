@@ -106,35 +106,6 @@ fn round_up(number: u64) -> u64 {
     }
 }
 
-/// A line as high as a word, for a table.
-#[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<svg class="spark" viewBox="0 0 100 24" width="100" height="24" role="img" aria-label="{{ said }}" preserveAspectRatio="none"><polyline points="{{ points }}"/></svg>"#
-)]
-pub struct Spark {
-    said: String,
-    points: String,
-}
-
-impl HtmlSafe for Spark {}
-
-impl Spark {
-    /// Of these numbers; `said` is the same in words.
-    pub fn new(said: impl Into<String>, numbers: &[u64]) -> Self {
-        let highest = numbers.iter().copied().max().unwrap_or(0);
-        let steps = u64::try_from(numbers.len()).unwrap_or(1).saturating_sub(1).max(1);
-        let points = (0..)
-            .zip(numbers)
-            .map(|(place, number): (u64, &u64)| {
-                format!("{},{}", place * 100 / steps, 23 - scaled(*number, highest, 22))
-            })
-            .collect::<Vec<_>>()
-            .join(" ");
-        Self { said: said.into(), points }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,11 +118,5 @@ mod tests {
         let chart = Bars::new("calls", "Calls", vec![bar("08:00", 9, 1), bar("<09:00>", 0, 0)]).to_string();
         assert!(chart.contains("08:00: 9 allowed, 1 refused") && chart.contains("&#60;09:00&#62;"), "{chart}");
         assert!(Bars::new("none", "Calls", vec![]).to_string().contains("0 allowed"));
-    }
-
-    #[test]
-    fn a_line_says_its_numbers() {
-        let line = Spark::new("0, 5, 10 calls", &[0, 5, 10]).to_string();
-        assert!(line.contains(r#"points="0,23 50,12 100,1""#) && line.contains("0, 5, 10 calls"), "{line}");
     }
 }

@@ -10,7 +10,7 @@
 //! | [`Pager`] | the way to the next rows |
 //! | [`Confirm`] | the box that is asked before what can't be undone |
 //! | [`Secret`] | a token or a link that is shown once |
-//! | [`Bars`], [`Spark`] | numbers over time, as SVG with the same numbers as text |
+//! | [`Bars`] | numbers over time, as SVG with the same numbers as text |
 //! | [`in_words`] | a receipt as a sentence |
 
 use std::borrow::Borrow;
@@ -26,7 +26,7 @@ mod time;
 mod untrusted;
 
 pub use badge::{Badge, Tone};
-pub use chart::{Bar, Bars, Spark};
+pub use chart::{Bar, Bars};
 pub use confirm::Confirm;
 pub use empty::Empty;
 pub use pager::{Pager, link};

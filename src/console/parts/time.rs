@@ -33,7 +33,8 @@ impl Now {
     }
 
     /// `3 hours ago`, `in 5 months`.
-    pub fn relative(self, time: DateTime<Utc>) -> String {
+    pub fn relative(self, time: impl Borrow<DateTime<Utc>>) -> String {
+        let time = *time.borrow();
         let away = time - self.0;
         let length = length(away.abs());
         match away {
@@ -44,8 +45,8 @@ impl Now {
     }
 
     /// Whether it is over.
-    pub fn is_past(self, time: DateTime<Utc>) -> bool {
-        time <= self.0
+    pub fn is_past(self, time: impl Borrow<DateTime<Utc>>) -> bool {
+        *time.borrow() <= self.0
     }
 }
 
