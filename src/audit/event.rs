@@ -104,6 +104,37 @@ pub mod kinds {
     pub const RECOVER: &str = "admin.recover";
     /// The store was set up.
     pub const BOOTSTRAP: &str = "dataset.create";
+
+    /// All there are.
+    pub const ALL: [&str; 27] = [
+        CALL,
+        TOKEN_EXPOSED,
+        INVALID_SIGNATURES,
+        ACCOUNT_CREATE,
+        ACCOUNT_UPDATE,
+        ACCOUNT_DELETE,
+        SESSION_BEGIN,
+        SESSION_END,
+        PASSWORD_LINK,
+        PASSWORD_SET,
+        TOKEN_REGENERATE,
+        TOKEN_RENEW,
+        TOKEN_REVOKE,
+        OVERLAP_END,
+        ROLE_SET,
+        ROLE_DELETE,
+        TEAM_SET,
+        TEAM_DELETE,
+        KEY_PREPARE,
+        KEY_ACTIVATE,
+        KEY_RETIRE,
+        KEY_REVOKE,
+        MASTER_KEY,
+        AUDIT_DROPPED,
+        AUDIT_KEY,
+        RECOVER,
+        BOOTSTRAP,
+    ];
 }
 
 /// One entry. It holds no token, no `jti`, no query, no cookie and no body (A4).

@@ -14,11 +14,14 @@
 mod accounts;
 mod asked;
 mod assets;
+mod audit;
+mod audit_status;
 mod events;
 mod form;
 mod me;
 mod menu;
 mod named;
+mod nodes;
 mod notice;
 mod overview;
 mod parts;
@@ -48,4 +51,7 @@ pub fn router() -> Router<Arc<Edge>> {
         .merge(accounts::routes())
         .merge(roles::routes())
         .merge(teams::routes())
+        .merge(audit::routes())
+        .merge(audit_status::routes())
+        .merge(nodes::routes())
 }

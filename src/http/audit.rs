@@ -132,7 +132,7 @@ query_of_events! {
 }
 
 /// An address is a network of one.
-pub(super) struct Origin(pub(super) IpNet);
+pub(crate) struct Origin(pub(crate) IpNet);
 
 impl std::str::FromStr for Origin {
     type Err = &'static str;

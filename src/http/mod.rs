@@ -2,7 +2,7 @@
 
 mod accounts;
 mod answers;
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod cookies;
 mod docs;
 mod doors;

@@ -307,7 +307,7 @@ impl Schema {
                 Some(("s", account)) => known(AccountId::unpacked(account).is_ok()),
                 Some(("acts" | "sessions" | "devices", account)) => known(account.parse::<AccountId>().is_ok()),
                 Some(("session", id)) => known(id.parse::<SessionId>().is_ok()),
-                Some(("live" | "sink_lock" | "tries", _)) => Owner::Countermark,
+                Some(("live" | "of_role" | "of_team" | "sink_lock" | "tries", _)) => Owner::Countermark,
                 _ => known(ALWAYS.contains(&name)),
             };
         }
