@@ -45,6 +45,11 @@ async fn what_is_typed_into_a_form_comes_back_as_text() {
                 check(&browser.get(&format!("{path}?{name}={encoded}"), 200).await);
             }
         }
+        for name in
+            ["account", "kind", "outcome", "reason", "method", "path", "address", "node", "from", "to", "cursor"]
+        {
+            check(&browser.get(&format!("/console/audit?{name}={encoded}"), 200).await);
+        }
         let path = path_of(&app, "admin").await;
         for name in ["outcome", "reason", "path", "from", "to", "cursor"] {
             check(&browser.get(&format!("{path}/activity?{name}={encoded}"), 200).await);

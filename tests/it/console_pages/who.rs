@@ -20,10 +20,13 @@ const ROLES: [(&str, &[&str]); 8] = [
 ];
 
 /// A page, below an account's where it begins with a slash, and all that it takes to see it.
-const PAGES: [(&str, &[&str]); 9] = [
+const PAGES: [(&str, &[&str]); 12] = [
     ("/console", &[]),
     ("/console/service-accounts", &["accounts:read"]),
     ("/console/service-accounts/new", &["accounts:write", "tokens:issue"]),
+    ("/console/audit", &["audit:read"]),
+    ("/console/audit/status", &["audit:read"]),
+    ("/console/nodes", &["nodes:read"]),
     ("{account}", &["accounts:read"]),
     ("{account}/activity", &["accounts:read", "audit:read"]),
     ("{account}/edit", &["accounts:read", "accounts:write"]),
