@@ -46,29 +46,8 @@ impl Connection {
         Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
     }
 
-    /// Signs in with a token, as a browser does; the cookie of the session.
-    pub fn sign_in(&mut self, token: &str) -> String {
-        let form = format!("token={token}");
-        let request = format!(
-            "POST /console/sign-in HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        let (status, cookies, _) = self.exchange(&request).unwrap();
-        assert_eq!(status, 303, "signed in");
-        cookies.into_iter().next().unwrap()
-    }
-
-    /// A page, as long as it is.
-    pub fn page(&mut self, path: &str, cookie: &str) -> usize {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
-        let (status, _, body) = self.exchange(&request).unwrap();
-        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
-        body.len()
-    }
-
     /// Status, cookies that are set, body.
-    fn exchange(&mut self, request: &str) -> std::io::Result<(u16, Vec<String>, Vec<u8>)> {
+    pub fn exchange(&mut self, request: &str) -> std::io::Result<(u16, Vec<String>, Vec<u8>)> {
         self.0.get_mut().write_all(request.as_bytes())?;
         let mut line = String::new();
         self.0.read_line(&mut line)?;

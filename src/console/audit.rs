@@ -109,7 +109,7 @@ async fn page(visitor: Visitor<AuditRead>, Ready(authority): Ready, asked: Asked
         kinds: any().chain(kinds::ALL.iter().map(|kind| Choice::new(*kind, title_of(kind)))).collect(),
         outcomes: any().chain(Outcome::ALL.iter().map(|outcome| Choice::plain(outcome.as_str()))).collect(),
         events: if is_live { events.followed(&filter) } else { events },
-        is_empty: found.items.is_empty() && !(is_live && !filtered),
+        is_empty: (filtered || !is_live) && found.items.is_empty(),
         empty: if none_here {
             Empty::new("Nothing in the part that was looked at", "There is more: look further.")
         } else if errors.is_empty() {

@@ -88,13 +88,6 @@ impl<'a> Page<'a> {
         self
     }
 
-    /// With another status than 200.
-    #[must_use]
-    pub fn status(mut self, status: StatusCode) -> Self {
-        self.status = status;
-        self
-    }
-
     /// It tells of this problem itself: its status is the problem's, and the call is recorded as one that was refused.
     #[must_use]
     pub fn telling(mut self, problem: Problem) -> Self {

@@ -17,7 +17,6 @@ use zeroize::Zeroize as _;
 
 use super::notice::{Notice, see_other};
 use super::parts::Now;
-use crate::account::AccountId;
 use crate::authority::Act;
 use crate::http::{Demanded, Edge, Problem, cookies, extract};
 use crate::name::Username;
@@ -29,8 +28,6 @@ use crate::web::FieldError;
 pub struct Visit {
     /// His name.
     pub username: Username,
-    /// His account.
-    pub account: AccountId,
     /// What proves that a form was given to him by us.
     pub form_token: String,
     /// What the page before has to say.
@@ -115,7 +112,6 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Visitor<P> {
         let actor = Actor::Session(signed_in);
         let visit = Visit {
             username: actor.username().clone(),
-            account: actor.account(),
             form_token: cookies::form_token(&secret),
             notice: Notice::of(&parts.headers),
             now: authority.clock().now(),

@@ -116,7 +116,7 @@ impl Read {
             form: asked.form(self.errors.clone()),
             outcomes: outcomes.collect(),
             events: if is_live { events.followed(&self.filter) } else { events },
-            is_empty: self.page.items.is_empty() && !(is_live && !filtered),
+            is_empty: (filtered || !is_live) && self.page.items.is_empty(),
             empty: if none_here {
                 Empty::new("Nothing in the part that was looked at", "There is more: look further.")
             } else if self.errors.is_empty() {
