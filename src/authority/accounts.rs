@@ -279,18 +279,7 @@ impl Authority {
         profile.updated_at = now;
         let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_UPDATE, before.id, &state, &profile);
         let event = with_what_is_new(event.detail("changed", changed), &before.state, &state);
-        let change = AccountChange {
-            id: before.id,
-            before: Some(&before),
-            after: Some((&state, &profile)),
-            admin: self.admin(&state, &profile),
-            author: By::Somebody(act).author(),
-            setup: None,
-            reuse: None,
-            keys_version: None,
-            now,
-            event: &event,
-        };
+        let change = self.change(By::Somebody(act), &before, (&state, &profile), now, &event);
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
         let receipt = receipt.map_err(|error| only.or_failed(error))?;
         let after = StoredAccount { version: receipt.epoch, state, profile, ..before };
@@ -343,6 +332,29 @@ impl Authority {
             }
         }
         Err(Error::from(changes_servers()).after(&change.event.kind))
+    }
+
+    /// A change of an account that is there, and stays.
+    pub(super) fn change<'a>(
+        &self,
+        by: By<'_>,
+        before: &'a StoredAccount,
+        (state, profile): (&'a AccountState, &'a Profile),
+        now: DateTime<Utc>,
+        event: &'a Event,
+    ) -> AccountChange<'a> {
+        AccountChange {
+            id: before.id,
+            before: Some(before),
+            after: Some((state, profile)),
+            admin: self.admin(state, profile),
+            author: by.author(),
+            setup: None,
+            reuse: None,
+            keys_version: None,
+            now,
+            event,
+        }
     }
 
     /// Commits a change in which an act's event lies; from then on the call is recorded.

@@ -216,16 +216,8 @@ impl Authority {
             event = event.detail("overlap_until", rfc3339::text(ends));
         }
         let change = AccountChange {
-            id: before.id,
-            before: Some(before),
-            after: Some((&state, &profile)),
-            admin: self.admin(&state, &profile),
-            author: by.author(),
-            setup: None,
-            reuse: None,
             keys_version: Some(signed.keys_version),
-            now,
-            event: &event,
+            ..self.change(by, before, (&state, &profile), now, &event)
         };
         let receipt = self.commit_everywhere(by, &change, ends).await?;
         Ok(self.issued(before.id, state, profile, signed, receipt))
@@ -319,18 +311,7 @@ impl Authority {
         }
         profile.updated_at = now;
         let event = self.act_event(by, kinds::TOKEN_REVOKE, before.id, &before.state, &before.profile);
-        let change = AccountChange {
-            id: before.id,
-            before: Some(before),
-            after: Some((&state, &profile)),
-            admin: self.admin(&state, &profile),
-            author: by.author(),
-            setup: None,
-            reuse: None,
-            keys_version: None,
-            now,
-            event: &event,
-        };
+        let change = self.change(by, before, (&state, &profile), now, &event);
         self.commit_everywhere(by, &change, None).await
     }
 

@@ -156,18 +156,7 @@ impl Authority {
         let event = self
             .act_event(By::Somebody(act), kinds::PASSWORD_LINK, before.id, &state, &profile)
             .detail("ends_present", ends_present);
-        let change = AccountChange {
-            id: before.id,
-            before: Some(&before),
-            after: Some((&state, &profile)),
-            admin: self.admin(&state, &profile),
-            author: By::Somebody(act).author(),
-            setup: None,
-            reuse: None,
-            keys_version: None,
-            now,
-            event: &event,
-        };
+        let change = self.change(By::Somebody(act), &before, (&state, &profile), now, &event);
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
         let receipt = receipt.map_err(|error| only.or_failed(error))?;
         if ends_present {
@@ -210,19 +199,9 @@ impl Authority {
         profile.link = None;
         profile.updated_at = now;
         state.sign_ins += 1;
-        let event = self.act_event(By::Holder(call), kinds::PASSWORD_SET, before.id, &state, &profile);
-        let change = AccountChange {
-            id: before.id,
-            before: Some(&before),
-            after: Some((&state, &profile)),
-            admin: self.admin(&state, &profile),
-            author: None,
-            setup: None,
-            reuse: None,
-            keys_version: None,
-            now,
-            event: &event.detail("by", "link"),
-        };
+        let event =
+            self.act_event(By::Holder(call), kinds::PASSWORD_SET, before.id, &state, &profile).detail("by", "link");
+        let change = self.change(By::Holder(call), &before, (&state, &profile), now, &event);
         self.commit_everywhere(By::Holder(call), &change, None).await.map_err(|error| match error {
             // Somebody else has used it, or changed what it rests on.
             Error::Conflict | Error::NotFound(_) => Error::LinkGone,
@@ -256,18 +235,7 @@ impl Authority {
         profile.updated_at = now;
         state.sign_ins += 1;
         let event = self.act_event(By::Somebody(act), kinds::PASSWORD_SET, before.id, &state, &profile);
-        let change = AccountChange {
-            id: before.id,
-            before: Some(&before),
-            after: Some((&state, &profile)),
-            admin: self.admin(&state, &profile),
-            author: By::Somebody(act).author(),
-            setup: None,
-            reuse: None,
-            keys_version: None,
-            now,
-            event: &event,
-        };
+        let change = self.change(By::Somebody(act), &before, (&state, &profile), now, &event);
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await?;
         self.keep_present_session(act, state.sign_ins).await?;
         Ok(receipt)
