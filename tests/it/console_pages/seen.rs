@@ -15,6 +15,7 @@ pub const HOSTILE: [&str; 6] = [
 /// The page is whole, small, and holds nothing that runs, whatever was typed.
 #[track_caller]
 pub fn is_sound(page: &Answer) {
+    super::html::check(page);
     let text = &page.text;
     assert!(page.header("content-security-policy").starts_with("default-src 'none'"), "{}", page.what);
     assert_eq!(page.header("cache-control"), "no-store", "{}", page.what);
