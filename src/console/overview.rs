@@ -176,7 +176,8 @@ impl<'a> Body<'a> {
 
     fn waited(&self, receipt: &GivenReceipt) -> String {
         let nodes = receipt.receipt.nodes_acknowledged + receipt.receipt.nodes_expired;
-        format!("{} ms, {}", grouped(receipt.receipt.waited_ms), counted(nodes, "node", "nodes"))
+        let waited = format!("{} ms", grouped(receipt.receipt.waited_ms));
+        if nodes == 0 { waited } else { format!("{waited}, {}", counted(nodes, "node", "nodes")) }
     }
 
     /// What comes next for the signing key.

@@ -32,7 +32,8 @@ struct Edit<'a> {
     version: Epoch,
     form: Form,
     known: &'a Known,
-    default_audience: &'a str,
+    /// What is said of audiences.
+    audiences: String,
 }
 
 /// The account. Whoever may write accounts and not read them changes them over the API, where nothing is shown.
@@ -92,7 +93,10 @@ async fn editing(
         account,
         form,
         known: &known,
-        default_audience: authority.own_audience().as_str(),
+        audiences: format!(
+            "APIs that tokens generated from now on are good for, one on each line; a token keeps those that it was issued with. None: this service itself, {}.",
+            authority.own_audience()
+        ),
     })
 }
 
@@ -113,7 +117,7 @@ pub async fn save(
     let path = place.path(account.id);
     match authority.update_account(&visitor, &AccountRef::Id(account.id), patch, &only).await {
         Ok((_, receipt)) => {
-            let said = in_words(&receipt, "Saved; it holds", receipt.effective_at, "");
+            let said = in_words(&receipt, "Saved; it holds");
             Ok(Notice::done(said).on(&path))
         }
         // What was typed is kept, and whoever sends it again has been told.
@@ -161,7 +165,7 @@ pub async fn status(
     let patch = AccountPatch { status: Some(status), ..AccountPatch::default() };
     match authority.update_account(&visitor, &AccountRef::Id(account.id), patch, &only).await {
         Ok((_, receipt)) => {
-            let said = in_words(&receipt, said, receipt.effective_at, "");
+            let said = in_words(&receipt, said);
             Ok(Notice::done(said).on(&place.path(account.id)))
         }
         Err(error) => Show::telling(visitor.visit(), &visitor, &authority, place, account.id, error.into()).await,
@@ -228,7 +232,7 @@ pub async fn delete(
     match authority.delete_account(&visitor, &AccountRef::Id(account.id), &only).await {
         Ok(receipt) => {
             let said = format!("{} was deleted; its tokens are refused", account.username);
-            Ok(Notice::done(in_words(&receipt, &said, receipt.effective_at, "")).on(place.base()))
+            Ok(Notice::done(in_words(&receipt, &said)).on(place.base()))
         }
         Err(error) => deleting(visitor.visit(), place, &account, Some(error.into())),
     }

@@ -30,7 +30,8 @@ struct NewPage<'a> {
     form: Form,
     known: &'a Known,
     months: Vec<Choice>,
-    default_audience: &'a str,
+    /// What is said of audiences.
+    audiences: String,
     /// When the form was made: whoever sends it twice is told so.
     opened: String,
 }
@@ -86,7 +87,10 @@ async fn form(
         form,
         known: &known,
         months: months(authority),
-        default_audience: authority.own_audience().as_str(),
+        audiences: format!(
+            "APIs that its tokens are good for, one on each line. None: this service itself, {}.",
+            authority.own_audience()
+        ),
     })
 }
 

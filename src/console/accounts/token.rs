@@ -124,7 +124,9 @@ pub async fn generate(
     let only = unchanged(&fields)?;
     let id = AccountRef::Id(account.id);
     match authority.regenerate_token(&visitor, &id, valid_for_months, overlap_seconds, &only).await {
-        Ok(issued) => Shown::of_a_new_token(visitor.visit(), &authority, place, &issued),
+        Ok(issued) => {
+            Shown::of_a_new_token(visitor.visit(), &authority, place, &issued, account.state.token_id.is_some())
+        }
         Err(Error::PreconditionFailed) if account.state.generation > generation(&fields) => {
             already_generated(visitor.visit(), place, &account.view())
         }
@@ -173,7 +175,7 @@ impl Shown<'_> {
         place: Place,
         issued: &Issued,
     ) -> Result<Response, Problem> {
-        let page = place.page(visit, &issued.account, "Its token");
+        let page = place.page(visit, &issued.account, "Token");
         let page = page.notice(Notice::done(format!("The account {} was created.", issued.account.username)));
         Self::answer(page, visit, authority, place, issued, None)
     }
@@ -184,14 +186,17 @@ impl Shown<'_> {
         authority: &Authority,
         place: Place,
         issued: &Issued,
+        had_a_token: bool,
     ) -> Result<Response, Problem> {
-        let page = place.page(visit, &issued.account, "Its new token");
-        let receipt = in_words(
-            &issued.receipt,
-            "The older token is refused",
-            visit.now,
-            "Both tokens are good now; the older one is refused from",
-        );
+        let page = place.page(visit, &issued.account, "New token");
+        let receipt = match &issued.account.previous_token {
+            Some(previous) => format!(
+                "Both tokens are good now; the older one is refused from {} on.",
+                previous.ends_at.format("%-d %b %Y, %H:%M:%S UTC")
+            ),
+            None if had_a_token => in_words(&issued.receipt, "The older token is refused"),
+            None => in_words(&issued.receipt, "The new token is the only one"),
+        };
         Self::answer(page, visit, authority, place, issued, Some(receipt))
     }
 
@@ -267,7 +272,7 @@ pub async fn revoke(
     let only = unchanged(&fields)?;
     match authority.revoke_token(&visitor, &AccountRef::Id(account.id), &only).await {
         Ok(receipt) => {
-            let said = in_words(&receipt, "The token is refused", receipt.effective_at, "");
+            let said = in_words(&receipt, "The token is refused");
             Ok(Notice::done(said).on(&place.path(account.id)))
         }
         Err(error) => revoking(visitor.visit(), place, &account.view(), Some(error.into())),

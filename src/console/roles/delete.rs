@@ -76,7 +76,7 @@ pub async fn delete(
     match authority.delete_role(&visitor, &name, &only).await {
         Ok(receipt) => {
             let said = format!("The role {name} was deleted; it holds");
-            Ok(Notice::done(in_words(&receipt, &said, receipt.effective_at, "")).on("/console/roles"))
+            Ok(Notice::done(in_words(&receipt, &said)).on("/console/roles"))
         }
         Err(error @ (Error::PreconditionFailed | Error::RoleInUse(_) | Error::Lacking(_))) => {
             deleting(&visitor, &authority, &name, Some(error.into())).await

@@ -123,8 +123,7 @@ pub async fn save(
     match authority.set_role(&visitor, wanted, &only).await {
         Ok(changed) => {
             let said = format!("The role {name} was changed; it holds");
-            Ok(Notice::done(in_words(&changed.receipt, &said, changed.receipt.effective_at, ""))
-                .on(&super::path(&name)))
+            Ok(Notice::done(in_words(&changed.receipt, &said)).on(&super::path(&name)))
         }
         // Whoever sends it again has been told, and sees first what it comes to now.
         Err(error) => {

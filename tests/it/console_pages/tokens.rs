@@ -79,7 +79,7 @@ async fn in_an_overlap_both_are_good_and_the_page_counts_down() {
     assert!(wrong.text.contains(r#"<option value="3600" selected>"#), "what was chosen is kept");
     let shown = send(fields("3600", "12"), 200).await;
     check(&shown);
-    assert!(told(&shown).contains("Both tokens are good now; the older one is refused from"), "{}", told(&shown));
+    assert!(told(&shown).contains("Both tokens are good now; the older one is refused from "), "{}", told(&shown));
     let second = ci.holding(&token_of(&shown));
     assert_eq!((ci.verdict().await.as_str(), second.verdict().await.as_str()), ("allowed", "allowed"));
     let page = browser.get(&path, 200).await;
