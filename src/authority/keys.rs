@@ -124,6 +124,16 @@ impl Authority {
         }
     }
 
+    /// Whether new keys can be made in a hardware token.
+    pub fn has_hardware_token(&self) -> bool {
+        self.keys.hardware().is_some()
+    }
+
+    /// The algorithm of new keys, if nobody says otherwise.
+    pub fn default_algorithm(&self) -> Algorithm {
+        self.settings.signing.algorithm
+    }
+
     /// How long a cache may keep the published set, in seconds: never longer than a key is published before it signs.
     pub fn published_max_age(&self) -> i64 {
         self.settings.signing.publish_ahead.num_seconds().clamp(0, MAX_AGE)

@@ -44,6 +44,9 @@ struct Body<'a> {
     filtered: bool,
     more: bool,
     export: String,
+    /// Whether filters are set that an export does not know.
+    left_out: bool,
+    json: String,
 }
 
 /// What was typed into the filters, read.
@@ -77,7 +80,7 @@ async fn filter(
         outcome: asked.read::<Outcome>("outcome", errors),
         reason: text("reason"),
         node: text("node"),
-        method: text("method"),
+        method: text("method").map(|method| method.to_uppercase()),
         path: text("path"),
         address: asked.read::<Origin>("address", errors).map(|Origin(network)| network),
         from: asked.read::<Moment>("from", errors).map(|Moment(time)| time),
@@ -120,15 +123,17 @@ async fn page(visitor: Visitor<AuditRead>, Ready(authority): Ready, asked: Asked
         },
         pager: Pager::new(&asked, PATH, &FILTERS, next, none_here),
         more: asked.any(&["reason", "method", "path", "address", "node", "from", "to"]),
-        export: export(account, &filter),
+        export: outside("/api/v1/audit/export", account, &filter, false),
+        left_out: asked.any(&["kind", "outcome", "reason", "method", "path", "address"]),
+        json: outside("/api/v1/audit", account, &filter, true),
         form: asked.form(errors),
         filtered,
     };
     Page::new(visit, Section::Audit, Section::Audit.title()).action("Status", "/console/audit/status").answer(&body)
 }
 
-/// What can be exported of it: a part by account, node and time.
-fn export(account: Option<AccountId>, filter: &AuditFilter) -> String {
+/// The same events of the API: by all filters, or by those that an export knows, which proves of what it leaves out that it was there.
+fn outside(path: &str, account: Option<AccountId>, filter: &AuditFilter, by_all: bool) -> String {
     let time = |time: Option<chrono::DateTime<chrono::Utc>>| time.map(|time| crate::clock::rfc3339::text(&time));
     let mut query = form_urlencoded::Serializer::new(String::new());
     let given = [
@@ -138,5 +143,14 @@ fn export(account: Option<AccountId>, filter: &AuditFilter) -> String {
         ("to", time(filter.to)),
     ];
     query.extend_pairs(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    format!("/api/v1/audit/export?{}", query.finish()).trim_end_matches('?').to_owned()
+    let others = [
+        ("kind", filter.kind.clone()),
+        ("outcome", filter.outcome.map(|outcome| outcome.as_str().to_owned())),
+        ("reason", filter.reason.clone()),
+        ("method", filter.method.clone()),
+        ("path", filter.path.clone()),
+        ("address", filter.address.map(|network| network.to_string())),
+    ];
+    query.extend_pairs(others.into_iter().filter(|_| by_all).filter_map(|(name, value)| Some((name, value?))));
+    format!("{path}?{}", query.finish()).trim_end_matches('?').to_owned()
 }

@@ -18,6 +18,7 @@ mod audit;
 mod audit_status;
 mod events;
 mod form;
+mod keys;
 mod me;
 mod menu;
 mod named;
@@ -51,6 +52,7 @@ pub fn router() -> Router<Arc<Edge>> {
         .merge(accounts::routes())
         .merge(roles::routes())
         .merge(teams::routes())
+        .merge(keys::routes())
         .merge(audit::routes())
         .merge(audit_status::routes())
         .merge(nodes::routes())

@@ -48,7 +48,8 @@ pub enum RotationStep {
 }
 
 impl Authority {
-    pub(super) async fn signing_overview(&self) -> Result<SigningOverview, Error> {
+    /// The key that signs, and what comes after it.
+    pub async fn signing_overview(&self) -> Result<SigningOverview, Error> {
         let loaded = self.keys.now();
         let now = self.clock.now();
         let active = loaded.facts.iter().find(|key| key.state == KeyState::Active);

@@ -1,6 +1,4 @@
-//! The audit of all accounts, how it stands, and the nodes.
-
-use countermark::authority::Checkpoints;
+//! The audit of all accounts, and who sees it, how it stands, and the nodes.
 
 use super::html::{check, links, text};
 use super::{admin, visitor};
@@ -69,45 +67,6 @@ async fn the_pages_of_the_audit_are_stable_while_entries_arrive() {
     assert_eq!((one.len(), two.len()), (50, 10));
     assert!(two.iter().all(|request| !one.contains(request)));
     assert!(!second.text.contains("data-tail"), "only the newest page is followed");
-}
-
-#[tokio::test]
-async fn the_status_tells_what_is_signed_and_what_is_missing() {
-    let app = App::start().await;
-    let ci = app.account("ci", &[]).await;
-    ci.verdict().await;
-    app.settled().await;
-    let browser = admin(&app).await;
-    check(&browser.get("/console/audit/status", 200).await);
-    let status = async || browser.get("/console/audit/status", 200).await;
-    app.authority.checkpoint(&mut Checkpoints::default()).await.unwrap();
-    let page = status().await;
-    assert!(text(&page).contains("Whole, as far as it is signed"), "{}", text(&page));
-    check(&page);
-    assert!(text(&page).contains("Acts of administration") && text(&page).contains("Signed"), "{}", text(&page));
-
-    // Somebody removes what was signed.
-    for shard in 0..4 {
-        let key = format!("{{{}:a{shard}}}:log", app.prefix);
-        app.redis.run::<u64>(&["DEL", &key]).await;
-        app.redis.run::<u64>(&["DEL", &format!("{{{}:a{shard}}}:heads", app.prefix)]).await;
-    }
-    let page = status().await;
-    check(&page);
-    assert!(text(&page).contains("Missing"), "{}", text(&page));
-}
-
-#[tokio::test]
-async fn nodes_are_told_with_their_lease() {
-    let app = App::start().await;
-    let browser = admin(&app).await;
-    let page = browser.get("/console/nodes", 200).await;
-    check(&page);
-    assert!(text(&page).contains("of 500 ms") || text(&page).contains("Over"), "{}", text(&page));
-    app.goes().await;
-    let page = browser.get("/console/nodes", 200).await;
-    check(&page);
-    assert!(text(&page).contains("No node has a lease"), "{}", text(&page));
 }
 
 #[tokio::test]

@@ -3,8 +3,12 @@
 mod accounts;
 mod activity;
 mod audit;
+mod audit_status;
+mod firehose;
 mod hostile;
 mod html;
+mod keys;
+mod nodes;
 mod overview;
 mod roles;
 mod seen;
