@@ -132,7 +132,7 @@ pub async fn revoke(
     may_see(&visitor, &authority)?;
     match authority.revoke_key(&visitor, &kid, fields.text("confirm").trim()).await {
         Ok(ChangedKey { key, receipt }) => {
-            let said = in_words(&receipt, "The key is revoked; what it signed is refused", receipt.effective_at, "");
+            let said = in_words(&receipt, "The key is revoked; what it signed is refused");
             Ok(Notice::done(said).on(&path(&key.id)))
         }
         Err(Error::NotConfirmed) => {

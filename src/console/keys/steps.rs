@@ -101,9 +101,7 @@ async fn told(
     said: &str,
 ) -> Result<Response, Problem> {
     match done {
-        Ok(ChangedKey { key, receipt }) => {
-            Ok(Notice::done(in_words(&receipt, said, receipt.effective_at, "")).on(&path(&key.id)))
-        }
+        Ok(ChangedKey { key, receipt }) => Ok(Notice::done(in_words(&receipt, said)).on(&path(&key.id))),
         Err(error) => {
             let problem = Problem::from(error);
             let is_of_the_key = problem.status().is_client_error() && problem.status().as_u16() != 404;
