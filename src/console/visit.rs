@@ -17,6 +17,7 @@ use zeroize::Zeroize as _;
 
 use super::notice::{Notice, see_other};
 use super::parts::Now;
+use crate::account::AccountId;
 use crate::authority::Act;
 use crate::http::{Demanded, Edge, Problem, cookies, extract};
 use crate::name::Username;
@@ -41,6 +42,11 @@ impl Visit {
     /// That moment, to tell times by.
     pub fn clock(&self) -> Now {
         Now(self.now)
+    }
+
+    /// Whether this is his own account.
+    pub fn is(&self, account: AccountId) -> bool {
+        self.actor.account() == account
     }
 
     /// Whether he may do this, without regard to teams: for menus and buttons. What is decided is decided by the authority.

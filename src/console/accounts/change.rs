@@ -193,6 +193,9 @@ fn deleting(visit: &Visit, place: Place, account: &Account, problem: Option<Prob
     if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {
         consequences.insert(1, format!("Its token was last used {}.", visit.clock().relative(used)));
     }
+    if visit.is(account.id) {
+        consequences.insert(0, "This is your own account: you are signed out by it.".to_owned());
+    }
     let wrong = problem.as_ref().and_then(|problem| {
         let errors = problem.told().errors.iter();
         errors.clone().find(|error| error.field == "confirm").map(|error| error.message.clone())

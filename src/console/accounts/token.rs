@@ -243,6 +243,10 @@ fn revoking(visit: &Visit, place: Place, account: &Account, problem: Option<Prob
     if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {
         consequences.insert(1, format!("The token was last used {}.", visit.clock().relative(used)));
     }
+    if visit.is(account.id) {
+        consequences
+            .insert(0, "This is your own account: whoever is signed in with its token is signed out by it.".to_owned());
+    }
     let page = place.page(visit, account, "Revoke the token");
     let page = match problem {
         Some(problem) => page.notice(Notice::failed(&problem)).telling(problem),
