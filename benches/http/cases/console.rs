@@ -64,10 +64,10 @@ pub fn run(bench: &Bench) -> Part {
     for path in pages {
         let (took, bytes) = time(&path);
         let name = path.split('/').map(|word| if word.len() == 36 { "ID" } else { word }).collect::<Vec<_>>().join("/");
-        part.figures.push(Figure::new(&format!("{name}: median"), took, "ms").of(from.clone()).at_most(20.0));
-        part.figures.push(Figure::new(&format!("{name}: to `/healthz`"), took / floor, "times").of(from.clone()));
+        part.figures.push(Figure::new(format!("{name}: median"), took, "ms").of(from.clone()).at_most(20.0));
+        part.figures.push(Figure::new(format!("{name}: to `/healthz`"), took / floor, "times").of(from.clone()));
         part.figures
-            .push(Figure::new(&format!("{name}: HTML"), bytes as f64 / 1e3, "kB").of(from.clone()).at_most(60.0));
+            .push(Figure::new(format!("{name}: HTML"), bytes as f64 / 1e3, "kB").of(from.clone()).at_most(60.0));
     }
     part
 }
