@@ -8,6 +8,7 @@ use askama::filters::HtmlSafe;
 use ipnet::IpNet;
 
 use super::super::form::{Choice, Field, Form};
+use super::super::parts::tame;
 use super::super::visit::{Fields, Visit};
 use crate::account::{Account, Audience};
 use crate::authority::{Act, Authority};
@@ -120,8 +121,7 @@ impl Known {
 fn choice(role: &Role) -> Choice {
     let name = role.name.to_string();
     let about = role.description.as_str().lines().next().unwrap_or_default();
-    let label =
-        if about.is_empty() { name.clone() } else { format!("{name}: {}", about.chars().take(60).collect::<String>()) };
+    let label = if about.is_empty() { name.clone() } else { format!("{name}: {}", tame(about, 60)) };
     Choice::new(name, label)
 }
 

@@ -33,7 +33,7 @@ pub use pager::{Pager, link};
 pub use receipt::in_words;
 pub use secret::Secret;
 pub use time::{Now, Told};
-pub use untrusted::Untrusted;
+pub use untrusted::{Untrusted, tame};
 
 /// Whole numbers as people read them: 12,345.
 pub fn grouped(number: impl Borrow<u64>) -> String {

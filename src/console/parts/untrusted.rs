@@ -37,25 +37,32 @@ impl<'a> Untrusted<'a> {
 
 impl fmt::Display for Untrusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut kept = String::new();
-        let (mut marks, mut length) = (0, 0);
-        for c in printable(&self.text, self.length + 1).chars().filter(|c| !steers(*c)) {
-            // A letter has a mark or two; a tower of them covers the lines around it.
-            marks = if is_mark(c) { marks + 1 } else { 0 };
-            if marks > 2 {
-                continue;
-            }
-            length += 1;
-            if length > self.length {
-                kept.push('…');
-                break;
-            }
-            kept.push(c);
-        }
         f.write_str("<bdi>")?;
-        Html.write_escaped_str(&mut *f, &kept)?;
+        Html.write_escaped_str(&mut *f, &tame(&self.text, self.length))?;
         f.write_str("</bdi>")
     }
+}
+
+/// Text from elsewhere for where no box of its own can stand, as in an `<option>`: as text, which is still to be escaped.
+pub fn tame(text: &str, length: usize) -> String {
+    // Of what has no place in a text, line breaks and tabs are what people write.
+    let lines: Vec<_> = text.split('\n').map(|line| printable(&line.replace('\t', " "), length + 1)).collect();
+    let mut kept = String::new();
+    let (mut marks, mut so_far) = (0, 0);
+    for c in lines.join("\n").chars().filter(|c| !steers(*c)) {
+        // A letter has a mark or two; a tower of them covers the lines around it.
+        marks = if is_mark(c) { marks + 1 } else { 0 };
+        if marks > 2 {
+            continue;
+        }
+        so_far += 1;
+        if so_far > length {
+            kept.push('…');
+            break;
+        }
+        kept.push(c);
+    }
+    kept
 }
 
 /// Characters that are not seen and change how others are: directions, joiners, tags, line and paragraph separators.
@@ -87,6 +94,7 @@ mod tests {
             ("a\u{202e}txt.exe", "atxt.exe"),
             ("a\u{200b}b\u{2066}c", "abc"),
             ("bell\u{7}", "bell\u{fffd}"),
+            ("two\nlines\tand a tab", "two\nlines and a tab"),
             ("e\u{301}\u{301}\u{301}\u{301}x", "e\u{301}\u{301}x"),
         ] {
             assert_eq!(Untrusted::new(text).to_string(), format!("<bdi>{shown}</bdi>"), "{text:?}");
