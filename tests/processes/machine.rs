@@ -110,11 +110,17 @@ pub fn bare_program(program: &Path, directory: &Path) -> Command {
 /// Runs to the end, which has to come.
 #[track_caller]
 pub fn finish(command: &mut Command, input: &str) -> Ended {
+    finish_within(command, input, Duration::from_secs(30))
+}
+
+/// The same of one that may take longer.
+#[track_caller]
+pub fn finish_within(command: &mut Command, input: &str, limit: Duration) -> Ended {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // One that reads nothing has closed its side.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     // Less is said than fits into a pipe.
-    let in_time = ended(&mut child, Duration::from_secs(30)).is_some();
+    let in_time = ended(&mut child, limit).is_some();
     if !in_time {
         child.kill().unwrap();
     }

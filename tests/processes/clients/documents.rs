@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{clean, node_modules};
 use crate::machine::{BINARY, Machine, finish, tool};
+use crate::scripts::{clean, node_modules};
 use crate::server::Server;
 use crate::until::soon;
 

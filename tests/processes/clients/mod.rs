@@ -15,6 +15,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::machine::{Machine, finish, tool};
+use crate::scripts::{clean, node};
 use crate::server::Server;
 
 fn sources() -> PathBuf {
@@ -23,7 +24,8 @@ fn sources() -> PathBuf {
 
 /// A script of `tests/clients` with its arguments, given the CA as its ecosystem gives it.
 pub fn client(machine: &Machine, server: &Server, script: &str, arguments: &[&str]) -> Command {
-    let mut command = if script.ends_with(".py") { python(&sources().join(script)) } else { node(machine, script) };
+    let mut command =
+        if script.ends_with(".py") { python(&sources().join(script)) } else { node(machine, &sources(), script) };
     command.env("REQUESTS_CA_BUNDLE", server.ca()).env("NODE_EXTRA_CA_CERTS", server.ca()).args(arguments);
     command
 }
@@ -31,34 +33,6 @@ pub fn client(machine: &Machine, server: &Server, script: &str, arguments: &[&st
 fn python(script: &Path) -> Command {
     let mut command = clean(&tool("clients/bin/python"));
     command.arg("-B").arg(script);
-    command
-}
-
-fn node(machine: &Machine, script: &str) -> Command {
-    node_modules(machine);
-    for entry in std::fs::read_dir(sources()).unwrap() {
-        let from = entry.unwrap().path();
-        if from.extension().is_some_and(|kind| kind == "mjs") {
-            std::fs::copy(&from, machine.path(from.file_name().unwrap().to_str().unwrap())).unwrap();
-        }
-    }
-    let mut command = clean(Path::new("node"));
-    command.arg(machine.path(script));
-    command
-}
-
-/// Packages are looked for beside the script, and so it runs where they can be put.
-fn node_modules(machine: &Machine) {
-    let link = machine.path("node_modules");
-    if !link.exists() {
-        std::os::unix::fs::symlink(tool("node/node_modules"), link).unwrap();
-    }
-}
-
-/// With nothing of the test's own environment: a proxy or a CA that is set there would decide.
-fn clean(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     command
 }
 

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::clean;
 use crate::certificates::Authority;
 use crate::machine::{Ended, Machine, finish, tool};
+use crate::scripts::clean;
 use crate::server::Server;
 
 fn sslyze(server: &Server, ca: Option<&Path>, report: &Path) -> Ended {

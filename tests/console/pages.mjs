@@ -1,0 +1,275 @@
+// Every page of the console, in one place: what it is called, where it is, what it takes to see it, which controls it has and what each of
+// those takes, and how to get to what only shows after a form was sent.
+
+/// `data` is what `fill` has made. A `look` is a page that stands here already, and is seen in another state.
+export function pages(data) {
+  const service = (account) => `/console/service-accounts/${account.id}`;
+  const user = (account) => `/console/users/${account.id}`;
+  const key = (id) => `/console/keys/${id}`;
+  return [
+    { name: "overview", path: "/console", heading: "Overview" },
+
+    {
+      name: "service-accounts",
+      path: "/console/service-accounts",
+      heading: "Service accounts",
+      needs: ["accounts:read"],
+      controls: { "New Service Account": ["accounts:write", "tokens:issue"] },
+    },
+    { name: "service-accounts-found", look: true, path: "/console/service-accounts?query=deploy&status=active", needs: ["accounts:read"] },
+    { name: "service-accounts-none", look: true, path: "/console/service-accounts?query=nobody-is-called-so", needs: ["accounts:read"] },
+    {
+      name: "service-account-new",
+      path: "/console/service-accounts/new",
+      heading: "New Service Account",
+      needs: ["accounts:write", "tokens:issue"],
+    },
+    {
+      name: "service-account",
+      path: service(data.busy),
+      heading: data.busy.username,
+      needs: ["accounts:read"],
+      controls: {
+        Edit: ["accounts:write"],
+        "Generate new authentication token": ["tokens:issue"],
+        "Revoke it": ["tokens:revoke"],
+        Disable: ["accounts:write"],
+        "Delete …": ["accounts:write"],
+        "All of it": ["audit:read"],
+      },
+    },
+    { name: "service-account-week", look: true, path: `${service(data.busy)}?window=week`, needs: ["accounts:read"] },
+    { name: "service-account-overlap", look: true, path: service(data.overlap), needs: ["accounts:read"] },
+    { name: "service-account-dead-token", look: true, path: service(data.dead), needs: ["accounts:read"] },
+    { name: "service-account-disabled", path: service(data.disabled), needs: ["accounts:read"], controls: { Enable: ["accounts:write"] } },
+    { name: "service-account-without-token", look: true, path: service(data.revoked), needs: ["accounts:read"] },
+    { name: "service-account-unused", look: true, path: service(data.unused), needs: ["accounts:read"] },
+    // Nothing is left of it but its activity.
+    { name: "service-account-deleted", path: `/console/accounts/${data.deleted.id}`, needs: ["accounts:read", "audit:read"], hidden: true },
+    {
+      name: "service-account-activity",
+      path: `${service(data.busy)}/activity`,
+      heading: "Activity",
+      needs: ["accounts:read", "audit:read"],
+    },
+    {
+      name: "service-account-activity-none",
+      look: true,
+      path: `${service(data.busy)}/activity?reason=revoked_key`,
+      needs: ["accounts:read", "audit:read"],
+    },
+    { name: "service-account-edit", path: `${service(data.busy)}/edit`, heading: "Edit", needs: ["accounts:read", "accounts:write"] },
+    {
+      name: "service-account-token",
+      path: `${service(data.busy)}/token`,
+      heading: "Generate new authentication token",
+      needs: ["accounts:read", "tokens:issue"],
+    },
+    { name: "service-account-token-disabled", look: true, path: `${service(data.disabled)}/token`, needs: ["accounts:read", "tokens:issue"] },
+    { name: "service-account-revoke", path: `${service(data.busy)}/revoke`, needs: ["accounts:read", "tokens:revoke"] },
+    { name: "service-account-delete", path: `${service(data.busy)}/delete`, needs: ["accounts:read", "accounts:write"] },
+
+    {
+      name: "users",
+      path: "/console/users",
+      heading: "Users",
+      needs: ["accounts:read"],
+      controls: { "New user": ["accounts:write", "tokens:issue"] },
+    },
+    { name: "user-new", path: "/console/users/new", needs: ["accounts:write", "tokens:issue"] },
+    {
+      name: "user",
+      path: user(data.user),
+      heading: data.user.username,
+      needs: ["accounts:read"],
+      controls: { Edit: ["accounts:write"], Disable: ["accounts:write"], "Delete …": ["accounts:write"] },
+    },
+    { name: "user-invited", look: true, path: user(data.invited), needs: ["accounts:read"] },
+    { name: "user-edit", path: `${user(data.user)}/edit`, needs: ["accounts:read", "accounts:write"] },
+    { name: "user-link", path: `${user(data.user)}/link`, needs: ["accounts:read", "tokens:issue"] },
+    { name: "user-activity", path: `${user(data.user)}/activity`, needs: ["accounts:read", "audit:read"] },
+    { name: "user-delete", path: `${user(data.user)}/delete`, needs: ["accounts:read", "accounts:write"] },
+
+    {
+      name: "roles",
+      path: "/console/roles",
+      heading: "Roles",
+      needs: ["roles:read"],
+      controls: { "New role": ["roles:write"] },
+    },
+    { name: "role-new", path: "/console/roles/~new", needs: ["roles:write"] },
+    {
+      name: "role",
+      path: `/console/roles/${data.role}`,
+      heading: data.role,
+      needs: ["roles:read"],
+      controls: { Edit: ["roles:write"], "Delete …": ["roles:write"] },
+    },
+    { name: "role-builtin", look: true, path: "/console/roles/admin", needs: ["roles:read"] },
+    { name: "role-edit", path: `/console/roles/${data.role}/edit`, needs: ["roles:read", "roles:write"] },
+    { name: "role-delete", path: `/console/roles/${data.role}/delete`, needs: ["roles:read", "roles:write"] },
+    { name: "role-delete-unused", look: true, path: "/console/roles/unused/delete", needs: ["roles:read", "roles:write"] },
+
+    {
+      name: "teams",
+      path: "/console/teams",
+      heading: "Teams",
+      needs: ["roles:read"],
+      controls: { "New team": ["roles:write"] },
+    },
+    { name: "team-new", path: "/console/teams/~new", needs: ["roles:write"] },
+    {
+      name: "team",
+      path: `/console/teams/${data.team}`,
+      heading: data.team,
+      needs: ["roles:read"],
+      controls: { Edit: ["roles:write"], "Delete …": ["roles:write"] },
+    },
+    { name: "team-edit", path: `/console/teams/${data.team}/edit`, needs: ["roles:read", "roles:write"] },
+    { name: "team-delete", path: `/console/teams/nobody/delete`, needs: ["roles:read", "roles:write"] },
+
+    { name: "keys", path: "/console/keys", heading: "Signing keys", needs: ["keys:read"] },
+    { name: "key-active", path: key(data.keys.active), needs: ["keys:read"] },
+    ...["pending", "retiring", "retired", "leaked"].map((state) => {
+      return { name: `key-${state}`, look: true, path: key(data.keys[state]), needs: ["keys:read"] };
+    }),
+    { name: "key-revoke", path: `${key(data.keys.active)}/revoke`, needs: ["keys:read", "keys:rotate"] },
+
+    { name: "audit", path: "/console/audit", heading: "Audit", needs: ["audit:read"] },
+    { name: "audit-found", look: true, path: "/console/audit?outcome=refused&reason=superseded", needs: ["audit:read"] },
+    { name: "audit-none", look: true, path: "/console/audit?reason=nothing-has-this-reason", needs: ["audit:read"] },
+    { name: "audit-status", path: "/console/audit/status", needs: ["audit:read"] },
+    { name: "nodes", path: "/console/nodes", heading: "Nodes", needs: ["nodes:read"] },
+    { name: "me", path: "/console/me", heading: "My account" },
+    { name: "not-found", path: "/console/there-is-no-such-page", status: 404 },
+  ];
+}
+
+/// Each page once.
+export const once = (data) => pages(data).filter(({ look }) => !look);
+
+/// What is seen only after a form was sent. Each begins at a page, and stops where it is looked at.
+export function afterForms(data) {
+  const service = `/console/service-accounts/${data.unused.id}`;
+  const press = (page, name) => page.getByRole("button", { name, exact: true }).click();
+  const fill = (page, label, text) => page.getByLabel(label, { exact: true }).first().fill(text);
+  return [
+    {
+      name: "service-account-new-wrong",
+      path: "/console/service-accounts/new",
+      async then(page) {
+        await fill(page, "Username", "Not A Username");
+        await fill(page, "Allowed networks", "10.0.0.0/8\neverywhere");
+        await page.locator("form.stack").evaluate((form) => { form.noValidate = true; });
+        await press(page, "Create the account and its token");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "service-account-created",
+      path: "/console/service-accounts/new",
+      async then(page, nth) {
+        await fill(page, "Username", `new-one-${nth}`);
+        await page.getByLabel("Role", { exact: true }).selectOption("reader");
+        await press(page, "Create the account and its token");
+        await page.getByText("was created").waitFor();
+      },
+    },
+    {
+      name: "service-account-token-generated",
+      path: `${service}/token`,
+      async then(page) {
+        await press(page, "Continue");
+        await page.getByLabel(/^Token of/).waitFor();
+      },
+    },
+    {
+      name: "service-account-token-generated-already",
+      path: `${service}/token`,
+      async then(page) {
+        await press(page, "Continue");
+        await page.getByLabel(/^Token of/).waitFor();
+        await page.reload();
+        await page.getByRole("heading", { name: "Already done" }).waitFor();
+      },
+    },
+    {
+      name: "service-account-delete-wrong",
+      path: `${service}/delete`,
+      async then(page) {
+        await fill(page, /^Type/, "another name");
+        await page.locator("form.confirm button").click();
+        await page.locator(".error").waitFor();
+      },
+    },
+    {
+      name: "me-password-wrong",
+      path: "/console/me",
+      async then(page) {
+        await fill(page, "Present password", "not this one, surely");
+        await fill(page, "New password", "short");
+        await fill(page, "The same password again", "other");
+        await press(page, "Change the password");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+  ];
+}
+
+/// Pages for those who are not signed in. `links` are unused ones.
+export function barePages(links) {
+  return [
+    { name: "sign-in", path: "/console/sign-in", heading: "Sign in" },
+    {
+      name: "sign-in-wrong",
+      path: "/console/sign-in",
+      async then(page) {
+        await page.getByLabel("Username").fill("nobody");
+        await page.getByLabel("Password", { exact: true }).fill("nothing at all");
+        await page.getByRole("button", { name: "Sign in", exact: true }).click();
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "sign-in-token",
+      path: "/console/sign-in",
+      async then(page) {
+        await page.getByText("Sign in with a token instead").click();
+      },
+    },
+    { name: "setup", path: links.setup, heading: "Create the first admin" },
+    { name: "password", path: links.password, heading: "Set your password" },
+    { name: "password-link-gone", path: "/console/password?link=gone", status: 410 },
+  ];
+}
+
+/// Everything that a form does, as it is sent: what it takes.
+export function actions(data) {
+  const service = (account) => `/console/service-accounts/${account.id}`;
+  const user = (account) => `/console/users/${account.id}`;
+  const { keys } = data;
+  return [
+    ["/console/service-accounts/new", ["accounts:write", "tokens:issue"]],
+    [`${service(data.busy)}/edit`, ["accounts:write"]],
+    [`${service(data.busy)}/status`, ["accounts:write"]],
+    [`${service(data.busy)}/token`, ["tokens:issue"]],
+    [`${service(data.busy)}/revoke`, ["tokens:revoke"]],
+    [`${service(data.busy)}/delete`, ["accounts:write"]],
+    ["/console/users/new", ["accounts:write", "tokens:issue"]],
+    [`${user(data.user)}/edit`, ["accounts:write"]],
+    [`${user(data.user)}/status`, ["accounts:write"]],
+    [`${user(data.user)}/link`, ["tokens:issue"]],
+    [`${user(data.user)}/sessions`, ["accounts:write"]],
+    [`${user(data.user)}/delete`, ["accounts:write"]],
+    ["/console/roles/~new", ["roles:write"]],
+    [`/console/roles/${data.role}/edit`, ["roles:write"]],
+    [`/console/roles/${data.role}/delete`, ["roles:write"]],
+    ["/console/teams/~new", ["roles:write"]],
+    [`/console/teams/${data.team}/edit`, ["roles:write"]],
+    [`/console/teams/${data.team}/delete`, ["roles:write"]],
+    ["/console/keys/prepare", ["keys:rotate"]],
+    [`/console/keys/${keys.pending}/activate`, ["keys:rotate"]],
+    [`/console/keys/${keys.retiring}/retire`, ["keys:rotate"]],
+    [`/console/keys/${keys.active}/revoke`, ["keys:rotate"]],
+  ];
+}
