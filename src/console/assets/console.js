@@ -135,7 +135,7 @@
       if (said) said.textContent = text;
     };
     // As src/console/parts/untrusted.rs has it: what would turn the text around it is taken out.
-    const clean = (text) => String(text ?? "").replace(/[\u00ad\u034f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb]/gu, "").slice(0, 120);
+    const clean = (text) => String(text ?? "").replace(/[\u00ad\u034f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb]/gu, "").replace(/(\p{M}{2})\p{M}+/gu, "$1").slice(0, 120);
     // Filled in by the names of the cells; only ever as text.
     const row = (event) => {
       const filled = template.content.cloneNode(true);
