@@ -128,7 +128,10 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Visitor<P> {
 }
 
 fn is_over(reason: Reason) -> bool {
-    !matches!(reason, Reason::StoreUnavailable | Reason::NetworkNotAllowed | Reason::RateLimited)
+    !matches!(
+        reason,
+        Reason::StoreUnavailable | Reason::NetworkNotAllowed | Reason::RateLimited | Reason::WrongAudience
+    )
 }
 
 /// Whoever wanted to read is asked to sign in first; whoever sent something is told, so that he can keep it.

@@ -84,7 +84,7 @@ async fn only_whoever_may_sees_them() {
             check(&page);
         }
         let menu = links(&browser.get("/console/me", 200).await);
-        assert_eq!(menu.contains(&"/console/audit".to_owned()), audit == 200, "{name}: {menu:?}");
-        assert_eq!(menu.contains(&"/console/nodes".to_owned()), nodes == 200, "{name}: {menu:?}");
+        assert_eq!(menu.contains("/console/audit"), audit == 200, "{name}: {menu:?}");
+        assert_eq!(menu.contains("/console/nodes"), nodes == 200, "{name}: {menu:?}");
     }
 }
