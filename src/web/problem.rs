@@ -134,6 +134,7 @@ impl Problem {
     }
 
     /// What is told of it, for those who write it otherwise than as JSON.
+    #[cfg(feature = "server")]
     pub(crate) fn told(&self) -> &Told {
         &self.0
     }
