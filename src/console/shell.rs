@@ -168,8 +168,9 @@ fn html(status: StatusCode, page: &impl Template) -> Result<Response, Problem> {
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        // Under no-referrer, browsers send forms with `Origin: null` (Fetch, section 3.2), and nobody could tell whose they are.
-        (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+        // A page that a link leads to has a secret in its address, which no `Referer` may carry on. Under no-referrer, browsers would
+        // send forms with `Origin: null` (Fetch, section 3.2), and nobody could tell whose they are.
+        (header::REFERRER_POLICY, HeaderValue::from_static("strict-origin")),
         (COOP, HeaderValue::from_static("same-origin")),
         (CORP, HeaderValue::from_static("same-origin")),
     ];

@@ -161,7 +161,7 @@ function isGuarded({ headers }, path) {
   assert.ok(!/unsafe|\*/.test(policy), policy);
   assert.match(headers["cache-control"] ?? "", /no-store/, path);
   assert.equal(headers["x-content-type-options"], "nosniff", path);
-  assert.match(headers["referrer-policy"] ?? "", /no-referrer|same-origin/, path);
+  assert.match(headers["referrer-policy"] ?? "", /^strict-origin$|no-referrer/, path);
 }
 
 async function aFormOfAnotherSiteIsRefused(stage, stranger, data) {

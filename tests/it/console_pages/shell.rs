@@ -72,8 +72,8 @@ async fn what_goes_wrong_is_a_page_too() {
 #[tokio::test]
 async fn browsers_say_where_a_form_comes_from_and_others_are_told_nothing() {
     let app = App::start().await;
-    // Under no-referrer, the origin of a form would be null.
-    assert_eq!(admin(&app).await.get("/console/me", 200).await.header("referrer-policy"), "same-origin");
+    // The address of a page stays with it; under no-referrer, the origin of a form would be null.
+    assert_eq!(admin(&app).await.get("/console/me", 200).await.header("referrer-policy"), "strict-origin");
     assert_eq!(app.admin().get("/self", 200).await.header("referrer-policy"), "no-referrer");
 }
 
