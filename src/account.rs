@@ -264,6 +264,8 @@ impl AccountState {
         if self.status == Status::Disabled {
             less.status = Status::Disabled;
         }
+        // Sessions end when it rises.
+        less.sign_ins = less.sign_ins.max(self.sign_ins);
         less == *self && (less != *before || self.token_id.is_none() || self.status == Status::Disabled)
     }
 
@@ -458,6 +460,7 @@ mod tests {
         assert!(with(|after| after.previous = None));
         assert!(with(|after| after.status = Status::Disabled));
         assert!(with(|after| (after.token_id, after.previous, after.status) = (None, None, Status::Disabled)));
+        assert!(with(|after| (after.status, after.sign_ins) = (Status::Disabled, after.sign_ins + 1)));
         // Nothing, while it could still act; something else beside it; another token.
         assert!(!with(|_| {}));
         assert!(!with(|after| (after.token_id, after.role) = (None, "admin".parse().unwrap())));

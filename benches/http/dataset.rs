@@ -10,7 +10,7 @@ use countermark::clock::{Clock as _, SystemClock};
 use countermark::epoch::Epoch;
 use countermark::keyring::{KeyringDocument, MasterKey};
 use countermark::store::schema::Schema;
-use countermark::store::{IssuedToken, Profile};
+use countermark::store::{Entry, IssuedToken, Profile};
 use countermark::token::{Claims, Jti, Signer, encode};
 use serde_json::json;
 
@@ -124,7 +124,7 @@ impl Dataset {
             states.clear();
             let command = states.cmd("MSET");
             for account in chunk {
-                command.arg(schema.state(account.id)).arg(stored(&account.state(version)));
+                command.arg(schema.state(account.id)).arg(stored(&account.record(version)));
             }
             states.exec(&mut connection).unwrap();
         }
@@ -184,8 +184,8 @@ impl New {
         Self { id: AccountId::new(now), username: format!("account-{number:07}"), jti: Jti::random().unwrap() }
     }
 
-    fn state(&self, version: Epoch) -> Versioned {
-        let state = AccountState {
+    fn state(&self) -> AccountState {
+        AccountState {
             username: self.username.parse().unwrap(),
             generation: 1,
             token_id: Some(self.jti.token_id()),
@@ -197,8 +197,11 @@ impl New {
             binding: None,
             previous: None,
             sign_ins: 0,
-        };
-        Versioned { version, record: StateRecord::Live(state) }
+        }
+    }
+
+    fn record(&self, version: Epoch) -> Versioned {
+        Versioned { version, record: StateRecord::Live(self.state()) }
     }
 
     fn token(&self, key: &dyn Signer, now: DateTime<Utc>) -> String {
@@ -241,7 +244,7 @@ fn write_the_rest(
     let token = IssuedToken { key_id: key.to_owned(), issued_at: now, expires_at: now + VALID, for_own_api: true };
     let profile = Profile {
         kind: Kind::Service,
-        description: "".parse().unwrap(),
+        description: "Runs what the build of this number has to run".parse().unwrap(),
         created_at: now,
         updated_at: now,
         token: Some(token),
@@ -250,14 +253,14 @@ fn write_the_rest(
         password: None,
         link: None,
     };
-    let profile = serde_json::to_string(&profile).unwrap();
+    let stored = serde_json::to_string(&profile).unwrap();
     let until = (now + VALID).timestamp();
     let mut pipe = redis::pipe();
     for chunk in accounts.chunks(CHUNK) {
         pipe.clear();
         let command = pipe.cmd("MSET");
         chunk.iter().for_each(|account| {
-            command.arg(schema.profile(account.id)).arg(&profile);
+            command.arg(schema.profile(account.id)).arg(&stored);
         });
         let command = pipe.cmd("HSET").arg(schema.names());
         chunk.iter().for_each(|account| {
@@ -269,6 +272,10 @@ fn write_the_rest(
                 command.arg(0).arg(&account.username);
             });
         }
+        let command = pipe.cmd("ZADD").arg(schema.catalogue());
+        chunk.iter().for_each(|account| {
+            command.arg(0).arg(Entry::of(&account.state(), &profile).line());
+        });
         let command = pipe.cmd("ZADD").arg(schema.live(key));
         chunk.iter().for_each(|account| {
             command.arg(until).arg(format!("{}:1", account.id));

@@ -16,7 +16,7 @@ use crate::account::{Account, AccountId, AccountState, Audience, Kind, Status};
 use crate::audit::{Event, Outcome, kinds};
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::ADMIN;
-use crate::store::{AccountChange, Admin, Committed, IssuedToken, List, Listing, Profile, StoredAccount};
+use crate::store::{AccountChange, Admin, Committed, Entry, IssuedToken, List, Listing, Profile, StoredAccount};
 use crate::verify::KeyState;
 
 /// A new account.
@@ -95,20 +95,22 @@ impl AccountFilter {
         }
     }
 
-    fn passes(&self, account: &StoredAccount) -> bool {
-        let state = &account.state;
-        let expiry = state.token_id.and(account.profile.token.as_ref()).map(|token| token.expires_at);
-        self.query.as_ref().is_none_or(|query| {
-            state.username.as_str().contains(query.as_str())
-                || account.profile.description.as_str().to_lowercase().contains(query.as_str())
-        }) && self.kind.is_none_or(|kind| account.profile.kind == kind)
-            && self
-                .role
-                .as_ref()
-                .is_none_or(|role| state.role == *role || state.teams.values().any(|other| other == role))
-            && self.team.as_ref().is_none_or(|team| state.teams.contains_key(team))
-            && self.status.is_none_or(|status| state.status == status)
-            && self.expires_before.is_none_or(|before| expiry.is_some_and(|expiry| expiry < before))
+    /// Whether there is more to it than standing in a list.
+    fn is_search(&self) -> bool {
+        self.query.is_some() || self.status.is_some() || self.expires_before.is_some()
+    }
+
+    fn passes(&self, account: &Entry<'_>) -> bool {
+        let is_role = |name: &str| self.role.as_ref().is_none_or(|role| role.as_str() == name);
+        let is_team = |name: &str| self.team.as_ref().is_none_or(|team| team.as_str() == name);
+        self.query
+            .as_deref()
+            .is_none_or(|query| account.username.contains(query) || account.description.contains(query))
+            && self.kind.is_none_or(|kind| account.kind == kind)
+            && (is_role(account.role) || account.teams().any(|(_, role)| is_role(role)))
+            && (self.team.is_none() || account.teams().any(|(team, _)| is_team(team)))
+            && self.status.is_none_or(|status| account.status == status)
+            && self.expires_before.is_none_or(|before| account.expires_before(before))
     }
 }
 
@@ -219,7 +221,13 @@ impl Authority {
         limit: usize,
     ) -> Result<AccountPage, Error> {
         let which = Listing { of: filter.list(), prefix: filter.prefix.as_deref().unwrap_or_default(), after };
-        let page = self.store.list(which, limit, |account| filter.passes(account)).await?;
+        let passes = |account: &Entry<'_>| filter.passes(account);
+        let page = if filter.is_search() {
+            self.store.search(which, limit, passes).await?
+        } else {
+            let passes = |account: &StoredAccount| passes(&Entry::of(&account.state, &account.profile));
+            self.store.list(which, limit, passes).await?
+        };
         Ok(AccountPage { items: page.accounts.iter().map(StoredAccount::view).collect(), next_cursor: page.next })
     }
 
@@ -261,6 +269,13 @@ impl Authority {
             state.status = status;
             changed.push("status");
         }
+        let is_person = profile.kind == Kind::User;
+        let ends_sign_ins = state.status == Status::Disabled && before.state.status != Status::Disabled;
+        if ends_sign_ins && is_person {
+            // Not to be good again once he is enabled.
+            profile.link = None;
+            state.sign_ins += 1;
+        }
         self.check_shape(&state.teams, &state.audiences, &state.allowed_networks)?;
         self.check_length(before.id, &state)?;
         let roles = self.store.roles().await?;
@@ -282,6 +297,9 @@ impl Authority {
         let change = self.change(By::Somebody(act), &before, (&state, &profile), now, &event);
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
         let receipt = receipt.map_err(|error| only.or_failed(error))?;
+        if ends_sign_ins {
+            self.forget_sign_ins(before.id).await;
+        }
         let after = StoredAccount { version: receipt.epoch, state, profile, ..before };
         Ok((after.view(), receipt))
     }
@@ -305,9 +323,7 @@ impl Authority {
         };
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
         let receipt = receipt.map_err(|error| only.or_failed(error))?;
-        if before.profile.kind == Kind::User {
-            self.forget_sign_ins(before.id).await;
-        }
+        self.forget_sign_ins(before.id).await;
         Ok(receipt)
     }
 

@@ -94,6 +94,7 @@ impl Startup {
             tables: Tables::default(),
             recounting: tokio::sync::Mutex::default(),
             places_to_look: Arc::new(tokio::sync::Semaphore::new(super::LOOKERS)),
+            looks: super::shares::Shares::of(super::LOOKS),
             places_to_export: Arc::new(tokio::sync::Semaphore::new(super::EXPORTS)),
             store: self.store,
             clock: self.clock,

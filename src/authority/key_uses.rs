@@ -10,6 +10,7 @@ use crate::account::{AccountId, Status};
 use crate::clock::rfc3339;
 use crate::keyring::StepError;
 use crate::name::{TeamName, Username};
+use crate::permission::Permission;
 use crate::store::{CallsOfKey, StoredAccount, for_one_request};
 use crate::verify::Reason;
 
@@ -54,7 +55,7 @@ pub struct KeyDetail {
     pub key: KeyView,
     /// Calls with tokens that it signed.
     pub calls_24h: CallsOfKey,
-    /// Accounts that need it, or wait for a new token, a hundred at the most.
+    /// Accounts that need it, or wait for a new token, a hundred at the most. None for whoever may not read accounts.
     pub accounts: Vec<KeyUser>,
     /// Whether these are all.
     pub complete: bool,
@@ -150,10 +151,15 @@ impl Authority {
         })
     }
 
-    /// A key, and who needs it.
-    pub async fn key_detail(&self, key_id: &str) -> Result<KeyDetail, Error> {
+    /// A key, and who needs it: accounts are named to whoever may read them.
+    pub async fn key_detail(&self, act: &Act, key_id: &str) -> Result<KeyDetail, Error> {
         let key = self.key_view(key_id).await?;
         let now = self.clock.now();
+        if !act.actor.allows(&Permission::known("accounts:read"), None) {
+            let calls_24h = self.calls_of_key(key_id, now).await?;
+            let complete = key.live_tokens == 0 && key.revoked_at.is_none();
+            return Ok(KeyDetail { key, calls_24h, accounts: Vec::new(), complete });
+        }
         let (ids, more) = self.store.accounts_of_key(key_id, now, NAMED).await?;
         let found = self.store.accounts(&ids).await?.into_iter().flatten();
         let mut accounts = Vec::new();

@@ -28,6 +28,7 @@ mod role_preview;
 mod roles;
 mod rotation;
 mod sessions;
+mod shares;
 mod tail;
 mod tokens;
 mod upkeep;
@@ -68,12 +69,12 @@ pub use recover::recover;
 pub use role_preview::{AffectedAccount, GrantChange, RolePreview};
 pub use roles::Changed;
 pub use sessions::{Begun, SessionSettings, SessionView};
-pub use tail::{Looking, Told};
+pub use tail::{Looking, PlaceToLook, Told};
 pub use tokens::MAX_OVERLAP;
 pub use tokens::{Issued, RevokeError, SelfSession, SelfToken, SelfView};
 pub use upkeep::Upkeep;
 pub use usage::{Count, DeadToken, HourUsage, Usage};
-pub use users::{Invited, Link, NewUser};
+pub use users::{Invited, Link, NewUser, PasswordSet};
 
 use crate::account::Audience;
 use crate::audit::kinds;
@@ -122,6 +123,8 @@ pub struct SigningSettings {
 
 /// So many may look on at the audit at once.
 const LOOKERS: usize = 32;
+/// So many of them for one account.
+const LOOKS: usize = 8;
 /// So many exports may be under way at once: each reads as fast as it is read.
 const EXPORTS: usize = 4;
 
@@ -134,6 +137,7 @@ pub struct Authority {
     tables: Tables,
     recounting: tokio::sync::Mutex<()>,
     places_to_look: Arc<tokio::sync::Semaphore>,
+    looks: Arc<shares::Shares>,
     places_to_export: Arc<tokio::sync::Semaphore>,
     metrics: Arc<Metrics>,
     passwords: passwords::Passwords,

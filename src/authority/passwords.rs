@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 use zxcvbn::{Score, zxcvbn};
 
 use super::Error;
+use super::shares::{Share, Shares};
+use crate::account::AccountId;
 use crate::clock::random;
 use crate::name::Username;
 use crate::store::StoredPassword;
@@ -24,6 +26,8 @@ const LONGEST: usize = 256;
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 4;
+/// So many turns one account has, or waits for, at once: whoever knows his own password keeps nobody else waiting for long.
+const TURNS: usize = 2;
 /// So long somebody waits for his turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -80,6 +84,8 @@ pub enum Lane {
 pub struct Passwords {
     known: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
+    /// Of those who are known: turns, and places among those who wait for one.
+    turns: Arc<Shares>,
     /// What is compared with where there is no password, so that it takes as long.
     nobodys: Result<String, String>,
 }
@@ -87,7 +93,12 @@ pub struct Passwords {
 impl Default for Passwords {
     fn default() -> Self {
         let lane = || Arc::new(Semaphore::new(1));
-        Self { known: lane(), strangers: lane(), nobodys: hash("nobody's password").map_err(|error| error.to_string()) }
+        Self {
+            known: lane(),
+            strangers: lane(),
+            turns: Shares::of(TURNS),
+            nobodys: hash("nobody's password").map_err(|error| error.to_string()),
+        }
     }
 }
 
@@ -97,11 +108,11 @@ impl Passwords {
         &self,
         field: &str,
         password: &Password,
-        username: &Username,
+        (account, username): (AccountId, &Username),
         now: DateTime<Utc>,
     ) -> Result<StoredPassword, Error> {
         let (password, username, field) = (password.clone(), username.clone(), field.to_owned());
-        in_turn(self.turn(Lane::Known).await?, move || {
+        in_turn(self.turn(Lane::Known, Some(account)).await?, move || {
             if let Some(weakness) = password.weakness(&username) {
                 return Err(Error::field(field, weakness));
             }
@@ -110,12 +121,13 @@ impl Passwords {
         .await
     }
 
-    /// Waits for a turn.
-    pub async fn turn(&self, lane: Lane) -> Result<Turn, Error> {
+    /// Waits for a turn. `who`: whom he is known to be.
+    pub async fn turn(&self, lane: Lane, who: Option<AccountId>) -> Result<Turn, Error> {
+        let share = who.map(|who| self.turns.take(who).ok_or(Error::Busy)).transpose()?;
         let lane = Arc::clone(if lane == Lane::Known { &self.known } else { &self.strangers });
         let turn = tokio::time::timeout(PATIENCE, lane.acquire_owned()).await;
         turn.map_err(|_| Error::Busy)?
-            .map(|place| Turn { _place: place })
+            .map(|place| Turn { _place: place, _share: share })
             .map_err(|error| Error::Internal(error.to_string()))
     }
 
@@ -147,6 +159,7 @@ impl Passwords {
 /// The turn of one who waited for it.
 pub struct Turn {
     _place: OwnedSemaphorePermit,
+    _share: Option<Share>,
 }
 
 async fn in_turn<T: Send + 'static>(
@@ -199,13 +212,14 @@ mod tests {
         let passwords = Passwords::default();
         let password = Password::new("violet harbour teacup nine");
         let username: Username = "ada".parse().unwrap();
-        let hashed = async || passwords.hashed("password", &password, &username, DateTime::UNIX_EPOCH).await.unwrap();
+        let who = (AccountId::nobody(), &username);
+        let hashed = async || passwords.hashed("password", &password, who, DateTime::UNIX_EPOCH).await.unwrap();
         let (one, other) = (hashed().await, hashed().await);
         assert!(one.hash.starts_with("$argon2id$v=19$m=65536,t=3,p=4$"), "{}", one.hash);
         assert_ne!(one.hash, other.hash);
         assert!(!format!("{one:?}{password:?}").contains("argon2id") && !format!("{password:?}").contains("violet"));
         let matches = async |password: &Password, stored| {
-            let turn = passwords.turn(Lane::Stranger).await.unwrap();
+            let turn = passwords.turn(Lane::Stranger, None).await.unwrap();
             passwords.matches(turn, password, stored).await.unwrap()
         };
         assert!(matches(&password, Some(&one)).await);
@@ -218,7 +232,24 @@ mod tests {
     #[tokio::test]
     async fn strangers_do_not_keep_those_waiting_who_are_known() {
         let passwords = Passwords::default();
-        let _stranger = passwords.turn(Lane::Stranger).await.unwrap();
-        assert!(passwords.turn(Lane::Known).await.is_ok());
+        let _stranger = passwords.turn(Lane::Stranger, None).await.unwrap();
+        assert!(passwords.turn(Lane::Known, None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nobody_who_knows_his_own_password_takes_all_turns() {
+        let passwords = Arc::new(Passwords::default());
+        let [one, other] = [AccountId::new(DateTime::UNIX_EPOCH), AccountId::nobody()];
+        let first = passwords.turn(Lane::Known, Some(one)).await.unwrap();
+        let waits = |who| {
+            let passwords = Arc::clone(&passwords);
+            tokio::spawn(async move { passwords.turn(Lane::Known, Some(who)).await.map(drop) })
+        };
+        let (second, others) = (waits(one), waits(other));
+        tokio::task::yield_now().await;
+        assert!(matches!(passwords.turn(Lane::Known, Some(one)).await, Err(Error::Busy)));
+        drop(first);
+        assert!(second.await.unwrap().is_ok() && others.await.unwrap().is_ok());
+        assert!(passwords.turn(Lane::Known, Some(one)).await.is_ok());
     }
 }

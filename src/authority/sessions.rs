@@ -30,10 +30,11 @@ pub struct SessionSettings {
 pub(super) const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Tries for one account by browsers that nobody has signed in with before; and by each that somebody has.
 const TRIES_OF_ACCOUNT: u32 = 10;
-/// Tries of one address.
+/// Tries of one address, whoever is let in not counted; and of 65,536 networks of IPv6, which one subscriber may have all of.
 const TRIES_OF_ADDRESS: u32 = 30;
+const TRIES_OF_SITE: u32 = 90;
 /// How long a browser is remembered.
-const DEVICE: TimeDelta = TimeDelta::days(400);
+pub(super) const DEVICE: TimeDelta = TimeDelta::days(400);
 /// How exactly it is known when a session was last used.
 const SEEN: TimeDelta = TimeDelta::seconds(60);
 
@@ -77,6 +78,8 @@ struct Trying {
     /// Forgotten once somebody was let in.
     own: Option<String>,
     tries: Vec<Tries>,
+    /// Who waits for it.
+    who: Option<AccountId>,
 }
 
 impl Authority {
@@ -95,7 +98,7 @@ impl Authority {
             None => None,
         };
         let trying = self.trying(call, username.as_ref(), account.as_ref(), device).await?;
-        let turn = self.passwords.turn(trying.lane).await?;
+        let turn = self.passwords.turn(trying.lane, trying.who).await?;
         if let Err(wait) = self.store.try_to_sign_in(&trying.tries).await? {
             return Err(Error::TooManyTries(wait));
         }
@@ -113,6 +116,8 @@ impl Authority {
         };
         let begun = self.begin(call, account.id, SignedInBy::Password(account.state.sign_ins)).await?;
         self.store.remember_device(account.id, device.id(), self.clock.now() + DEVICE).await?;
+        // Where many come from one address, those who know their passwords keep nobody out.
+        self.store.forgive_try(&trying.tries).await?;
         if let Some(own) = trying.own {
             self.store.forget_tries(&own).await?;
         }
@@ -169,7 +174,7 @@ impl Authority {
             Ok(stored) => stored,
             Err(refusal) => {
                 call.record().refusal = Some(refusal.reason);
-                return Err(Refused { retry_after: None, refusal });
+                return Err(refusal.into());
             }
         };
         let signed_in = self.node.verify_session(call, &self.as_decided(id, &stored), demand).await?;
@@ -190,6 +195,11 @@ impl Authority {
     pub async fn still_signed_in(&self, id: SessionId, demand: &Demand) -> Result<SignedIn, Refusal> {
         let stored = self.stored_session(id).await?;
         self.node.decide_session(&self.as_decided(id, &stored), demand).await
+    }
+
+    /// That a session has not been ended.
+    pub async fn goes_on(&self, secret: &Secret) -> Result<(), Refusal> {
+        self.stored_session(secret.id()).await.map(drop)
     }
 
     async fn stored_session(&self, id: SessionId) -> Result<StoredSession, Refusal> {
@@ -294,17 +304,20 @@ impl Authority {
         {
             let own = format!("d:{}", device.id());
             let tries = vec![counted(own.clone(), TRIES_OF_ACCOUNT)];
-            return Ok(Trying { lane: Lane::Known, own: Some(own), tries });
+            return Ok(Trying { lane: Lane::Known, own: Some(own), tries, who: Some(account.id) });
         }
+        let own = username.map(|username| format!("a:{username}"));
+        let mut tries = Vec::from_iter(own.clone().map(|own| counted(own, TRIES_OF_ACCOUNT)));
         let address = match Subscriber::from(call.client_address()) {
             Subscriber::Four(address) => address.to_string(),
-            Subscriber::Six([a, b, c, d]) => format!("{a:x}:{b:x}:{c:x}:{d:x}::"),
+            Subscriber::Six([a, b, c, d]) => {
+                tries.push(counted(format!("n:{a:x}:{b:x}:{c:x}::"), TRIES_OF_SITE));
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::")
+            }
             Subscriber::Unknown => "unknown".to_owned(),
         };
-        let own = username.map(|username| format!("a:{username}"));
-        let of_account = own.clone().map(|own| counted(own, TRIES_OF_ACCOUNT));
-        let of_address = counted(format!("n:{address}"), TRIES_OF_ADDRESS);
-        Ok(Trying { lane: Lane::Stranger, own, tries: of_account.into_iter().chain([of_address]).collect() })
+        tries.push(counted(format!("n:{address}"), TRIES_OF_ADDRESS));
+        Ok(Trying { lane: Lane::Stranger, own, tries, who: None })
     }
 
     /// What is asked of everybody who signs in.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, Stream};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Authority, Error};
+use super::shares::Share;
+use super::{Act, Authority, Error};
 use crate::account::AccountId;
 use crate::audit::Event;
 use crate::store::{AuditFilter, TailPosition, Tailed, for_one_request};
@@ -37,7 +38,13 @@ pub struct Looking {
     /// From where on. `None`: from now.
     pub after: Option<TailPosition>,
     /// His place among those who look on: see [`Authority::place_to_look`].
-    pub place: OwnedSemaphorePermit,
+    pub place: PlaceToLook,
+}
+
+/// A place among those who look on, until it is dropped.
+pub struct PlaceToLook {
+    _place: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 struct Tail<M> {
@@ -51,9 +58,11 @@ struct Tail<M> {
 }
 
 impl Authority {
-    /// A place among those who look on at once. `None`: all are taken.
-    pub fn place_to_look(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places_to_look).try_acquire_owned().ok()
+    /// A place among those who look on at once. `None`: all are taken, or he has as many as one may have.
+    pub fn place_to_look(&self, act: &Act) -> Option<PlaceToLook> {
+        let share = self.looks.take(act.actor.account())?;
+        let place = Arc::clone(&self.places_to_look).try_acquire_owned().ok()?;
+        Some(PlaceToLook { _place: place, _share: share })
     }
 
     /// Events as they are written. Before each look it is asked whether he may still see them: why not, if not; `false`: that can't be

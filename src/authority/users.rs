@@ -10,6 +10,7 @@ use serde_json::json;
 use super::call::By;
 use super::checks::{may_grant, powers_of};
 use super::passwords::{Lane, Password};
+use super::sessions::DEVICE;
 use super::{AccountRef, Act, Authority, Call, Error, Precondition, Receipt};
 use crate::account::{Account, AccountId, AccountState, Kind, Status};
 use crate::audit::kinds;
@@ -61,6 +62,14 @@ impl std::fmt::Debug for Invited {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Invited({} …)", self.account.id)
     }
+}
+
+/// A password was set by a link.
+pub struct PasswordSet {
+    /// Whose.
+    pub username: Username,
+    /// What the browser is known by from now on, if it is.
+    pub device: Option<Secret>,
 }
 
 /// What stands in a link: whose it is, and its secret.
@@ -142,6 +151,13 @@ impl Authority {
         if before.state.status != Status::Active {
             return Err(Error::AccountDisabled);
         }
+        // Whoever sits at somebody else's session, or has his token, would need no present password.
+        if before.id == act.actor.account() && before.profile.password.is_some() {
+            return Err(Error::field(
+                "account",
+                "this is your own account: change your password by the present one, or have another admin make a link",
+            ));
+        }
         let powers = powers_of(&before.state, &self.store.roles().await?);
         may_grant(&act.actor.powers(), &powers)?;
         let now = self.clock.now();
@@ -188,12 +204,19 @@ impl Authority {
         Ok(account)
     }
 
-    /// Sets a password by a link, which is used up by it. All sessions that were begun with the one before end.
-    pub async fn set_password_by_link(&self, call: &Call, link: &Link, password: &Password) -> Result<Username, Error> {
+    /// Sets a password by a link, which is used up by it. All sessions that were begun with the one before end. `device`: what
+    /// the browser is known by, if it is.
+    pub async fn set_password_by_link(
+        &self,
+        call: &Call,
+        link: &Link,
+        password: &Password,
+        device: Option<&Secret>,
+    ) -> Result<PasswordSet, Error> {
         let before = self.account_of_link(link).await?;
         let now = self.clock.now();
         let username = before.state.username.clone();
-        let hashed = self.passwords.hashed("password", password, &username, now).await?;
+        let hashed = self.passwords.hashed("password", password, (before.id, &username), now).await?;
         let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
         profile.password = Some(hashed);
         profile.link = None;
@@ -207,19 +230,28 @@ impl Authority {
             Error::Conflict | Error::NotFound(_) => Error::LinkGone,
             other => other,
         })?;
-        self.forget_sign_ins(before.id).await;
-        Ok(username)
+        let device = self.only_known(before.id, device).await;
+        Ok(PasswordSet { username, device })
     }
 
-    /// Sets one's own password. All other sessions end that were begun with the one before.
-    pub async fn change_password(&self, act: &Act, present: &Password, new: &Password) -> Result<Receipt, Error> {
+    /// Sets one's own password. All other sessions end that were begun with the one before. `device`: what the browser is known by.
+    /// What it is known by from now on, if it is.
+    pub async fn change_password(
+        &self,
+        act: &Act,
+        present: &Password,
+        new: &Password,
+        device: Option<&Secret>,
+    ) -> Result<(Receipt, Option<Secret>), Error> {
         act.call.record().kind = Some(kinds::PASSWORD_SET);
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
         if before.profile.kind != Kind::User {
             return Err(Error::NotAUser);
         }
-        let turn = self.passwords.turn(Lane::Known).await?;
-        let counter = Tries { name: format!("p:{}", before.id), most: TRIES, within: super::sessions::WINDOW };
+        let turn = self.passwords.turn(Lane::Known, Some(before.id)).await?;
+        // Of each session for itself: whoever guesses in a stolen one does not keep its owner from changing the password.
+        let who = act.actor.session().map_or_else(|| before.id.to_string(), |session| session.id.to_string());
+        let counter = Tries { name: format!("p:{who}"), most: TRIES, within: super::sessions::WINDOW };
         if let Err(wait) = self.store.try_to_sign_in(std::slice::from_ref(&counter)).await? {
             return Err(Error::TooManyTries(wait));
         }
@@ -228,7 +260,7 @@ impl Authority {
         }
         self.store.forget_tries(&counter.name).await?;
         let now = self.clock.now();
-        let hashed = self.passwords.hashed("new", new, &before.state.username, now).await?;
+        let hashed = self.passwords.hashed("new", new, (before.id, &before.state.username), now).await?;
         let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
         profile.password = Some(hashed);
         profile.link = None;
@@ -238,7 +270,11 @@ impl Authority {
         let change = self.change(By::Somebody(act), &before, (&state, &profile), now, &event);
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await?;
         self.keep_present_session(act, state.sign_ins).await?;
-        Ok(receipt)
+        let device = match act.actor.session() {
+            Some(_) => self.only_known(before.id, device).await,
+            None => None,
+        };
+        Ok((receipt, device))
     }
 
     /// The session in which a password was changed goes on under the new one; the others are forgotten.
@@ -252,8 +288,23 @@ impl Authority {
             let goes_on = StoredSession { by: SignedInBy::Password(sign_ins), ..stored };
             self.store.note_session(id, &goes_on, self.kept_for()).await?;
         }
-        self.store.end_all_sessions(account, present).await?;
-        Ok(self.store.forget_devices(account).await?)
+        Ok(self.store.end_all_sessions(account, present).await.map(drop)?)
+    }
+
+    /// The browser in which a password was set is known from then on, and no other one. So whoever sets it can sign in with it,
+    /// however many strangers are trying to. What it is known by.
+    async fn only_known(&self, account: AccountId, device: Option<&Secret>) -> Option<Secret> {
+        let known = async {
+            let device = match device {
+                Some(device) if self.store.knows_device(account, device.id()).await? => device.clone(),
+                _ => Secret::random()?,
+            };
+            self.store.forget_devices(account).await?;
+            self.store.remember_device(account, device.id(), self.clock.now() + DEVICE).await?;
+            Ok::<_, Error>(device)
+        };
+        // The password is set all the same.
+        known.await.inspect_err(|error| tracing::warn!(%error, "a browser was not remembered")).ok()
     }
 
     /// They have ended by what was committed; what is left of them is only in the way.
@@ -280,9 +331,11 @@ impl Authority {
         if id == secret.id() && self.clock.now().timestamp() < until { Ok(offer) } else { Err(Error::LinkGone) }
     }
 
-    /// Whether the link that the first start printed was never used.
+    /// Whether the link that the first start printed can still be used.
     pub async fn setup_is_offered(&self) -> Result<bool, Error> {
-        Ok(self.store.setup_offer().await?.is_some())
+        let offer = self.store.setup_offer().await?;
+        let until = offer.as_deref().and_then(|offer| offer.split_once(' ')?.1.parse().ok());
+        Ok(until.is_some_and(|until: i64| self.clock.now().timestamp() < until))
     }
 
     /// Creates the first person, an admin, by the link of the first start, which is used up by it.
@@ -292,16 +345,16 @@ impl Authority {
         secret: &Secret,
         username: Username,
         password: &Password,
-    ) -> Result<Username, Error> {
+    ) -> Result<PasswordSet, Error> {
         let offer = self.open_setup(secret).await?;
         let now = self.clock.now();
         let reuse = self.name_to_take_over(&username, now).await?;
-        let hashed = self.passwords.hashed("password", password, &username, now).await?;
+        let id = AccountId::new(now);
+        let hashed = self.passwords.hashed("password", password, (id, &username), now).await?;
         let role = ADMIN.parse().map_err(|_| Error::Internal("the admin's role".into()))?;
         let state = new_state(username.clone(), role, BTreeMap::new(), Vec::new());
         let mut profile = new_profile("The first person".parse().unwrap_or_default(), now);
         profile.password = Some(hashed);
-        let id = AccountId::new(now);
         let event = self.act_event(By::Holder(call), kinds::ACCOUNT_CREATE, id, &state, &profile);
         let change = AccountChange {
             id,
@@ -316,7 +369,8 @@ impl Authority {
             event: &event.detail("role", ADMIN).detail("kind", "user").detail("by", "setup"),
         };
         self.commit(By::Holder(call), &change).await?;
-        Ok(username)
+        let device = self.only_known(id, None).await;
+        Ok(PasswordSet { username, device })
     }
 
     pub(super) fn setup_link(&self) -> Result<SetupLink, Error> {

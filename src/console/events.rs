@@ -9,8 +9,8 @@ use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
 use crate::store::AuditFilter;
 
-/// Rows of a page.
-pub const ROWS: usize = 50;
+/// Rows of a page: each may be a kilobyte and a half, with all that a client said of itself.
+pub const ROWS: usize = 25;
 
 /// A table of events, from the newest on. Where the audit is followed live, new rows arrive at its top.
 #[derive(Template)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -16,7 +17,7 @@ use super::visit::{Fields, Sent, Visit, Visitor};
 use super::welcome::twice;
 use crate::account::{Account, Kind};
 use crate::authority::{Authority, Error, Password, SessionView};
-use crate::http::{AnyToken, Edge, Problem, extract};
+use crate::http::{AnyToken, Edge, Problem, cookies, extract};
 use crate::session::SessionId;
 
 pub fn routes() -> Router<Arc<Edge>> {
@@ -79,16 +80,28 @@ async fn answer(visitor: &Visitor<AnyToken>, authority: &Authority, form: &Form)
 async fn change_password(
     visitor: Visitor<AnyToken>,
     extract::Ready(authority): extract::Ready,
+    headers: HeaderMap,
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
+    let device = cookies::secret(&headers, cookies::DEVICE);
     let mut errors = Vec::new();
     let new = twice(&fields, &mut errors);
     let changed = match errors.is_empty() {
-        true => authority.change_password(&visitor, &Password::new(fields.text("present")), &new).await,
+        true => {
+            let present = Password::new(fields.text("present"));
+            authority.change_password(&visitor, &present, &new, device.as_ref()).await
+        }
         false => Err(Error::Invalid(errors)),
     };
     match changed {
-        Ok(_) => Ok(Notice::done("Your password is changed. All your other sessions have ended.").on("/console/me")),
+        Ok((_, device)) => {
+            let done = Notice::done("Your password is changed. All your other sessions have ended.");
+            let mut response = done.on("/console/me");
+            if let Some(device) = &device {
+                response.headers_mut().append(header::SET_COOKIE, cookies::device(device)?);
+            }
+            Ok(response)
+        }
         Err(error @ (Error::Invalid(_) | Error::TooManyTries(_) | Error::Busy)) => {
             let form = Form::refused(&Fields::default(), error.into()).naming("new", "password");
             answer(&visitor, &authority, &form).await

@@ -1,6 +1,6 @@
 //! The console: pages for people, rendered by the server.
 //!
-//! It is an edge as [`http`](crate::http) is: every page is one call of the authority or a few, and what it can do the API can do too.
+//! It is an edge as [`http`](crate::http) is: every page is one call of the authority or a few, and what it can do, but for signing in, the API can do too.
 //! Everything works without script; `console.js` only makes it better. No page loads anything from elsewhere, and none holds a style or
 //! a script of its own.
 //!

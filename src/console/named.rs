@@ -7,7 +7,7 @@ use super::asked::Asked;
 use super::parts::{Badge, Empty, Pager, Untrusted};
 use super::visit::{Fields, Visit};
 use crate::account::{Account, AccountId, Kind, Status};
-use crate::authority::{AccountFilter, Authority, Precondition};
+use crate::authority::{AccountFilter, Authority};
 use crate::http::Problem;
 use crate::name::{Description, Username};
 use crate::web::FieldError;
@@ -22,12 +22,6 @@ pub fn description(fields: &Fields, errors: &mut Vec<FieldError>) -> Option<Desc
         errors.push(FieldError { field: "description".into(), message: error.to_string() });
     })
     .ok()
-}
-
-/// It is still of the version that a form was made for.
-pub fn unchanged(fields: &Fields) -> Result<Precondition, Problem> {
-    let wrong = || Problem::invalid_field("version", "the form does not say what it was made for; load its page anew");
-    fields.text("version").parse().map(Precondition::version).map_err(|_| wrong())
 }
 
 /// Some of a list that is kept in memory, in order of name: those after the cursor, and where the next page begins.

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use chrono::TimeDelta;
 use serde::Deserialize;
 
 use super::form::Form;
@@ -17,9 +16,6 @@ use super::shell::bare_page;
 use super::visit::{Sent, SentByStranger, Visitor, within};
 use crate::authority::{Begun, Error, Password};
 use crate::http::{AnyToken, Edge, InPage, Problem, cookies, extract};
-
-/// How long a browser keeps what it is known by.
-const DEVICE: TimeDelta = TimeDelta::days(400);
 
 pub fn routes() -> Router<Arc<Edge>> {
     Router::new().route("/console/sign-in", get(page).post(sign_in)).route("/console/sign-out", post(sign_out))
@@ -90,7 +86,7 @@ fn let_in(begun: &Begun, to: &str) -> Result<Response, Problem> {
     let headers = response.headers_mut();
     headers.append(header::SET_COOKIE, cookies::set(cookies::SESSION, &begun.secret, None)?);
     if let Some(device) = &begun.device {
-        headers.append(header::SET_COOKIE, cookies::set(cookies::DEVICE, device, Some(DEVICE))?);
+        headers.append(header::SET_COOKIE, cookies::device(device)?);
     }
     Ok(response)
 }

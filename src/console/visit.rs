@@ -18,7 +18,7 @@ use zeroize::Zeroize as _;
 use super::notice::{Notice, see_other};
 use super::parts::Now;
 use crate::account::AccountId;
-use crate::authority::Act;
+use crate::authority::{Act, Precondition};
 use crate::http::{Demanded, Edge, Problem, cookies, extract};
 use crate::name::Username;
 use crate::permission::Permission;
@@ -170,10 +170,12 @@ impl FromRequest<Arc<Edge>> for Sent {
         let session = cookies::secret(request.headers(), cookies::SESSION);
         let SentByStranger(mut fields) = SentByStranger::from_request(request, edge).await?;
         let shown = fields.0.remove("form_token").unwrap_or_default();
-        match session {
-            Some(session) if cookies::is_form_token(&session, &shown) => Ok(Self(fields)),
-            _ => Err(cookies::cross_site()),
-        }
+        let Some(session) = session.filter(|session| cookies::is_form_token(session, &shown)) else {
+            return Err(cookies::cross_site());
+        };
+        // He was let in by the headers, and may have taken his time with the rest.
+        edge.authority()?.goes_on(&session).await.map_err(|refusal| Problem::from(&refusal))?;
+        Ok(Self(fields))
     }
 }
 
@@ -217,6 +219,13 @@ impl Fields {
     /// The lines of a text area, without blanks around them, and without empty ones.
     pub fn lines(&self, name: &str) -> Vec<&str> {
         self.text(name).lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// That it is still of the version that the form was made for.
+    pub fn unchanged(&self) -> Result<Precondition, Problem> {
+        let wrong =
+            || Problem::invalid_field("version", "the form does not say what it was made for; load its page anew");
+        self.text("version").parse().map(Precondition::version).map_err(|_| wrong())
     }
 
     /// Fields whose names begin so, without that beginning.

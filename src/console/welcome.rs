@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
@@ -14,8 +14,8 @@ use super::form::Form;
 use super::notice::Notice;
 use super::shell::bare_page;
 use super::visit::{Fields, SentByStranger};
-use crate::authority::{Authority, Error, Link, Password};
-use crate::http::{Edge, InPage, Problem, extract};
+use crate::authority::{Authority, Error, Link, Password, PasswordSet};
+use crate::http::{Edge, InPage, Problem, cookies, extract};
 use crate::name::Username;
 use crate::session::Secret;
 use crate::web::FieldError;
@@ -67,7 +67,7 @@ async fn set_up(
     let link = fields.text("link");
     let done = create_first(&*edge.authority()?, &call, &fields).await;
     match done {
-        Ok(username) => Ok(can_sign_in(&username)),
+        Ok(set) => can_sign_in(&set),
         Err(error) => {
             let form = wrong(&fields, error)?;
             let response = bare_page(status(&form), SETUP, &SetupPage { form: &form, link })?;
@@ -76,7 +76,7 @@ async fn set_up(
     }
 }
 
-async fn create_first(authority: &Authority, call: &extract::ThisCall, fields: &Fields) -> Result<Username, Error> {
+async fn create_first(authority: &Authority, call: &extract::ThisCall, fields: &Fields) -> Result<PasswordSet, Error> {
     let secret = secret(fields.text("link"))?;
     let mut errors = Vec::new();
     let username: Option<Username> = fields.read("username", &mut errors);
@@ -101,19 +101,21 @@ const PASSWORD: &str = "Set your password";
 async fn set_password(
     State(edge): State<Arc<Edge>>,
     call: extract::ThisCall,
+    headers: HeaderMap,
     SentByStranger(fields): SentByStranger,
 ) -> Result<Response, Problem> {
     let authority = edge.authority()?;
+    let device = cookies::secret(&headers, cookies::DEVICE);
     let text = fields.text("link");
     let link: Link = text.parse()?;
     let mut errors = Vec::new();
     let password = twice(&fields, &mut errors);
     let set = match errors.is_empty() {
-        true => authority.set_password_by_link(&call, &link, &password).await,
+        true => authority.set_password_by_link(&call, &link, &password, device.as_ref()).await,
         false => Err(Error::Invalid(errors)),
     };
     match set {
-        Ok(username) => Ok(can_sign_in(&username)),
+        Ok(set) => can_sign_in(&set),
         Err(error) => {
             let form = wrong(&fields, error)?;
             let username = authority.link_holder(&link).await?;
@@ -127,8 +129,13 @@ fn secret(link: &str) -> Result<Secret, Error> {
     link.parse().map_err(|_| Error::LinkGone)
 }
 
-fn can_sign_in(username: &Username) -> Response {
-    Notice::done(format!("Your password is set. Sign in as {username}.")).on("/console/sign-in")
+fn can_sign_in(set: &PasswordSet) -> Result<Response, Problem> {
+    let mut response =
+        Notice::done(format!("Your password is set. Sign in as {}.", set.username)).on("/console/sign-in");
+    if let Some(device) = &set.device {
+        response.headers_mut().append(header::SET_COOKIE, cookies::device(device)?);
+    }
+    Ok(response)
 }
 
 /// The new password, typed twice.

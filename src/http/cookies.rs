@@ -30,6 +30,14 @@ pub fn secret(headers: &HeaderMap, name: &str) -> Option<Secret> {
     }
 }
 
+/// How long a browser keeps what it is known by.
+const DEVICE_KEPT: TimeDelta = TimeDelta::days(400);
+
+/// Sets what a browser is known by.
+pub fn device(secret: &Secret) -> Result<HeaderValue, Problem> {
+    set(DEVICE, secret, Some(DEVICE_KEPT))
+}
+
 /// Sets a cookie that scripts can't read, for as long as the browser runs or for so long.
 pub fn set(name: &str, secret: &Secret, keep_for: Option<TimeDelta>) -> Result<HeaderValue, Problem> {
     let age = keep_for.map_or_else(String::new, |age| format!("; Max-Age={}", age.num_seconds()));
@@ -60,7 +68,7 @@ pub fn is_form_token(session: &Secret, shown: &str) -> bool {
 /// 403 where a browser says that another site sent this, or can't say that ours did.
 ///
 /// `Sec-Fetch-Site` (Fetch Metadata) is told by all browsers of today; where it is missing, `Origin` must name the host that was
-/// asked.
+/// asked, and TLS: browsers keep these cookies for nothing else.
 pub fn same_origin(parts: &Parts) -> Result<(), Problem> {
     let headers = &parts.headers;
     let is_ours = match (one(headers, &FETCH_SITE), one(headers, &header::ORIGIN)) {
@@ -68,7 +76,7 @@ pub fn same_origin(parts: &Parts) -> Result<(), Problem> {
         (None, Some(origin)) => {
             let host = parts.uri.authority().map(|authority| authority.as_str());
             let host = host.or_else(|| one(headers, &header::HOST));
-            let named = origin.split_once("://").map(|(_, named)| named);
+            let named = origin.strip_prefix("https://");
             named.is_some() && named.map(str::to_ascii_lowercase) == host.map(str::to_ascii_lowercase)
         }
         (None, None) => false,
@@ -153,6 +161,7 @@ mod tests {
             vec![("host", "cm.example"), ("origin", "null")],
             vec![("host", "cm.example"), ("origin", "https://cm.example.evil")],
             vec![("host", "cm.example"), ("origin", "https://evil")],
+            vec![("host", "cm.example"), ("origin", "http://cm.example")],
             vec![("host", "cm.example"), ("origin", "https://cm.example"), ("origin", "https://evil")],
             vec![("host", "cm.example"), ("origin", "https://cm.example"), ("sec-fetch-site", "cross-site")],
             vec![("host", "cm.example"), ("origin", "https://cm.example"), ("sec-fetch-site", "same-site")],

@@ -83,12 +83,12 @@ pub async fn list(_caller: Caller<KeysRead>, Ready(authority): Ready, _: NoQuery
 #[utoipa::path(get, path = "/keys/{kid}", tag = "keys", params(("kid" = String, Path)),
     security(("bearer" = ["keys:read"])), responses((status = 200, body = KeyDetail)))]
 pub async fn show(
-    _caller: Caller<KeysRead>,
+    caller: Caller<KeysRead>,
     Ready(authority): Ready,
     _: NoQuery,
     KeyId(kid): KeyId,
 ) -> Result<Response, Problem> {
-    Ok(no_store(axum::Json(authority.key_detail(&kid).await?)))
+    Ok(no_store(axum::Json(authority.key_detail(&caller, &kid).await?)))
 }
 
 /// Prepare a key, a new one or one that exists: it is published now, and can sign once every cache has it.

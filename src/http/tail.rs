@@ -61,7 +61,7 @@ pub async fn tail(
         account: account(&authority, query.account.as_deref()).await?,
         filter: query.filter(),
         after,
-        place: authority.place_to_look().ok_or_else(|| all_taken("too many look on at the audit already"))?,
+        place: authority.place_to_look(&caller).ok_or_else(|| all_taken("too many look on at the audit already"))?,
     };
     let still = StillAllowed::of(&caller, edge, &authority, &headers)?;
     let may_still = move || still.clone().ask();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use super::accounts::{Gone, networks};
 use super::extract::{Account, Caller, Json, NoQuery, Only, Ready};
-use super::no_store;
 use super::permissions::{AccountsWrite, AnyToken, TokensIssue};
 use super::problem::Problem;
+use super::{cookies, no_store};
 use crate::authority::{Invited, NewUser, Password};
 use crate::name::{Description, RoleName, TeamName, Username};
 use crate::permission::Permission;
@@ -110,9 +110,15 @@ pub async fn change_own(
     caller: Caller<AnyToken>,
     Ready(authority): Ready,
     _: NoQuery,
+    headers: HeaderMap,
     Json(body): Json<PasswordBody>,
 ) -> Result<Response, Problem> {
     let (present, new) = (Password::new(&body.present), Password::new(&body.new));
-    let receipt = authority.change_password(&caller, &present, &new).await?;
-    Ok(no_store(axum::Json(Gone { receipt })))
+    let device = cookies::secret(&headers, cookies::DEVICE);
+    let (receipt, device) = authority.change_password(&caller, &present, &new, device.as_ref()).await?;
+    let mut response = no_store(axum::Json(Gone { receipt }));
+    if let Some(device) = &device {
+        response.headers_mut().append(header::SET_COOKIE, cookies::device(device)?);
+    }
+    Ok(response)
 }

@@ -144,12 +144,18 @@ impl<H: Home> Node<H> {
         {
             return Refused { refusal: Refusal::unproven(Reason::RateLimited), retry_after: Some(wait) };
         }
-        let retry_after = (refusal.reason == Reason::StoreUnavailable).then_some(Duration::from_secs(1));
-        Refused { refusal, retry_after }
+        refusal.into()
     }
 
     pub(super) fn is_sample(&self, call: &Call) -> bool {
         self.guessing.is_sample(call.client_address(), self.clock.monotonic())
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let retry_after = (refusal.reason == Reason::StoreUnavailable).then_some(Duration::from_secs(1));
+        Self { refusal, retry_after }
     }
 }
 

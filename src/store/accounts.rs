@@ -6,21 +6,19 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::link::Link;
+use super::catalogue::Entry;
 use super::schema::hard_bound;
-use super::usage::dead_tokens;
 use super::{Committed, Store, StoreError, refused};
 use crate::account::{
     Account, AccountId, AccountState, DeadTokensInUse, Kind, PreviousToken, SignIn, StateRecord, TokenFacts, Tombstone,
-    Versioned,
 };
 use crate::audit::block::hash;
 use crate::audit::rollup::DeadTokens;
 use crate::audit::{Event, Numbered};
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
-use crate::name::{Description, Username};
-use crate::session::SecretId;
+use crate::name::Description;
+use crate::session::{SecretId, SessionId};
 use crate::token::TokenId;
 use crate::verify::{Actor, AsOf};
 
@@ -214,12 +212,19 @@ pub struct Author {
     pub as_of: AsOf,
     /// The key that signed his token, if he has shown one.
     pub key_id: Option<String>,
+    /// The session in which he acts, if he has signed in.
+    pub session: Option<SessionId>,
 }
 
 impl Author {
     /// Who was let in so.
     pub fn of(actor: &Actor) -> Self {
-        Self { id: actor.account(), as_of: actor.as_of(), key_id: actor.key_id().map(str::to_owned) }
+        Self {
+            id: actor.account(),
+            as_of: actor.as_of(),
+            key_id: actor.key_id().map(str::to_owned),
+            session: actor.session().map(|session| session.id),
+        }
     }
 
     pub(super) fn plan(&self) -> serde_json::Value {
@@ -346,6 +351,7 @@ impl Store {
             "expect": change.before.map(|before| before.version.to_string()).unwrap_or_default(),
             "reuse": change.reuse.map(|id| id.to_string()).unwrap_or_default(),
             "now": change.now.timestamp(),
+            "line": change.after.map(|(state, profile)| Entry::of(state, profile).line()).unwrap_or_default(),
             "setup_offer": if let Some(Setup::Offer(offer)) = change.setup { offer } else { "" },
             "setup_take": if let Some(Setup::Take(offer)) = change.setup { offer } else { "" },
             "user": change.after.map(|(_, profile)| profile).or(change.before.map(|before| &before.profile)).is_some_and(|profile| profile.kind == Kind::User),
@@ -400,7 +406,9 @@ impl Store {
             .key(schema.leases())
             .key(schema.unlinked())
             .key(schema.users())
-            .key(schema.setup());
+            .key(schema.setup())
+            .key(schema.catalogue())
+            .key(self.session_of(change.author.as_ref()));
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }
@@ -444,117 +452,8 @@ impl Store {
         });
         told?.map_err(|reply| refused(&reply))
     }
-
-    /// The account of this id.
-    pub async fn account(&self, id: AccountId) -> Result<Option<StoredAccount>, StoreError> {
-        Ok(self.accounts(&[id]).await?.pop().flatten())
-    }
-
-    /// The id that a username belongs, or belonged, to.
-    pub async fn id_of(&self, username: &Username) -> Result<Option<AccountId>, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.schema.names()).arg(username.as_str());
-        let id: Option<String> = self.query(&self.shared, command).await?;
-        id.map(|id| id.parse().map_err(|_| StoreError::Corrupt("an account id".into()))).transpose()
-    }
-
-    /// The record of this id, also of an account that was deleted.
-    pub async fn record(&self, id: AccountId) -> Result<Option<Versioned>, StoreError> {
-        let mut command = redis::cmd("GET");
-        command.arg(self.schema.state(id));
-        let text: Option<String> = self.query(&self.shared, command).await?;
-        text.map(|text| Versioned::parse(&text).map_err(|error| StoreError::Corrupt(error.0))).transpose()
-    }
-
-    /// The accounts of these ids, in their order; those that aren't there, or no longer, are `None`.
-    pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<StoredAccount>>, StoreError> {
-        self.accounts_by(&self.shared, ids).await?.into_iter().collect()
-    }
-
-    /// Those of these accounts that are there and can be read: for those who have to go on without the others.
-    pub async fn readable_accounts(&self, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
-        let mut readable = Vec::new();
-        for account in self.accounts_by(&self.shared, ids).await? {
-            match account {
-                Ok(account) => readable.extend(account),
-                Err(error) => tracing::error!(%error, "an unreadable account is passed over"),
-            }
-        }
-        Ok(readable)
-    }
-
-    /// The same over this link, and each with what is wrong with it alone.
-    pub(super) async fn accounts_by(
-        &self,
-        link: &Link,
-        ids: &[AccountId],
-    ) -> Result<Vec<Result<Option<StoredAccount>, StoreError>>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        // State and profile change together, so they are read together.
-        let mut records = redis::cmd("MGET");
-        for id in ids {
-            records.arg(self.schema.state(*id)).arg(self.schema.profile(*id));
-        }
-        let mut uses = redis::pipe();
-        for id in ids {
-            uses.cmd("HGETALL").arg(self.schema.usage(*id));
-        }
-        // At once: a store that waits for its disk answers both in one of its turns.
-        let (texts, uses) = tokio::try_join!(
-            self.query::<Vec<Option<String>>>(link, records),
-            self.pipeline::<Vec<HashMap<String, String>>>(link, &uses)
-        )?;
-        let accounts = ids
-            .iter()
-            .zip(texts.chunks_exact(2))
-            .zip(uses)
-            .map(|((id, texts), used)| match texts {
-                [Some(state), Some(profile)] => stored(*id, state, profile, &used).map(Some),
-                _ => Ok(None),
-            })
-            .collect();
-        Ok(accounts)
-    }
-
-    /// Whether there is an active admin whose token has not expired.
-    pub async fn has_admin(&self) -> Result<bool, StoreError> {
-        let mut command = redis::cmd("ZCARD");
-        command.arg(self.schema.admins());
-        Ok(self.query::<u64>(&self.shared, command).await? > 0)
-    }
-
-    /// Accounts whose overlap has ended by now, a hundred at the most.
-    pub async fn ended_overlaps(&self, now: DateTime<Utc>) -> Result<Vec<AccountId>, StoreError> {
-        let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(self.schema.overlaps()).arg("-inf").arg(now.timestamp()).arg("LIMIT").arg(0).arg(100);
-        let ids: Vec<String> = self.query(&self.shared, command).await?;
-        Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
-    }
 }
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::Corrupt("a record has no JSON form".into()))
-}
-
-fn stored(
-    id: AccountId,
-    state: &str,
-    profile: &str,
-    used: &HashMap<String, String>,
-) -> Result<StoredAccount, StoreError> {
-    let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of account {id}"));
-    let versioned = Versioned::parse(state).map_err(|_| corrupt("the state"))?;
-    let StateRecord::Live(state) = versioned.record else { return Err(corrupt("the state")) };
-    let profile = serde_json::from_str(profile).map_err(|_| corrupt("the profile"))?;
-    let dead = dead_tokens(id, used.get("dead").map(String::as_str));
-    let used = used
-        .iter()
-        .filter_map(|(field, time)| {
-            let id = field.strip_prefix("used:")?.parse().ok()?;
-            Some((id, DateTime::from_timestamp_millis(time.parse().ok()?)?))
-        })
-        .collect();
-    Ok(StoredAccount { id, version: versioned.version, state, profile, used, dead })
 }

@@ -103,7 +103,8 @@ impl Store {
             .key(schema.live(change.unneeded.map_or("", |(key_id, _)| key_id)))
             .key(schema.state(change.remains.map_or_else(AccountId::nobody, |(admin, _)| admin)))
             .key(schema.admins())
-            .key(schema.unlinked());
+            .key(schema.unlinked())
+            .key(self.session_of(change.author.as_ref()));
         for (admin, _) in change.shut_out {
             script.key(schema.state(*admin));
         }

@@ -6,7 +6,7 @@ use crate::account::{AccountId, AccountState, StateRecord, Versioned};
 use crate::name::{RoleName, TeamName};
 
 /// Accounts that are read at once.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 /// Accounts that are looked at for one page.
 const LOOK_AT: usize = 10_000;
 
@@ -45,10 +45,19 @@ pub struct Page {
 }
 
 impl Listing<'_> {
-    /// The bounds of `ZRANGEBYLEX`.
+    /// The bounds of `ZRANGEBYLEX` among names.
     fn bounds(&self) -> (String, Vec<u8>) {
+        self.bounds_from(|after| format!("({after}"))
+    }
+
+    /// The bounds among lines that begin with a name and a line feed: after all of the name's.
+    pub(super) fn bounds_within_lines(&self) -> (String, Vec<u8>) {
+        self.bounds_from(|after| format!("[{after}\x0b"))
+    }
+
+    fn bounds_from(&self, beyond: impl Fn(&str) -> String) -> (String, Vec<u8>) {
         let first = match self.after {
-            Some(after) if after >= self.prefix => format!("({after}"),
+            Some(after) if after >= self.prefix => beyond(after),
             _ if self.prefix.is_empty() => "-".to_owned(),
             _ => format!("[{}", self.prefix),
         };
@@ -97,14 +106,7 @@ impl Store {
     /// The next accounts, so many at the most, and whether there are more. Those that can't be read are left out.
     pub async fn some_accounts(&self, which: Listing<'_>, count: usize) -> Result<Page, StoreError> {
         let (ids, next) = self.some_ids(which, count).await?;
-        let mut accounts = Vec::with_capacity(ids.len());
-        for account in self.accounts_by(&self.reads, &ids).await? {
-            match account {
-                Ok(account) => accounts.extend(account),
-                Err(error) => tracing::error!(%error, "an unreadable account is left out of a list"),
-            }
-        }
-        Ok(Page { accounts, next })
+        Ok(Page { accounts: self.readable_by(&self.reads, &ids).await?, next })
     }
 
     /// The states of the next accounts, and after which name to go on. Those that can't be read are left out.
@@ -155,15 +157,23 @@ impl Store {
         if names.is_empty() {
             return Ok((Vec::new(), None));
         }
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.schema.names()).arg(&names);
-        let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
-        let ids = ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+        let ids = self.ids_named(&names).await?;
         let is_last = names.len() < count;
         Ok((ids, names.into_iter().next_back().filter(|_| !is_last)))
     }
 
-    fn list_key(&self, list: List<'_>) -> String {
+    /// The ids that these names belong to, in their order.
+    pub(super) async fn ids_named(&self, names: &[String]) -> Result<Vec<AccountId>, StoreError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.schema.names()).arg(names);
+        let ids: Vec<Option<String>> = self.query(&self.reads, command).await?;
+        Ok(ids.into_iter().flatten().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    pub(super) fn list_key(&self, list: List<'_>) -> String {
         match list {
             List::All => self.schema.list(),
             List::Users => self.schema.users(),
@@ -197,5 +207,9 @@ mod tests {
         assert_eq!(bounds("ci-", Some("ci-7")), ("(ci-7".into(), until("ci-")));
         assert_eq!(bounds("ci-", Some("a")), ("[ci-".into(), until("ci-")));
         assert_eq!(bounds("ci-", Some("d")), ("(d".into(), until("ci-")));
+        // After the name's own lines, and before those of any longer one.
+        let (first, _) = Listing { of: List::All, prefix: "", after: Some("b") }.bounds_within_lines();
+        let first = first.strip_prefix('[').unwrap();
+        assert!("b\n\u{10ffff}" < first && first < "b-" && first < "b.\n");
     }
 }

@@ -4,6 +4,8 @@
 //! [`NodeStore`] is what every node has that verifies; `Store`, the service's, changes things.
 
 #[cfg(feature = "server")]
+mod account_reads;
+#[cfg(feature = "server")]
 mod accounts;
 #[cfg(feature = "server")]
 mod acts;
@@ -14,6 +16,8 @@ mod archive;
 mod audit;
 #[cfg(feature = "server")]
 mod calls;
+#[cfg(feature = "server")]
+mod catalogue;
 #[cfg(feature = "server")]
 mod checkpoints;
 #[cfg(feature = "server")]
@@ -79,6 +83,8 @@ pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before
 pub use audit::{AuditCursor, AuditFilter, Trail};
 #[cfg(feature = "server")]
 pub use calls::{CallCounts, CallsInTime};
+#[cfg(feature = "server")]
+pub use catalogue::Entry;
 #[cfg(feature = "server")]
 pub use checkpoints::{ACTS, StoredAct, StoredBlock, comes_before, just_before, stream_of};
 #[cfg(feature = "server")]

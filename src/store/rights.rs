@@ -12,7 +12,7 @@ impl Schema {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let mut commands: Vec<Vec<String>> =
             ["PING", "INFO", "TIME", "WAIT 0 0", "EVAL # 0", "SCRIPT LOAD #"].map(words).into();
-        let of_a_key: [(&str, &str); 48] = [
+        let of_a_key: [(&str, &str); 49] = [
             ("EVALSHA # 1 @", &meta),
             ("HGET @ f", &meta),
             ("HMGET @ f", &meta),
@@ -30,6 +30,7 @@ impl Schema {
             ("DEL @", &state),
             ("INCR @", &state),
             ("TTL @", &state),
+            ("EXISTS @", &state),
             ("ZADD @ 0 m", &admins),
             ("ZREM @ m", &admins),
             ("ZREMRANGEBYSCORE @ 0 1", &admins),

@@ -119,6 +119,7 @@ impl Store {
             .key(self.schema.leases())
             .key(self.schema.keyring())
             .key(self.schema.unlinked())
+            .key(self.session_of(Some(&change.author)))
             .arg(plan.to_string())
             .arg(change.after.as_deref().unwrap_or_default())
             .arg(event)

@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | kept |
 //! |---|---|---|---|
-//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server, `ended:TERM`, `lease_ceiling_ms`, `indexed` where every account stands under its role and its teams | for ever |
+//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server, `ended:TERM`, `lease_ceiling_ms`, `indexed`: 1 where every account stands under its role and its teams, 2 where in the catalogue as well | for ever |
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
 //! | `{P}:s:PACKED` | string | `EPOCH {state record}`, see [`crate::account::AccountState`], of the account with this id in base64url | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |
@@ -17,6 +17,7 @@
 //! | `{P}:setup` | string | the name of the secret of the setup link, and until when it is good | until it is used |
 //! | `{P}:names` | hash | username → account id | until the name may be used again |
 //! | `{P}:list` | sorted set | usernames, in their order | until deletion |
+//! | `{P}:catalogue` | sorted set | what each account is looked for by, in the order of usernames, see `catalogue` | until deletion |
 //! | `{P}:of_role:NAME`, `{P}:of_team:NAME` | sorted set | usernames of accounts that have the role, by default or in a team; of the team's members | until there are none |
 //! | `{P}:roles`, `{P}:teams` | hash | name → `EPOCH {definition}` | until deletion |
 //! | `{P}:role_refs`, `{P}:team_refs` | hash | name → how many accounts name it | until deletion |
@@ -166,6 +167,10 @@ impl Schema {
     /// Usernames in their order.
     pub fn list(&self) -> String {
         self.together("list")
+    }
+    /// What accounts are looked for by.
+    pub fn catalogue(&self) -> String {
+        self.together("catalogue")
     }
     /// Usernames of people in their order.
     pub fn users(&self) -> String {

@@ -39,6 +39,7 @@ pub(super) struct Scripts {
     pub(super) backlog: Script,
     pub(super) sink: Script,
     pub(super) tries: Script,
+    pub(super) forgive: Script,
 }
 
 const IDENTITY: &str = include_str!("scripts/identity.lua");
@@ -106,11 +107,12 @@ impl Scripts {
             backlog: Script::new(include_str!("scripts/backlog.lua")),
             sink: Script::new(include_str!("scripts/sink.lua")),
             tries: Script::new(include_str!("scripts/tries.lua")),
+            forgive: Script::new(include_str!("scripts/forgive.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 23] {
+    pub(super) fn all(&self) -> [&Script; 24] {
         let Self {
             start,
             table,
@@ -135,6 +137,7 @@ impl Scripts {
             backlog,
             sink,
             tries,
+            forgive,
         } = self;
         [
             start,
@@ -160,6 +163,7 @@ impl Scripts {
             backlog,
             sink,
             tries,
+            forgive,
         ]
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError};
+use super::{Author, Store, StoreError};
 use crate::account::AccountId;
 use crate::clock::rfc3339;
 use crate::session::{SecretId, SessionId};
@@ -79,6 +79,11 @@ impl Store {
         found.map(|found| read(&found)).transpose()
     }
 
+    /// What has to be there for as long as somebody acts: his session, or what always is.
+    pub(super) fn session_of(&self, author: Option<&Author>) -> String {
+        author.and_then(|author| author.session).map_or_else(|| self.schema.meta(), |id| self.schema.session(id))
+    }
+
     /// Notes that a session was used. One that was ended meanwhile stays so.
     pub async fn note_session(
         &self,
@@ -145,6 +150,15 @@ impl Store {
         }
         let wait: u64 = self.run(&self.shared, &script).await?;
         Ok(if wait == 0 { Ok(()) } else { Err(Duration::from_secs(wait)) })
+    }
+
+    /// Takes one try back from each counter.
+    pub async fn forgive_try(&self, tries: &[Tries]) -> Result<(), StoreError> {
+        let mut script = self.scripts.forgive.prepare_invoke();
+        for tries in tries {
+            script.key(self.schema.tries(&tries.name));
+        }
+        self.run(&self.shared, &script).await
     }
 
     /// Forgets the tries of one counter.

@@ -151,3 +151,18 @@ async fn blocks_without_events_keep_nobody_where_he_is() {
     let of_call = ("call".to_owned(), "insufficient_permission".to_owned());
     while looker.next_of(&["call", "role.set"]).await != of_call {}
 }
+
+#[tokio::test]
+async fn one_account_leaves_others_a_place_to_look_on_from() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let other = app.account("other", &["audit:read"]).await;
+    let mut looking = Vec::new();
+    for _ in 0..8 {
+        looking.push(Looker::new(&admin, "", None).await);
+    }
+    assert_eq!(admin.get("/audit/tail", 429).await.reason(), "rate_limited");
+    drop(Looker::new(&other, "", None).await);
+    looking.pop();
+    drop(Looker::new(&admin, "", None).await);
+}

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use axum::body::Body;
 use axum::http::Request;
+use serde_json::Value;
 
 use crate::app::{Answer, App, Client};
 
@@ -51,10 +52,9 @@ impl Browser {
     /// Sends whatever, from wherever.
     pub async fn send(&self, method: &str, path: &str, form: Option<&str>, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("host", "countermark.test");
-        let cookies =
-            self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        let cookies = self.cookie();
         if !cookies.is_empty() {
-            request = request.header("cookie", cookies.join("; "));
+            request = request.header("cookie", cookies);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -68,6 +68,21 @@ impl Browser {
         let answer = self.client.answer(request.unwrap()).await;
         self.keep(&answer);
         answer
+    }
+
+    /// What a script of a page sends.
+    pub async fn send_json(&self, method: &str, path: &str, body: Value, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("cookie", self.cookie());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.client.answer(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// The header that it sends its cookies in.
+    pub fn cookie(&self) -> String {
+        let cookies = self.cookies.lock().unwrap();
+        cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 
     fn keep(&self, answer: &Answer) {

@@ -32,6 +32,7 @@ mod permissions;
 mod problems;
 mod races;
 mod roles;
+mod search;
 mod sessions;
 mod store_away;
 mod teams;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::json;
 
-use crate::app::{App, eventually};
-use crate::browser::{encoded, sent_to};
-use crate::users::{OTHER, PASSWORD, person, sign_in};
+use crate::app::{Answer, App, eventually};
+use crate::browser::{Browser, encoded, sent_to};
+use crate::users::{OTHER, PASSWORD, path_of, person, secret_of, set, sign_in};
 
 #[tokio::test]
 async fn whoever_is_not_signed_in_is_asked_to_and_comes_back_to_his_page() {
@@ -52,13 +54,170 @@ async fn rights_follow_the_account_while_somebody_is_signed_in() {
     app.role("nothing", &["accounts:read"]).await;
     app.admin().patch("/accounts/ada", json!({ "role": "nothing" }), 200).await;
     assert_eq!(read().await.expect(403).reason(), "insufficient_permission");
-    app.admin().patch("/accounts/ada", json!({ "status": "disabled" }), 200).await;
-    assert_eq!(read().await.expect(401).reason(), "disabled");
-    sign_in(&app.browser(), "ada", PASSWORD, 401).await;
-    app.admin().patch("/accounts/ada", json!({ "status": "active", "allowed_networks": ["192.0.2.0/24"] }), 200).await;
+    app.admin().patch("/accounts/ada", json!({ "allowed_networks": ["192.0.2.0/24"] }), 200).await;
     assert_eq!(read().await.expect(401).reason(), "network_not_allowed");
+    app.admin().patch("/accounts/ada", json!({ "allowed_networks": [] }), 200).await;
+    read().await.expect(403);
+    app.admin().patch("/accounts/ada", json!({ "status": "disabled" }), 200).await;
+    assert_eq!(read().await.expect(401).reason(), "session_ended");
+    sign_in(&app.browser(), "ada", PASSWORD, 401).await;
+    // It does not come back with the account.
+    app.admin().patch("/accounts/ada", json!({ "status": "active" }), 200).await;
+    assert_eq!(read().await.expect(401).reason(), "session_ended");
+    sign_in(&ada, "ada", PASSWORD, 303).await;
+    read().await.expect(403);
     app.admin().delete("/accounts/ada", 200).await;
     assert_eq!(read().await.expect(401).reason(), "session_ended");
+}
+
+/// Sends the headers of a form, ends the session once they have been decided about, and then sends the rest.
+async fn with_the_session_ended_in_between(
+    app: &App,
+    browser: &Browser,
+    (method, path, headers, body): (&str, &str, &[(&str, &str)], String),
+) -> Answer {
+    let (asked, is_asked) = tokio::sync::oneshot::channel::<()>();
+    let (go_on, goes_on) = tokio::sync::oneshot::channel::<()>();
+    let rest = futures_util::stream::once(async move {
+        asked.send(()).unwrap();
+        goes_on.await.unwrap();
+        Ok::<_, std::convert::Infallible>(body)
+    });
+    let mut request = Request::builder().method(method).uri(path).header("sec-fetch-site", "same-origin");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.header("cookie", browser.cookie()).body(Body::from_stream(rest)).unwrap();
+    let client = app.client.clone();
+    let answer = tokio::spawn(async move { client.answer(request).await });
+    is_asked.await.unwrap();
+    assert_eq!(app.admin().delete("/accounts/ada/sessions", 200).await["ended"], 1);
+    go_on.send(()).unwrap();
+    answer.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_while_a_request_is_under_way_changes_nothing() {
+    let app = App::start().await;
+    let ada = person(&app, "ada", "admin").await;
+    app.account("ci", &[]).await;
+    let is_active = async || assert_eq!(app.look("ci").await["status"], "active");
+
+    sign_in(&ada, "ada", PASSWORD, 303).await;
+    ada.get("/console/me", 200).await;
+    let account = app.look("ci").await;
+    let path = format!("/console/service-accounts/{}/status", account["id"].as_str().unwrap());
+    let version = account["version"].as_str().unwrap();
+    let form = encoded(&[("form_token", &ada.form_token()), ("status", "disabled"), ("version", version)]);
+    let type_of_form = [("content-type", "application/x-www-form-urlencoded")];
+    let sent = with_the_session_ended_in_between(&app, &ada, ("POST", &path, &type_of_form, form)).await;
+    assert_eq!(sent.status, 401, "{}", sent.text);
+    is_active().await;
+
+    // What is sent to the API is stopped by the store itself.
+    sign_in(&ada, "ada", PASSWORD, 303).await;
+    ada.get("/console/me", 200).await;
+    let headers = [("content-type", "application/json"), ("x-countermark-form", &ada.form_token())];
+    let body = json!({ "status": "disabled" }).to_string();
+    let sent = with_the_session_ended_in_between(&app, &ada, ("PATCH", "/api/v1/accounts/ci", &headers, body)).await;
+    assert_eq!(sent.expect(409).reason(), "conflict");
+    is_active().await;
+    sign_in(&ada, "ada", PASSWORD, 303).await;
+    ada.get("/console/me", 200).await;
+    let headers = [("content-type", "application/json"), ("x-countermark-form", &ada.form_token())];
+    let body = json!({ "description": "", "permissions": ["x:y"] }).to_string();
+    let sent = with_the_session_ended_in_between(&app, &ada, ("PUT", "/api/v1/roles/late", &headers, body)).await;
+    assert_eq!(sent.expect(409).reason(), "conflict");
+    app.admin().get("/roles/late", 404).await;
+    sign_in(&ada, "ada", PASSWORD, 303).await;
+    ada.get("/console/me", 200).await;
+    let headers = [("content-type", "application/json"), ("x-countermark-form", &ada.form_token())];
+    let keys = app.admin().get("/keys", 200).await["items"].as_array().unwrap().len();
+    let sent = with_the_session_ended_in_between(&app, &ada, ("POST", "/api/v1/keys", &headers, "{}".into())).await;
+    assert_eq!(sent.expect(409).reason(), "conflict");
+    assert_eq!(app.admin().get("/keys", 200).await["items"].as_array().unwrap().len(), keys);
+}
+
+#[tokio::test]
+async fn strangers_who_guess_keep_nobody_out_who_sets_a_password() {
+    let app = App::start().await;
+    // As often as strangers may.
+    let guess = async |name: &str| {
+        app.redis.run::<()>(&["SET", &app.key(&format!("tries:a:{name}")), "10", "EX", "900"]).await;
+    };
+    // By the link of an invitation.
+    let ada = person(&app, "ada", "auditor").await;
+    guess("ada").await;
+    sign_in(&app.browser(), "ada", PASSWORD, 429).await;
+    sign_in(&ada, "ada", PASSWORD, 303).await;
+    // By the present one.
+    ada.get("/console/me", 200).await;
+    let change = [("present", PASSWORD), ("password", OTHER), ("repeated", OTHER)];
+    ada.post("/console/me/password", &change, 303).await;
+    sign_in(&ada, "ada", OTHER, 303).await;
+    // By a link that ends the present one, at another browser.
+    let ended = json!({ "ends_present": true });
+    let link = app.admin().post("/accounts/ada/password-link", ended, 201).await.text_of("link");
+    let elsewhere = app.browser();
+    set(&elsewhere, &link, PASSWORD, 303).await;
+    sign_in(&elsewhere, "ada", PASSWORD, 303).await;
+    // The one before is not known any more.
+    sign_in(&ada, "ada", PASSWORD, 429).await;
+    // By the link of the first start.
+    let first = app.browser();
+    let link = app.setup_link.clone().unwrap();
+    first.get(path_of(&link), 200).await;
+    guess("eve").await;
+    let fields = [("link", secret_of(&link)), ("username", "eve"), ("password", PASSWORD), ("repeated", PASSWORD)];
+    first.post("/console/setup", &fields, 303).await;
+    sign_in(&app.browser(), "eve", PASSWORD, 429).await;
+    sign_in(&first, "eve", PASSWORD, 303).await;
+}
+
+#[tokio::test]
+async fn those_who_know_their_passwords_keep_nobody_out_who_comes_from_the_same_address() {
+    let app = App::start().await;
+    person(&app, "ada", "auditor").await;
+    person(&app, "boss", "admin").await;
+    // All that the address has left but one.
+    sign_in(&app.browser(), "ada", OTHER, 401).await;
+    let counters: Vec<String> = app.redis.run(&["KEYS", &app.key("tries:n:*")]).await;
+    let [counter] = counters.as_slice() else { panic!("one address: {counters:?}") };
+    app.redis.run::<()>(&["SET", counter, "29", "KEEPTTL"]).await;
+    for _ in 0..2 {
+        sign_in(&app.browser(), "ada", PASSWORD, 303).await;
+    }
+    sign_in(&app.browser(), "boss", PASSWORD, 303).await;
+    assert_eq!(app.redis.run::<u64>(&["GET", counter]).await, 29);
+    assert!(app.redis.run::<i64>(&["TTL", counter]).await > 0);
+    sign_in(&app.browser(), "boss", OTHER, 401).await;
+    sign_in(&app.browser(), "boss", PASSWORD, 429).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_told_to_whoever_is_signed_in_with_when_to_come_again() {
+    let app = App::start().await;
+    let browser = app.signed_in(app.admin().token()).await;
+    // What lies where the session was is none.
+    let key: Vec<String> = app.redis.run(&["KEYS", &app.key("session:*")]).await;
+    app.redis.run::<u64>(&["DEL", &key[0]]).await;
+    app.redis.run::<u64>(&["HSET", &key[0], "a", "b"]).await;
+    let refused = browser.send("GET", "/api/v1/self", None, &[]).await.expect(503);
+    assert_eq!(refused.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn sessions_begun_with_the_token_of_a_machine_are_shown_and_ended_too() {
+    let app = App::start().await;
+    let ci = app.account("ci", &["accounts:read"]).await;
+    let machine = app.signed_in(ci.token()).await;
+    let admin = app.signed_in(app.admin().token()).await;
+    let path = format!("/console/service-accounts/{}", ci.id);
+    let page = admin.get(&path, 200).await;
+    assert!(page.text.contains("<h2>Sessions</h2>") && page.text.contains("End all"), "{}", page.text);
+    admin.post(&format!("{path}/sessions"), &[], 303).await;
+    machine.get("/console/me", 303).await;
+    assert!(!admin.get(&path, 200).await.text.contains("<h2>Sessions</h2>"));
 }
 
 #[tokio::test]
@@ -257,7 +416,8 @@ async fn no_secret_of_a_session_comes_out_again() {
     let answers = app.client.answers.lock().unwrap().clone();
     for (what, answer) in answers {
         let told = answer.replace("set-cookie", "");
-        let is_sign_in = what.starts_with("POST /console/sign-in");
+        let is_sign_in =
+            ["POST /console/sign-in", "POST /console/password"].iter().any(|begun| what.starts_with(begun));
         assert!(is_sign_in || !told.contains(&session) && !told.contains(&device), "{what}");
         assert!(!told.contains(PASSWORD) && !told.contains("$argon2id$"), "{what}");
     }

@@ -106,8 +106,10 @@ async fn a_link_is_gone_after_its_time_after_another_and_where_what_the_account_
     admin.patch("/accounts/bob", json!({ "status": "disabled" }), 200).await;
     set(&app.browser(), &link, PASSWORD, 410).await;
     admin.post("/accounts/bob/password-link", json!({}), 409).await;
+    // It does not come back.
     admin.patch("/accounts/bob", json!({ "status": "active" }), 200).await;
-    set(&app.browser(), &link, PASSWORD, 303).await;
+    set(&app.browser(), &link, PASSWORD, 410).await;
+    assert!(app.look("bob").await["sign_in"]["link_expires_at"].is_null());
     for garbage in ["", "x", "../..", "00000000-0000-7000-8000-000000000000.aaaa"] {
         app.browser().get(&format!("/console/password?link={garbage}"), 410).await;
     }
@@ -122,6 +124,15 @@ async fn nobody_makes_a_link_for_more_than_he_holds_and_machines_have_none() {
     app.admin().patch("/accounts/ada", json!({ "role": "auditor" }), 200).await;
     clerk.post("/accounts/ada/password-link", json!({}), 403).await;
     assert_eq!(app.admin().post("/accounts/clerk/password-link", json!({}), 409).await.reason(), "not_a_user");
+    // Whoever sits at somebody's session sets no password for him by a link either.
+    let eve = person(&app, "eve", "admin").await;
+    sign_in(&eve, "eve", PASSWORD, 303).await;
+    eve.get("/console/me", 200).await;
+    let headers = [("sec-fetch-site", "same-origin"), ("x-countermark-form", &eve.form_token())];
+    let headers = [headers[0], headers[1], ("content-type", "application/json")];
+    let refused = eve.send_json("POST", "/api/v1/accounts/eve/password-link", json!({}), &headers).await;
+    assert_eq!(refused.expect(422).fields(), ["account"]);
+    app.admin().post("/accounts/eve/password-link", json!({}), 201).await;
     let own = json!({ "present": PASSWORD, "new": OTHER });
     assert_eq!(clerk.post("/self/password", own, 409).await.reason(), "not_a_user");
 }

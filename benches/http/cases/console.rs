@@ -29,19 +29,32 @@ pub fn run(bench: &Bench) -> Part {
     let mut browser = Connection::to(&node.plain);
     let session = sign_in(&mut browser, &dataset.admin);
     let account = browser.call("GET", "/api/v1/accounts/account-0000000", &dataset.admin, None).expect(200);
+    let keys = browser.call("GET", "/api/v1/keys", &dataset.admin, None).expect(200);
+    let of_key = format!("/console/keys/{}", keys["items"][0]["id"].as_str().unwrap());
     let of_account = format!("/console/service-accounts/{}", account["id"].as_str().unwrap());
     let pages = [
         "/console".to_owned(),
         "/console/service-accounts".to_owned(),
         "/console/service-accounts?query=99999".to_owned(),
+        "/console/service-accounts?query=the+build".to_owned(),
+        // All are looked at, and there are none.
+        "/console/service-accounts?query=nothing+of+the+kind".to_owned(),
+        "/console/service-accounts?status=disabled".to_owned(),
+        "/console/service-accounts?expires=7".to_owned(),
         "/console/service-accounts?role=runner".to_owned(),
+        "/console/service-accounts?role=runner&status=disabled".to_owned(),
         "/console/service-accounts/new".to_owned(),
         format!("{of_account}/token"),
+        format!("{of_account}/edit"),
+        format!("{of_account}/activity"),
         of_account,
         "/console/users".to_owned(),
         "/console/roles".to_owned(),
         "/console/roles/runner".to_owned(),
+        "/console/roles/runner/edit".to_owned(),
         "/console/keys".to_owned(),
+        format!("{of_key}/revoke"),
+        of_key,
         "/console/audit".to_owned(),
         "/console/audit?outcome=refused".to_owned(),
         "/console/audit/status".to_owned(),

@@ -70,16 +70,16 @@ pub async fn of_a_deleted_account(
     visit: &Visit,
     authority: &Authority,
     wanted: &AccountRef,
+    asked: &Asked,
 ) -> Result<Response, Problem> {
     let id = authority.id_of(wanted).await?;
     if !visit.may("audit:read") {
         return Err(Error::NotFound("account").into());
     }
-    let asked = Asked::default();
-    let read = Read::of(authority, id, &asked).await?;
+    let read = Read::of(authority, id, asked).await?;
     let mut names = read.page.items.iter().filter(|event| event.account_id == Some(id));
     let name = names.find_map(|event| event.username.clone()).unwrap_or_else(|| id.to_string());
-    let body = read.body(visit, &asked, id, format!("/console/accounts/{id}"));
+    let body = read.body(visit, asked, id, format!("/console/accounts/{id}"));
     Page::new(visit, Section::ServiceAccounts, format!("{name}, which was deleted")).answer(&body)
 }
 

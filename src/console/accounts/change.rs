@@ -8,10 +8,10 @@ use super::super::form::Form;
 use super::super::notice::Notice;
 use super::super::parts::{Confirm, in_words};
 use super::super::visit::{Fields, Sent, Visit, Visitor};
+use super::Place;
 use super::fields::{Known, Rights};
 use super::new::description;
 use super::show::Show;
-use super::{Place, unchanged};
 use crate::account::{Account, Status};
 use crate::authority::{AccountPatch, AccountRef, Authority, Error};
 use crate::epoch::Epoch;
@@ -109,7 +109,7 @@ pub async fn save(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let account = to_change(&visitor, &authority, place, &wanted).await?.view();
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     let patch = match patch(&fields, &account) {
         Ok(patch) => patch,
         Err(errors) => return editing(&visitor, &authority, place, &account, Form::wrong(&fields, errors)).await,
@@ -161,7 +161,7 @@ pub async fn status(
         "disabled" => (Status::Disabled, "Disabled; its tokens are refused"),
         _ => return Err(Problem::invalid_field("status", "it is active or disabled")),
     };
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     let patch = AccountPatch { status: Some(status), ..AccountPatch::default() };
     match authority.update_account(&visitor, &AccountRef::Id(account.id), patch, &only).await {
         Ok((_, receipt)) => {
@@ -227,7 +227,7 @@ pub async fn delete(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let account = to_change(&visitor, &authority, place, &wanted).await?.view();
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     if fields.text("confirm").trim() != account.username.as_str() {
         let wrong = Error::field("confirm", format!("type {}, the name of the account that is lost", account.username));
         return deleting(visitor.visit(), place, &account, Some(wrong.into()));

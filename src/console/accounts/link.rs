@@ -8,7 +8,7 @@ use super::super::form::Form;
 use super::super::notice::Notice;
 use super::super::parts::{Empty, Now, Secret};
 use super::super::visit::{Fields, Sent, Visit, Visitor};
-use super::{Place, unchanged};
+use super::Place;
 use crate::account::{Account, Status};
 use crate::authority::{AccountRef, Authority, Error, Invited};
 use crate::http::Problem;
@@ -92,7 +92,7 @@ pub async fn create(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let account = to_see(&visitor, &authority, place, &wanted).await?;
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     let ends_present = fields.text("ends_present") == "yes";
     match authority.password_link(&visitor, &AccountRef::Id(account.id), ends_present, &only).await {
         Ok(invited) => shown(visitor.visit(), place, &invited, None),

@@ -19,12 +19,13 @@ use axum::extract::Extension;
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use super::asked::Asked;
 use super::menu::Section;
 use super::notice::see_other;
 use super::shell::Page;
-use super::visit::{Fields, Visit, Visitor};
+use super::visit::{Visit, Visitor};
 use crate::account::{Account, AccountId, Kind};
-use crate::authority::{AccountRef, Authority, Error, Precondition};
+use crate::authority::{AccountRef, Authority, Error};
 use crate::http::extract::{Account as Wanted, Ready};
 use crate::http::permissions::AccountsRead;
 use crate::http::{Edge, Problem};
@@ -117,13 +118,12 @@ pub fn routes() -> Router<Arc<Edge>> {
             .route("/{account}/status", post(change::status))
             .route("/{account}/token", get(token::page).post(token::generate))
             .route("/{account}/revoke", get(token::ask_to_revoke).post(token::revoke))
+            .route("/{account}/sessions", post(sessions::end))
             .route("/{account}/delete", get(change::ask_to_delete).post(change::delete));
         let pages = match place {
             Place::ServiceAccounts => pages,
             // What only people have.
-            Place::Users => pages
-                .route("/{account}/link", get(link::page).post(link::create))
-                .route("/{account}/sessions", post(sessions::end)),
+            Place::Users => pages.route("/{account}/link", get(link::page).post(link::create)),
         };
         Router::new().nest(place.base(), pages.layer(Extension(place)))
     };
@@ -135,16 +135,11 @@ async fn wherever(
     visitor: Visitor<AccountsRead>,
     Ready(authority): Ready,
     Wanted(wanted): Wanted,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     match authority.account(&wanted).await {
         Ok(account) => Ok(see_other(&Place::of(account.profile.kind).path(account.id))),
-        Err(Error::NotFound(_)) => activity::of_a_deleted_account(visitor.visit(), &authority, &wanted).await,
+        Err(Error::NotFound(_)) => activity::of_a_deleted_account(visitor.visit(), &authority, &wanted, &asked).await,
         Err(error) => Err(error.into()),
     }
-}
-
-/// It is still of the version that a form was made for.
-fn unchanged(fields: &Fields) -> Result<Precondition, Problem> {
-    let wrong = || Problem::invalid_field("version", "the form does not say what it was made for; load its page anew");
-    fields.text("version").parse().map(Precondition::version).map_err(|_| wrong())
 }

@@ -102,10 +102,7 @@ impl<'a> Show<'a> {
         };
         let stored = authority.account(&AccountRef::Id(account.id)).await?;
         let may_dispose = authority.may_dispose_of(act, &stored).await?;
-        let sessions = match place {
-            Place::Users => authority.sessions_of(act, account.id).await?,
-            Place::ServiceAccounts => Vec::new(),
-        };
+        let sessions = authority.sessions_of(act, account.id).await?;
         let path = place.path(account.id);
         let mut page = Page::new(visit, place.section(), account.username.to_string());
         if visit.may("accounts:write") {
@@ -184,8 +181,18 @@ impl<'a> Show<'a> {
         Sessions { visit: self.visit, now: self.now, path: &self.path, sessions: &self.sessions }
     }
 
+    /// Of machines only where somebody has signed in with the token of one.
+    fn shows_sessions(&self) -> bool {
+        self.place == Place::Users || !self.sessions.is_empty()
+    }
+
     fn has_token(&self) -> bool {
         self.place == Place::ServiceAccounts || self.account.token.is_some()
+    }
+
+    /// Where it is not what the page is about.
+    fn may_generate_here(&self) -> bool {
+        self.place == Place::Users && self.visit.may("tokens:issue") && self.may_dispose && self.is_active()
     }
 
     fn is_day(&self) -> bool {

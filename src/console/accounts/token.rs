@@ -9,8 +9,8 @@ use super::super::notice::Notice;
 use super::super::parts::{Confirm, Empty, Now, Secret, counted, in_words};
 use super::super::shell::Page;
 use super::super::visit::{Fields, Sent, Visit, Visitor};
+use super::Place;
 use super::usage::{Used, window};
-use super::{Place, unchanged};
 use crate::account::Account;
 use crate::authority::{AccountRef, Act, Authority, Error, Issued};
 use crate::http::Problem;
@@ -121,7 +121,7 @@ pub async fn generate(
     let (Some(valid_for_months), Some(overlap_seconds)) = (valid_for_months, overlap_seconds) else {
         return ask(&visitor, &authority, place, &account, Form::wrong(&fields, errors)).await;
     };
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     let id = AccountRef::Id(account.id);
     match authority.regenerate_token(&visitor, &id, valid_for_months, overlap_seconds, &only).await {
         Ok(issued) => {
@@ -273,7 +273,7 @@ pub async fn revoke(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let account = to_see(&visitor, &authority, place, &wanted).await?;
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     match authority.revoke_token(&visitor, &AccountRef::Id(account.id), &only).await {
         Ok(receipt) => {
             let said = in_words(&receipt, "The token is refused");

@@ -10,7 +10,7 @@ use super::super::shell::Page;
 use super::super::visit::{Visit, Visitor};
 use super::{badge, path, short};
 use crate::account::Status;
-use crate::authority::{Authority, KeyDetail, KeyUser};
+use crate::authority::{Act, Authority, KeyDetail, KeyUser};
 use crate::http::Problem;
 use crate::http::extract::{KeyId, Ready};
 use crate::http::permissions::KeysRead;
@@ -74,17 +74,18 @@ impl Show<'_> {
 
 /// `GET /console/keys/{kid}`
 pub async fn page(visitor: Visitor<KeysRead>, Ready(authority): Ready, KeyId(kid): KeyId) -> Result<Response, Problem> {
-    answer(visitor.visit(), &authority, &kid, None).await
+    answer(&visitor, visitor.visit(), &authority, &kid, None).await
 }
 
 /// The page, with why what was asked of it was refused.
 pub async fn answer(
+    act: &Act,
     visit: &Visit,
     authority: &Authority,
     kid: &str,
     problem: Option<Problem>,
 ) -> Result<Response, Problem> {
-    let detail = authority.key_detail(kid).await?;
+    let detail = authority.key_detail(act, kid).await?;
     let may_rotate = visit.may("keys:rotate");
     let page = Page::new(visit, Section::Keys, short(&detail.key.id));
     let page = match may_rotate && detail.key.state != KeyState::Revoked {

@@ -106,7 +106,7 @@ async fn told(
             let problem = Problem::from(error);
             let is_of_the_key = problem.status().is_client_error() && problem.status().as_u16() != 404;
             if is_of_the_key {
-                show::answer(visitor.visit(), authority, kid, Some(problem)).await
+                show::answer(visitor, visitor.visit(), authority, kid, Some(problem)).await
             } else {
                 Err(problem)
             }

@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 
-use super::super::named::unchanged;
 use super::super::notice::Notice;
 use super::super::parts::{Confirm, Empty, in_words};
 use super::super::visit::{Sent, Visitor};
@@ -72,7 +71,7 @@ pub async fn delete(
     Name(name): Name<RoleName>,
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     match authority.delete_role(&visitor, &name, &only).await {
         Ok(receipt) => {
             let said = format!("The role {name} was deleted; it holds");

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::response::Response;
 
 use super::super::form::Form;
-use super::super::named::{description, unchanged};
+use super::super::named::description;
 use super::super::notice::Notice;
 use super::super::parts::in_words;
 use super::super::visit::{Sent, Visitor};
@@ -100,7 +100,7 @@ pub async fn save(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let role = to_change(&visitor, &authority, &name).await?;
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     let mut errors = Vec::new();
     let description = description(&fields, &mut errors);
     let permissions = permissions(&fields, &mut errors);

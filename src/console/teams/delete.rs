@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 
-use super::super::named::unchanged;
 use super::super::notice::Notice;
 use super::super::parts::{Confirm, Empty};
 use super::super::visit::{Sent, Visitor};
@@ -66,7 +65,7 @@ pub async fn delete(
     Name(name): Name<TeamName>,
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     match authority.delete_team(&visitor, &name, &only).await {
         Ok(_) => Ok(Notice::done(format!("The team {name} was deleted.")).on("/console/teams")),
         Err(error @ (Error::PreconditionFailed | Error::TeamInUse(_))) => {

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::response::Response;
 
 use super::super::form::Form;
-use super::super::named::{description, unchanged};
+use super::super::named::description;
 use super::super::notice::Notice;
 use super::super::visit::{Sent, Visitor};
 use super::new::refused;
@@ -65,7 +65,7 @@ pub async fn save(
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
     let team = to_change(&visitor, &authority, &name).await?;
-    let only = unchanged(&fields)?;
+    let only = fields.unchanged()?;
     let mut errors = Vec::new();
     let Some(description) = description(&fields, &mut errors) else {
         return editing(&visitor, &name, team.version, Form::wrong(&fields, errors));

@@ -3,12 +3,13 @@
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 names  6 list  7 roles  8 teams  9 role references  10 team references
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
 --       17 keyring  18 state of the author (or 13 again)  19 leases  20 acts that no block links
---       21 usernames of people  22 setup link
---       23… live tokens of a key, and who has a role or is in a team, as named in the plan by their place
+--       21 usernames of people  22 setup link  23 catalogue
+--       24 session of the author (or 1 again)  25… live tokens of a key, and who has a role or is in a team, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
 --       7 again, where it is not known whether the first try was carried out
 -- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
+--       line = how it stands in the catalogue, or '' where it no longer does,
 --       setup_offer, setup_take = the setup link that is offered with it, or used by it, or '', user = whether it is a person,
 --       add = [[place, member, expiry]], remove = [[place, member]], enters = [place], leaves = [place], deleted, node, claim, sequence, hash, takes_away}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
@@ -33,7 +34,7 @@ end
 if is_full(plan, acts, KEYS[4], ARGV[5]) then
   return { 'full' }
 end
-if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7], KEYS[17]) then
+if plan.author and not is_unchanged(plan.author, KEYS[18], KEYS[7], KEYS[17], KEYS[24]) then
   return { 'author' }
 end
 -- A token must not be signed by a key that was revoked or retired meanwhile.
@@ -102,6 +103,12 @@ elseif plan.deleted then
   redis.call('ZREM', KEYS[6], plan.username)
   redis.call('ZREM', KEYS[21], plan.username)
 end
+for _, line in ipairs(redis.call('ZRANGEBYLEX', KEYS[23], '[' .. plan.username .. '\n', '(' .. plan.username .. '\v')) do
+  redis.call('ZREM', KEYS[23], line)
+end
+if plan.line ~= '' then
+  redis.call('ZADD', KEYS[23], 0, plan.line)
+end
 if plan.setup_take ~= '' then
   redis.call('DEL', KEYS[22])
 elseif plan.setup_offer ~= '' then
@@ -124,16 +131,16 @@ for team, by in pairs(plan.teams) do
   redis.call('HINCRBY', KEYS[10], team, by)
 end
 for _, token in ipairs(plan.remove) do
-  redis.call('ZREM', KEYS[22 + token[1]], token[2])
+  redis.call('ZREM', KEYS[24 + token[1]], token[2])
 end
 for _, token in ipairs(plan.add) do
-  redis.call('ZADD', KEYS[22 + token[1]], token[3], token[2])
+  redis.call('ZADD', KEYS[24 + token[1]], token[3], token[2])
 end
 for _, place in ipairs(plan.leaves) do
-  redis.call('ZREM', KEYS[22 + place], plan.username)
+  redis.call('ZREM', KEYS[24 + place], plan.username)
 end
 for _, place in ipairs(plan.enters) do
-  redis.call('ZADD', KEYS[22 + place], 0, plan.username)
+  redis.call('ZADD', KEYS[24 + place], 0, plan.username)
 end
 record_act(plan, epoch, ARGV[4], acts, ARGV[5], KEYS[4], KEYS[20], { KEYS[15], KEYS[16] }, ARGV[6])
 return committed(epoch, here, KEYS[19])

@@ -1,6 +1,10 @@
--- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile.
+-- The author must still be who he was when he was let in: neither revoked nor narrowed meanwhile, nor signed out.
+-- session_key  the session in which he acts; or a key that is always there
 -- expected {record = epoch, roles = {name: epoch}, key = the one that signed his token, or '' where he has shown none}
-local function is_unchanged(expected, state_key, roles_key, keyring_key)
+local function is_unchanged(expected, state_key, roles_key, keyring_key, session_key)
+  if redis.call('EXISTS', session_key) == 0 then
+    return false
+  end
   if expected.key ~= '' and redis.call('HEXISTS', keyring_key, 'revoked:' .. expected.key) == 1 then
     return false
   end

@@ -2,7 +2,7 @@
 -- The sealed document of keys is replaced, if it is still the one that was read (K5).
 -- KEYS  1 meta  2 feed  3 keyring  4 leases  5 acts  6 act heads  7 acts of the author (or 5 again)  8 state of the author  9 roles
 --       10 living tokens of the key that is to be retired  11 state of the admin who must remain  12 admins
---       13 acts that no block links  14… states of the admins whose tokens die with the key, in the order of the plan
+--       13 acts that no block links  14 session of the author (or 1 again)  15… states of the admins whose tokens die with the key, in the order of the plan
 -- ARGV  1 plan  2 the sealed document  3 event, or empty: the first document of all  4 length of the acts  5 length of one account's acts
 --       6 again, where the answer to the first try was lost
 -- plan {dataset, read = version that was read, author = {record, roles = {name: epoch}, key} as he was let in, or false,
@@ -28,7 +28,7 @@ end
 if ARGV[3] ~= '' and is_full(plan, KEYS[5], KEYS[6], ARGV[4]) then
   return { 'full' }
 end
-if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[3]) then
+if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[3], KEYS[14]) then
   return { 'author' }
 end
 if (redis.call('HGET', KEYS[3], 'version') or '0') ~= plan.read then
@@ -48,7 +48,7 @@ if plan.remains then
   end
 end
 for place, admin in ipairs(plan.shut_out) do
-  if string.match(redis.call('GET', KEYS[13 + place]) or '', '^%S+') ~= admin[2] then
+  if string.match(redis.call('GET', KEYS[14 + place]) or '', '^%S+') ~= admin[2] then
     return { 'conflict' }
   end
 end

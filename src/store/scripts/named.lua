@@ -1,7 +1,7 @@
 #!lua
 -- One change of one role or team.
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles  10 leases  11 keyring
---       12 acts that no block links
+--       12 acts that no block links  13 session of the author (or 1 again)
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
 --       6 again, where it is not known whether the first try was carried out
 -- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, claim, sequence, hash}
@@ -25,7 +25,7 @@ end
 if is_full(plan, KEYS[3], KEYS[4], ARGV[4]) then
   return { 'full' }
 end
-if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[11]) then
+if plan.author and not is_unchanged(plan.author, KEYS[8], KEYS[9], KEYS[11], KEYS[13]) then
   return { 'author' }
 end
 local definition = redis.call('HGET', KEYS[5], plan.name)

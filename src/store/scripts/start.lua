@@ -31,7 +31,7 @@ local here = identity()
 local created = redis.call('HSETNX', meta, 'dataset', ARGV[2])
 if created == 1 then
   -- From its first account on.
-  redis.call('HSET', meta, 'indexed', 1)
+  redis.call('HSET', meta, 'indexed', 2)
 end
 -- The longest lease that a node of this dataset may hold.
 redis.call('HSETNX', meta, 'lease_ceiling_ms', ARGV[7])

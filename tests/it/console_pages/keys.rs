@@ -175,7 +175,11 @@ async fn each_sees_and_does_only_what_he_may() {
     let reader = visitor(&app, "other-reader", &["keys:read"]).await;
     hides(&reader.get("/console/keys", 200).await, &["Prepare a key"]);
     let page = reader.get(&pages[1], 200).await;
-    hides(&page, &["Revoke …", "/console/accounts/"]);
+    // Nor does he learn of whom the tokens are.
+    hides(&page, &["Revoke …", "/console/accounts/", ">admin<", "stranger"]);
+    shows(&page, &["is shown to those who may read accounts"]);
+    let own = app.account("key-reader", &["keys:read"]).await;
+    assert_eq!(own.get(&format!("/keys/{key}"), 200).await["accounts"], serde_json::json!([]));
     let version = app.authority.keys().set().version().to_string();
     for path in [
         "/console/keys/prepare".to_owned(),

@@ -1,0 +1,128 @@
+//! Accounts as they are read.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::accounts::StoredAccount;
+use super::link::Link;
+use super::usage::dead_tokens;
+use super::{Store, StoreError};
+use crate::account::{AccountId, StateRecord, Versioned};
+use crate::name::Username;
+
+impl Store {
+    /// The account of this id.
+    pub async fn account(&self, id: AccountId) -> Result<Option<StoredAccount>, StoreError> {
+        Ok(self.accounts(&[id]).await?.pop().flatten())
+    }
+
+    /// The id that a username belongs, or belonged, to.
+    pub async fn id_of(&self, username: &Username) -> Result<Option<AccountId>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.names()).arg(username.as_str());
+        let id: Option<String> = self.query(&self.shared, command).await?;
+        id.map(|id| id.parse().map_err(|_| StoreError::Corrupt("an account id".into()))).transpose()
+    }
+
+    /// The record of this id, also of an account that was deleted.
+    pub async fn record(&self, id: AccountId) -> Result<Option<Versioned>, StoreError> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.schema.state(id));
+        let text: Option<String> = self.query(&self.shared, command).await?;
+        text.map(|text| Versioned::parse(&text).map_err(|error| StoreError::Corrupt(error.0))).transpose()
+    }
+
+    /// The accounts of these ids, in their order; those that aren't there, or no longer, are `None`.
+    pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<StoredAccount>>, StoreError> {
+        self.accounts_by(&self.shared, ids).await?.into_iter().collect()
+    }
+
+    /// Those of these accounts that are there and can be read: for those who have to go on without the others.
+    pub async fn readable_accounts(&self, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
+        self.readable_by(&self.shared, ids).await
+    }
+
+    /// The same over this link.
+    pub(super) async fn readable_by(&self, link: &Link, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
+        let mut readable = Vec::with_capacity(ids.len());
+        for account in self.accounts_by(link, ids).await? {
+            match account {
+                Ok(account) => readable.extend(account),
+                Err(error) => tracing::error!(%error, "an unreadable account is passed over"),
+            }
+        }
+        Ok(readable)
+    }
+
+    /// The accounts of these ids over this link, each with what is wrong with it alone.
+    async fn accounts_by(
+        &self,
+        link: &Link,
+        ids: &[AccountId],
+    ) -> Result<Vec<Result<Option<StoredAccount>, StoreError>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // State and profile change together, so they are read together.
+        let mut records = redis::cmd("MGET");
+        for id in ids {
+            records.arg(self.schema.state(*id)).arg(self.schema.profile(*id));
+        }
+        let mut uses = redis::pipe();
+        for id in ids {
+            uses.cmd("HGETALL").arg(self.schema.usage(*id));
+        }
+        // At once: a store that waits for its disk answers both in one of its turns.
+        let (texts, uses) = tokio::try_join!(
+            self.query::<Vec<Option<String>>>(link, records),
+            self.pipeline::<Vec<HashMap<String, String>>>(link, &uses)
+        )?;
+        let accounts = ids
+            .iter()
+            .zip(texts.chunks_exact(2))
+            .zip(uses)
+            .map(|((id, texts), used)| match texts {
+                [Some(state), Some(profile)] => stored(*id, state, profile, &used).map(Some),
+                _ => Ok(None),
+            })
+            .collect();
+        Ok(accounts)
+    }
+
+    /// Whether there is an active admin whose token has not expired.
+    pub async fn has_admin(&self) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("ZCARD");
+        command.arg(self.schema.admins());
+        Ok(self.query::<u64>(&self.shared, command).await? > 0)
+    }
+
+    /// Accounts whose overlap has ended by now, a hundred at the most.
+    pub async fn ended_overlaps(&self, now: DateTime<Utc>) -> Result<Vec<AccountId>, StoreError> {
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(self.schema.overlaps()).arg("-inf").arg(now.timestamp()).arg("LIMIT").arg(0).arg(100);
+        let ids: Vec<String> = self.query(&self.shared, command).await?;
+        Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
+    }
+}
+
+fn stored(
+    id: AccountId,
+    state: &str,
+    profile: &str,
+    used: &HashMap<String, String>,
+) -> Result<StoredAccount, StoreError> {
+    let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of account {id}"));
+    let versioned = Versioned::parse(state).map_err(|_| corrupt("the state"))?;
+    let StateRecord::Live(state) = versioned.record else { return Err(corrupt("the state")) };
+    let profile = serde_json::from_str(profile).map_err(|_| corrupt("the profile"))?;
+    let dead = dead_tokens(id, used.get("dead").map(String::as_str));
+    let used = used
+        .iter()
+        .filter_map(|(field, time)| {
+            let id = field.strip_prefix("used:")?.parse().ok()?;
+            Some((id, DateTime::from_timestamp_millis(time.parse().ok()?)?))
+        })
+        .collect();
+    Ok(StoredAccount { id, version: versioned.version, state, profile, used, dead })
+}
