@@ -49,6 +49,14 @@ impl Section {
         }
     }
 
+    /// The one that a path is in.
+    pub fn of(path: &str) -> Self {
+        let begins = |section: &Self| path.strip_prefix(section.href()).is_some_and(|rest| rest.starts_with('/'));
+        let all = MENU.iter().flat_map(|(_, sections)| sections.iter().copied());
+        let found = all.filter(|section| *section != Self::Overview).find(begins);
+        found.unwrap_or(if path.starts_with("/console/accounts/") { Self::ServiceAccounts } else { Self::Overview })
+    }
+
     /// Where it begins.
     pub fn href(self) -> &'static str {
         match self {
@@ -62,6 +70,11 @@ impl Section {
             Self::Nodes => "/console/nodes",
             Self::Me => "/console/me",
         }
+    }
+
+    /// Whether this visitor may see it.
+    pub fn is_shown_to(self, visit: &Visit) -> bool {
+        self.permission().is_none_or(|permission| visit.may(permission))
     }
 
     /// What it takes to see it.
@@ -87,9 +100,27 @@ pub struct Group {
 
 /// The menu of this visitor: nothing that he may not see.
 pub fn of(visit: &Visit) -> Vec<Group> {
-    let may = |section: &Section| section.permission().is_none_or(|permission| visit.may(permission));
+    let may = |section: &Section| section.is_shown_to(visit);
     MENU.iter()
         .map(|(heading, sections)| Group { heading, sections: sections.iter().copied().filter(may).collect() })
         .filter(|group| !group.sections.is_empty())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_in_the_section_that_it_begins_with() {
+        for (path, section) in [
+            ("/console", Section::Overview),
+            ("/console/users/ada/edit", Section::Users),
+            ("/console/accounts/ada", Section::ServiceAccounts),
+            ("/console/keys/a", Section::Keys),
+            ("/console/keyring", Section::Overview),
+        ] {
+            assert_eq!(Section::of(path), section, "{path}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod assets;
 mod audit;
 mod audit_status;
 mod events;
+mod failed;
 mod form;
 mod keys;
 mod me;
@@ -56,4 +57,5 @@ pub fn router() -> Router<Arc<Edge>> {
         .merge(audit::routes())
         .merge(audit_status::routes())
         .merge(nodes::routes())
+        .layer(axum::middleware::from_fn(failed::within_the_menu))
 }

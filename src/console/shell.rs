@@ -143,18 +143,26 @@ pub fn bare_page(status: StatusCode, title: &str, body: &impl Template) -> Resul
 
 /// A problem as a page. For the outermost layer, which knows the request's id.
 pub fn problem_page(problem: &Problem, request_id: &str) -> Response {
-    let told = problem.told();
-    let body = Failed {
-        detail: &told.detail,
-        errors: told.errors.iter().map(|error| (error.field.as_str(), error.message.as_str())).collect(),
-        status: problem.status().as_u16(),
-        reason: problem.reason(),
-        request_id,
-    };
-    let page = bare_page(problem.status(), problem.title(), &body);
+    let is_over = matches!(problem.reason(), "missing_token" | "session_ended");
+    let title = if is_over { "You are signed out" } else { problem.title() };
+    let page = bare_page(problem.status(), title, &Failed::of(problem, request_id));
     // There is nothing in it that could fail.
-    let mut response = page.unwrap_or_else(|_| problem.status().into_response());
-    for (name, value) in [(header::RETRY_AFTER, problem.retry_after()), (header::ALLOW, told.allow.clone())] {
+    with_headers(page.unwrap_or_else(|_| problem.status().into_response()), problem)
+}
+
+/// The same for somebody who is signed in, with the menu around it.
+pub fn problem_within(
+    visit: &Visit,
+    section: Section,
+    problem: &Problem,
+    request_id: &str,
+) -> Result<Response, Problem> {
+    let page = Page::new(visit, section, problem.title()).telling(problem.clone());
+    Ok(with_headers(page.answer(&Failed::of(problem, request_id))?, problem))
+}
+
+fn with_headers(mut response: Response, problem: &Problem) -> Response {
+    for (name, value) in [(header::RETRY_AFTER, problem.retry_after()), (header::ALLOW, problem.told().allow.clone())] {
         if let Some(value) = value {
             response.headers_mut().insert(name, value);
         }
@@ -222,6 +230,19 @@ struct Failed<'a> {
     status: u16,
     reason: &'a str,
     request_id: &'a str,
+}
+
+impl<'a> Failed<'a> {
+    fn of(problem: &'a Problem, request_id: &'a str) -> Self {
+        let told = problem.told();
+        Self {
+            detail: &told.detail,
+            errors: told.errors.iter().map(|error| (error.field.as_str(), error.message.as_str())).collect(),
+            status: problem.status().as_u16(),
+            reason: problem.reason(),
+            request_id,
+        }
+    }
 }
 
 /// A template within a template: it has escaped what it was given.

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use zeroize::Zeroize as _;
 
+use super::failed::LetIn;
 use super::notice::{Notice, see_other};
 use super::parts::Now;
 use crate::account::AccountId;
@@ -26,6 +27,7 @@ use crate::verify::{Actor, Reason};
 use crate::web::FieldError;
 
 /// What the shell needs to know of who is signed in.
+#[derive(Clone)]
 pub struct Visit {
     /// His name.
     pub username: Username,
@@ -123,6 +125,9 @@ impl<P: Demanded> FromRequestParts<Arc<Edge>> for Visitor<P> {
             now: authority.clock().now(),
             actor: actor.clone(),
         };
+        if let Some(let_in) = parts.extensions.get::<LetIn>() {
+            let_in.note(&visit);
+        }
         Ok(Self { act: Act { actor, call }, visit, permission: PhantomData })
     }
 }

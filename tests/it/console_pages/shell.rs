@@ -60,6 +60,8 @@ async fn what_goes_wrong_is_a_page_too() {
     ] {
         let page = browser.get(path, status).await;
         check(&page);
+        // Whoever was let in finds on.
+        assert_eq!(page.text.contains(r#"<nav class="side""#), path != "/console/nothing", "{page:?}");
         assert!(text(&page).contains(page.header("x-request-id")), "{page:?}");
     }
     let page = browser.send("PUT", "/console/service-accounts", None, &[]).await.expect(405);
@@ -83,7 +85,8 @@ async fn a_notice_is_said_once() {
     app.account("ci", &[]).await;
     let browser = admin(&app).await;
     let path = super::path_of(&app, "ci").await;
-    let page = browser.get(&path, 200).await;
+    let page = browser.get(&format!("{path}/disable"), 200).await;
+    check(&page);
     let version = super::field(&page, "version");
     let answer = browser.post(&format!("{path}/status"), &[("version", &version), ("status", "disabled")], 303).await;
     let page = super::followed(&browser, &answer).await;
