@@ -1,8 +1,11 @@
 //! The audit: what is recorded of a call, and reading it back.
 
+use std::collections::BTreeMap;
+
 use super::{AccountRef, Authority, Error};
 use crate::account::AccountId;
 use crate::audit::Event;
+use crate::name::Username;
 use crate::store::{AuditCursor, AuditFilter, Trail};
 
 /// A page of events.
@@ -39,5 +42,14 @@ impl Authority {
             Some(_) => Ok(id),
             None => Err(Error::NotFound("account")),
         }
+    }
+
+    /// What accounts are called; those that are gone are missing.
+    pub async fn names_of(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Username>, Error> {
+        if accounts.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let accounts = self.store.readable_accounts(accounts).await?;
+        Ok(accounts.into_iter().map(|account| (account.id, account.state.username)).collect())
     }
 }

@@ -8,14 +8,14 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::asked::{Asked, Moment};
-use super::events::{Events, ROWS, title_of};
+use super::events::{Events, Names, ROWS, kinds, outcomes};
 use super::form::{Choice, Form};
 use super::menu::Section;
 use super::parts::{Empty, Pager};
 use super::shell::Page;
 use super::visit::Visitor;
 use crate::account::AccountId;
-use crate::audit::{Outcome, kinds};
+use crate::audit::Outcome;
 use crate::authority::{AccountRef, Authority, Error, EventPage};
 use crate::http::audit::Origin;
 use crate::http::extract::Ready;
@@ -103,14 +103,14 @@ async fn page(visitor: Visitor<AuditRead>, Ready(authority): Ready, asked: Asked
     let none_here = found.items.is_empty() && next.is_some();
     let filtered = asked.any(&FILTERS);
     let is_live = errors.is_empty() && !asked.any(&["cursor", "from", "to"]);
+    let names = Names::of(visit, &authority, &found.items).await?;
     let events = match account {
-        Some(account) => Events::of_one(visit, account, &found.items),
-        None => Events::of_all(visit, &found.items),
+        Some(account) => Events::of_one(visit, account, &found.items, &names),
+        None => Events::of_all(visit, &found.items, &names),
     };
-    let any = || [Choice::new("", "Any")].into_iter();
     let body = Body {
-        kinds: any().chain(kinds::ALL.iter().map(|kind| Choice::new(*kind, title_of(kind)))).collect(),
-        outcomes: any().chain(Outcome::ALL.iter().map(|outcome| Choice::plain(outcome.as_str()))).collect(),
+        kinds: kinds(),
+        outcomes: outcomes(),
         events: if is_live { events.followed(&filter) } else { events },
         is_empty: (filtered || !is_live) && found.items.is_empty(),
         empty: if none_here {

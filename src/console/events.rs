@@ -1,16 +1,46 @@
 //! Events as rows: of one account, or of all.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use super::form::Choice;
 use super::parts::{Badge, Now, Untrusted};
 use super::visit::Visit;
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
+use crate::authority::Authority;
+use crate::http::Problem;
+use crate::name::Username;
 use crate::store::AuditFilter;
+use crate::verify::Reason;
 
 /// Rows of a page: each may be a kilobyte and a half, with all that a client said of itself.
 pub const ROWS: usize = 25;
+
+/// What accounts are called that events name by their id alone: whoever acted upon another one, and whose token was refused before its
+/// account was looked at.
+#[derive(Default)]
+pub struct Names(BTreeMap<AccountId, Username>);
+
+impl Names {
+    /// Of the accounts in these events; none for whoever may not read accounts.
+    pub async fn of(visit: &Visit, authority: &Authority, events: &[Event]) -> Result<Self, Problem> {
+        if !visit.may("accounts:read") {
+            return Ok(Self::default());
+        }
+        let unnamed = events.iter().filter(|event| event.username.is_none()).filter_map(|event| event.account_id);
+        let actors = events.iter().filter_map(|event| event.actor_id.filter(|actor| Some(*actor) != event.account_id));
+        let wanted: BTreeSet<AccountId> = unnamed.chain(actors).collect();
+        Ok(Self(authority.names_of(&wanted.into_iter().collect::<Vec<_>>()).await?))
+    }
+
+    /// Its name, or its id where it is not known.
+    fn name(&self, account: AccountId) -> Untrusted<'_> {
+        self.0.get(&account).map_or_else(|| Untrusted::owned(account.to_string()), |name| shown(name.as_str()))
+    }
+}
 
 /// A table of events, from the newest on. Where the audit is followed live, new rows arrive at its top.
 #[derive(Template)]
@@ -20,6 +50,7 @@ pub struct Events<'a> {
     /// Whether names of accounts lead to their pages.
     links: bool,
     events: &'a [Event],
+    names: &'a Names,
     of_one: Option<AccountId>,
     tail: Option<String>,
 }
@@ -28,14 +59,14 @@ impl HtmlSafe for Events<'_> {}
 
 impl<'a> Events<'a> {
     /// Of all accounts.
-    pub fn of_all(visit: &Visit, events: &'a [Event]) -> Self {
+    pub fn of_all(visit: &Visit, events: &'a [Event], names: &'a Names) -> Self {
         let links = visit.may("accounts:read");
-        Self { now: visit.clock(), links, events, of_one: None, tail: None }
+        Self { now: visit.clock(), links, events, names, of_one: None, tail: None }
     }
 
     /// Of one account: which one is not said again in each row.
-    pub fn of_one(visit: &Visit, account: AccountId, events: &'a [Event]) -> Self {
-        Self { of_one: Some(account), ..Self::of_all(visit, events) }
+    pub fn of_one(visit: &Visit, account: AccountId, events: &'a [Event], names: &'a Names) -> Self {
+        Self { of_one: Some(account), ..Self::of_all(visit, events, names) }
     }
 
     /// With a button to follow those that pass as they are written.
@@ -59,13 +90,20 @@ impl<'a> Events<'a> {
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'a>> {
-        self.events.iter().map(|event| Row { event, of_one: self.of_one })
+        self.events.iter().map(|event| Row { event, names: self.names, of_one: self.of_one })
+    }
+
+    /// What each kind is called, for rows that arrive later: as JSON.
+    fn titles(&self) -> String {
+        let titles: BTreeMap<&str, &str> = kinds::ALL.iter().map(|kind| (*kind, title_of(kind))).collect();
+        serde_json::to_string(&titles).unwrap_or_default()
     }
 }
 
 /// One event.
 struct Row<'a> {
     event: &'a Event,
+    names: &'a Names,
     of_one: Option<AccountId>,
 }
 
@@ -87,7 +125,21 @@ impl<'a> Row<'a> {
     }
 
     fn username(&self) -> Untrusted<'a> {
-        shown(self.event.username.as_deref().unwrap_or_default())
+        match (self.event.username.as_deref(), self.event.account_id) {
+            (Some(name), _) => shown(name),
+            (None, Some(account)) => self.names.name(account),
+            (None, None) => shown(""),
+        }
+    }
+
+    /// The permission that was demanded in vain.
+    fn demanded(&self) -> Option<Untrusted<'a>> {
+        let event = self.event;
+        let permission = event.permission.as_deref().filter(|_| event.outcome == Outcome::Refused)?;
+        Some(match event.team.as_deref() {
+            Some(team) => Untrusted::owned(format!("{permission} in {team}")),
+            None => shown(permission),
+        })
     }
 
     fn address(&self) -> Untrusted<'a> {
@@ -98,13 +150,10 @@ impl<'a> Row<'a> {
         self.event.user_agent.as_deref().map(shown)
     }
 
-    fn request(&self) -> Untrusted<'a> {
-        shown(self.event.request_id.as_deref().unwrap_or_default())
-    }
-
     /// Who acted, where that is another account than the one that this is about.
-    fn actor(&self) -> Option<AccountId> {
-        self.event.actor_id.filter(|actor| Some(*actor) != self.event.account_id)
+    fn actor(&self) -> Option<(AccountId, Untrusted<'a>)> {
+        let actor = self.event.actor_id.filter(|actor| Some(*actor) != self.event.account_id)?;
+        Some((actor, self.names.name(actor)))
     }
 
     /// Upon whom, where an event stands among those of whoever acted.
@@ -112,12 +161,52 @@ impl<'a> Row<'a> {
         self.event.account_id.filter(|account| self.of_one.is_some_and(|one| one != *account))
     }
 
+    /// What a row has no column for: never nothing.
     fn details(&self) -> Vec<(Untrusted<'a>, Untrusted<'a>)> {
-        let details = self.event.details.iter().flatten();
+        let event = self.event;
         let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-        details.map(|(name, value)| (Untrusted::owned(name.replace('_', " ")), Untrusted::owned(text(value)))).collect()
+        let details = event.details.iter().flatten();
+        let mut told: Vec<_> = details.map(|(name, value)| (name.replace('_', " "), text(value))).collect();
+        let mut tell = |name: &str, value: Option<String>| told.extend(value.map(|value| (name.to_owned(), value)));
+        if event.kind != kinds::CALL {
+            tell(
+                "request",
+                event.method.as_ref().zip(event.path.as_ref()).map(|(method, path)| format!("{method} {path}")),
+            );
+        }
+        tell("request id", event.request_id.clone());
+        tell("permission", event.permission.clone());
+        tell("team", event.team.clone());
+        tell("token id", event.token_id.as_ref().map(ToString::to_string));
+        tell("generation", event.generation.map(|generation| generation.to_string()));
+        tell("signing key", event.key_id.as_ref().map(ToString::to_string));
+        tell("node", Some(format!("{}, event {}", event.node, event.sequence)));
+        tell("took", event.duration_us.map(|us| format!("{us} µs")));
+        told.into_iter().map(|(name, value)| (Untrusted::owned(name), Untrusted::owned(value))).collect()
     }
 }
+
+/// Kinds of events to filter by.
+pub fn kinds() -> Vec<Choice> {
+    let kinds = kinds::ALL.iter().map(|kind| Choice::new(*kind, title_of(kind)));
+    std::iter::once(Choice::new("", "Any")).chain(kinds).collect()
+}
+
+/// Outcomes to filter by.
+pub fn outcomes() -> Vec<Choice> {
+    let outcomes = Outcome::ALL.iter().map(|outcome| Choice::new(outcome.as_str(), Badge::of_outcome(*outcome).word()));
+    std::iter::once(Choice::new("", "Any")).chain(outcomes).collect()
+}
+
+/// Reasons to choose from where one is typed: of refusals that the audit holds.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<datalist id="known-reasons">{% for reason in Reason::ALL %}<option value="{{ reason.as_str() }}"></option>{% endfor %}</datalist>"#
+)]
+pub struct Reasons;
+
+impl HtmlSafe for Reasons {}
 
 fn shown(text: &str) -> Untrusted<'_> {
     Untrusted::new(text).at_most(120)

@@ -33,7 +33,7 @@ export function pages(data) {
         Edit: ["accounts:write"],
         "Generate new authentication token": ["tokens:issue"],
         "Revoke it": ["tokens:revoke"],
-        Disable: ["accounts:write"],
+        "Disable …": ["accounts:write"],
         "Delete …": ["accounts:write"],
         "All of it": ["audit:read"],
       },
@@ -67,6 +67,7 @@ export function pages(data) {
     },
     { name: "service-account-token-disabled", look: true, path: `${service(data.disabled)}/token`, needs: ["accounts:read", "tokens:issue"] },
     { name: "service-account-revoke", path: `${service(data.busy)}/revoke`, needs: ["accounts:read", "tokens:revoke"] },
+    { name: "service-account-disable", path: `${service(data.busy)}/disable`, needs: ["accounts:read", "accounts:write"] },
     { name: "service-account-delete", path: `${service(data.busy)}/delete`, needs: ["accounts:read", "accounts:write"] },
 
     {
@@ -82,7 +83,7 @@ export function pages(data) {
       path: user(data.user),
       heading: data.user.username,
       needs: ["accounts:read"],
-      controls: { Edit: ["accounts:write"], Disable: ["accounts:write"], "Delete …": ["accounts:write"] },
+      controls: { Edit: ["accounts:write"], "Disable …": ["accounts:write"], "Delete …": ["accounts:write"] },
     },
     { name: "user-invited", look: true, path: user(data.invited), needs: ["accounts:read"] },
     { name: "user-edit", path: `${user(data.user)}/edit`, needs: ["accounts:read", "accounts:write"] },

@@ -5,7 +5,7 @@ use axum::extract::Extension;
 use axum::response::Response;
 
 use super::super::form::Form;
-use super::super::notice::Notice;
+use super::super::notice::{Notice, see_other};
 use super::super::parts::{Confirm, in_words};
 use super::super::visit::{Fields, Sent, Visit, Visitor};
 use super::Place;
@@ -147,6 +147,44 @@ fn patch(fields: &Fields, account: &Account) -> Result<AccountPatch, Vec<FieldEr
     })
 }
 
+/// `GET /console/service-accounts/{account}/disable`
+pub async fn ask_to_disable(
+    visitor: Visitor<AccountsWrite>,
+    Ready(authority): Ready,
+    Extension(place): Extension<Place>,
+    Wanted(wanted): Wanted,
+) -> Result<Response, Problem> {
+    let account = to_change(&visitor, &authority, place, &wanted).await?.view();
+    let (visit, name, path) = (visitor.visit(), &account.username, place.path(account.id));
+    if account.status == Status::Disabled {
+        return Ok(see_other(&path));
+    }
+    let mut consequences = vec![
+        format!("Nothing is accepted of {name} from then on, on every node."),
+        match place {
+            Place::ServiceAccounts => "It can be enabled again; its tokens stay the same.".to_owned(),
+            Place::Users => "It can be enabled again; the password stays the same.".to_owned(),
+        },
+    ];
+    if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {
+        consequences.insert(1, format!("Its token was last used {}.", visit.clock().relative(used)));
+    }
+    if visit.is(account.id) {
+        consequences.insert(0, "This is your own account: you are signed out by it.".to_owned());
+    }
+    place.page(visit, &account, "Disable the account").answer(&Confirm {
+        form_token: &visit.form_token,
+        action: &format!("{path}/status"),
+        version: &account.version.to_string(),
+        consequences: &consequences,
+        sends: &[("status", "disabled")],
+        typed: None,
+        error: None,
+        button: &format!("Disable {name}"),
+        back: &path,
+    })
+}
+
 /// `POST /console/service-accounts/{account}/status`
 pub async fn status(
     visitor: Visitor<AccountsWrite>,
@@ -211,6 +249,7 @@ fn deleting(visit: &Visit, place: Place, account: &Account, problem: Option<Prob
         action: &format!("{path}/delete"),
         version: &account.version.to_string(),
         consequences: &consequences,
+        sends: &[],
         typed: Some(&name),
         error: wrong.as_deref(),
         button: &format!("Delete {name}"),

@@ -115,6 +115,7 @@ pub fn routes() -> Router<Arc<Edge>> {
             .route("/{account}", get(show::page))
             .route("/{account}/activity", get(activity::page))
             .route("/{account}/edit", get(change::edit).post(change::save))
+            .route("/{account}/disable", get(change::ask_to_disable))
             .route("/{account}/status", post(change::status))
             .route("/{account}/token", get(token::page).post(token::generate))
             .route("/{account}/revoke", get(token::ask_to_revoke).post(token::revoke))

@@ -5,9 +5,9 @@ use axum::extract::Extension;
 use axum::response::Response;
 
 use super::super::asked::Asked;
-use super::super::events::Events;
+use super::super::events::{Events, Names};
 use super::super::notice::{Notice, see_other};
-use super::super::parts::{Badge, Now, Tone, Untrusted, counted};
+use super::super::parts::{Badge, Copy, Now, Tone, Untrusted, counted};
 use super::super::shell::Page;
 use super::super::visit::{Visit, Visitor};
 use super::Place;
@@ -36,6 +36,7 @@ pub struct Show<'a> {
     /// Whoever may not read the audit sees neither.
     used: Option<Used>,
     newest: Option<Vec<Event>>,
+    names: Names,
     /// Of a person.
     sessions: Vec<SessionView>,
     window: Window,
@@ -100,6 +101,7 @@ impl<'a> Show<'a> {
         } else {
             (None, None)
         };
+        let names = Names::of(visit, authority, newest.as_deref().unwrap_or_default()).await?;
         let stored = authority.account(&AccountRef::Id(account.id)).await?;
         let may_dispose = authority.may_dispose_of(act, &stored).await?;
         let sessions = authority.sessions_of(act, account.id).await?;
@@ -129,6 +131,7 @@ impl<'a> Show<'a> {
             path,
             used,
             newest,
+            names,
             sessions,
             window,
             may_dispose,
@@ -173,8 +176,8 @@ impl<'a> Show<'a> {
         Untrusted::new(text.as_deref().unwrap_or_default()).at_most(100)
     }
 
-    fn events<'t>(&self, events: &'t [Event]) -> Events<'t> {
-        Events::of_one(self.visit, self.account.id, events)
+    fn events<'t>(&'t self, events: &'t [Event]) -> Events<'t> {
+        Events::of_one(self.visit, self.account.id, events, &self.names)
     }
 
     fn sessions(&self) -> Sessions<'_> {
@@ -184,6 +187,10 @@ impl<'a> Show<'a> {
     /// Of machines only where somebody has signed in with the token of one.
     fn shows_sessions(&self) -> bool {
         self.place == Place::Users || !self.sessions.is_empty()
+    }
+
+    fn copy<'t>(&self, id: &'t str, what: &'t str) -> Copy<'t> {
+        Copy { id, what }
     }
 
     fn has_token(&self) -> bool {

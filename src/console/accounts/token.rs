@@ -10,7 +10,7 @@ use super::super::parts::{Confirm, Empty, Now, Secret, counted, in_words};
 use super::super::shell::Page;
 use super::super::visit::{Fields, Sent, Visit, Visitor};
 use super::Place;
-use super::usage::{Used, window};
+use super::usage::{Used, Window};
 use crate::account::Account;
 use crate::authority::{AccountRef, Act, Authority, Error, Issued};
 use crate::http::Problem;
@@ -84,7 +84,8 @@ async fn ask(
     let visit = visitor.visit();
     let view = account.view();
     let used = if visit.may("audit:read") && view.token.is_some() {
-        Some(Used::of(authority, account.id, visit.now, window("")).await?)
+        // What runs once a week breaks as well.
+        Some(Used::of(authority, account.id, visit.now, Window::Week).await?)
     } else {
         None
     };
@@ -194,7 +195,10 @@ impl Shown<'_> {
                 "Both tokens are good now; the older one is refused from {} on.",
                 previous.ends_at.format("%-d %b %Y, %H:%M:%S UTC")
             ),
-            None if had_a_token => in_words(&issued.receipt, "The older token is refused"),
+            None if had_a_token => format!(
+                "{} Whoever still calls with it is named on the account's page.",
+                in_words(&issued.receipt, "The older token is refused")
+            ),
             None => in_words(&issued.receipt, "The new token is the only one"),
         };
         Self::answer(page, visit, authority, place, issued, Some(receipt))
@@ -257,6 +261,7 @@ fn revoking(visit: &Visit, place: Place, account: &Account, problem: Option<Prob
         action: &format!("{path}/revoke"),
         version: &account.version.to_string(),
         consequences: &consequences,
+        sends: &[],
         typed: None,
         error: None,
         button: &format!("Revoke the token of {name}"),

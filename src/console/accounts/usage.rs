@@ -6,7 +6,7 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::super::parts::{Bar, Bars, Now, Untrusted, grouped};
+use super::super::parts::{Bar, Bars, Now, Untrusted, grouped, link};
 use crate::account::AccountId;
 use crate::authority::{Authority, Count, DeadToken, Usage};
 use crate::http::Problem;
@@ -90,17 +90,19 @@ impl Used {
     }
 
     /// From where, with what, for what; why refused.
-    pub fn tops(&self) -> Tops<'_> {
-        let list = |title, of_what, counts| TopList { title, of_what, counts };
+    /// `path` is that of the account's page.
+    pub fn tops(&self, path: impl std::fmt::Display) -> Tops<'_> {
+        let list = |title, of_what, filter, counts| TopList { title, of_what, filter, counts };
         let usage = &self.usage;
         Tops {
             now: Now(self.now),
             window: self.window,
+            activity: format!("{path}/activity"),
             lists: [
-                list("Addresses", "Address", &usage.addresses),
-                list("User agents", "User agent", &usage.user_agents),
-                list("Paths", "Method and path", &usage.paths),
-                list("Refusals", "Reason", &usage.refusals),
+                list("Addresses", "Address", "address", &usage.addresses),
+                list("User agents", "User agent", "", &usage.user_agents),
+                list("Paths", "Method and path", "path", &usage.paths),
+                list("Refusals", "Reason", "reason", &usage.refusals),
             ]
             .into_iter()
             .filter(|list| !list.counts.is_empty())
@@ -125,6 +127,7 @@ fn hour_of(time: DateTime<Utc>) -> i64 {
 pub struct Tops<'a> {
     now: Now,
     window: Window,
+    activity: String,
     lists: Vec<TopList<'a>>,
     complete: bool,
 }
@@ -134,21 +137,40 @@ impl HtmlSafe for Tops<'_> {}
 struct TopList<'a> {
     title: &'static str,
     of_what: &'static str,
+    /// The filter of the activity log that finds these calls; empty: there is none.
+    filter: &'static str,
     counts: &'a [Count],
 }
 
 /// Rows of each list on a page.
-const ROWS: usize = 5;
+const ROWS: usize = 8;
 
 impl<'a> TopList<'a> {
     fn rows(&self) -> impl Iterator<Item = &'a Count> {
         self.counts.iter().take(ROWS)
+    }
+
+    fn more(&self) -> usize {
+        self.counts.len().saturating_sub(ROWS)
     }
 }
 
 impl Tops<'_> {
     fn value<'t>(&self, count: &'t Count) -> Untrusted<'t> {
         Untrusted::new(count.value.as_str()).at_most(100)
+    }
+
+    /// The calls that are counted here, in the activity log.
+    fn calls(&self, list: &TopList<'_>, count: &Count) -> Option<String> {
+        let value = count.value.as_str();
+        let sought = match list.filter {
+            "" => None,
+            "address" => value.parse::<std::net::IpAddr>().ok().map(|_| value),
+            // A method stands before it.
+            "path" => value.find('/').and_then(|begin| value.get(begin..)),
+            _ => Some(value),
+        }?;
+        Some(link(&self.activity, &[(list.filter, sought)], None))
     }
 
     /// Counts of what is not among the most frequent of each hour are bounds.

@@ -35,6 +35,12 @@
     return `in ${parts.join(" ") || "less than a second"}`;
   }
 
+  // `15 Jan 2027, 05:00:00 UTC`, as src/console/parts/time.rs has it.
+  function exact(time) {
+    const [, day, month, year, clock] = time.toUTCString().split(" ");
+    return `${Number(day)} ${month} ${year}, ${clock} UTC`;
+  }
+
   function tell(times, kind) {
     for (const time of times) {
       const text = kind(Date.parse(time.dateTime) - nowAtServer());
@@ -115,6 +121,9 @@
         const found = page.getElementById(form.dataset.search);
         if (!found) return;
         results.replaceChildren(...document.adoptNode(found).childNodes);
+        // Whether there is a way back to the whole list.
+        const [theirs, ours] = [page.querySelector("form[data-search] .actions"), form.querySelector(".actions")];
+        if (theirs && ours && !ours.contains(document.activeElement)) ours.replaceChildren(...document.adoptNode(theirs).childNodes);
         history.replaceState(null, "", url);
       } catch { /* The form can still be sent. */ }
     };
@@ -126,6 +135,7 @@
     const body = document.getElementById(button.dataset.rows);
     const template = document.getElementById(button.dataset.template);
     const said = document.getElementById(button.dataset.said);
+    const titles = JSON.parse(button.dataset.titles);
     let source;
     const stop = (text) => {
       if (source) source.close();
@@ -143,17 +153,26 @@
         const name = cell.dataset.cell;
         if (name === "time") {
           cell.dateTime = event.time;
-          cell.title = event.time;
+          cell.title = exact(new Date(event.time));
           cell.textContent = relative(Date.parse(event.time) - nowAtServer());
         } else if (name === "outcome") {
           const tone = { allowed: "good", done: "good", refused: "bad", failed: "warn" }[event.outcome] || "plain";
           cell.className = `badge ${tone}`;
-          cell.textContent = event.outcome.charAt(0).toUpperCase() + event.outcome.slice(1);
+          const mark = document.createElement("span");
+          mark.className = "mark";
+          mark.ariaHidden = "true";
+          mark.textContent = { good: "✓", bad: "✕", warn: "!", plain: "○" }[tone];
+          cell.replaceChildren(mark, event.outcome.charAt(0).toUpperCase() + event.outcome.slice(1));
         } else if (name === "account" && cell.tagName === "A") {
           cell.textContent = clean(event.username || event.account_id);
           if (event.account_id) cell.href = `/console/accounts/${encodeURIComponent(event.account_id)}`;
         } else if (name === "request") {
-          cell.textContent = clean([event.method, event.path].filter(Boolean).join(" ") || event.kind);
+          const call = event.kind === "call" && event.method && event.path;
+          cell.textContent = clean(call ? `${event.method} ${event.path}` : titles[event.kind] || event.kind);
+        } else if (name === "reason") {
+          const demanded = event.outcome === "refused" && event.permission;
+          const where = demanded && event.team ? ` in ${event.team}` : "";
+          cell.textContent = clean(event.reason && demanded ? `${event.reason}: ${event.permission}${where}` : event.reason);
         } else {
           cell.textContent = clean(name === "account" ? event.username || event.account_id : event[name]);
         }

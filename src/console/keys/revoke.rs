@@ -92,6 +92,7 @@ async fn revoking(
             action: &action,
             version: "",
             consequences: &consequences,
+            sends: &[],
             typed: Some(&radius.key_id),
             error: wrong.as_deref(),
             button: &button,

@@ -78,6 +78,11 @@ impl Badge {
         Self { tone, text: text.into() }
     }
 
+    /// The word.
+    pub fn word(&self) -> &str {
+        &self.text
+    }
+
     /// Whether an account may act.
     pub fn of_status(status: Status) -> Self {
         match status {

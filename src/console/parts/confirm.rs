@@ -15,6 +15,8 @@ pub struct Confirm<'a> {
     pub version: &'a str,
     /// What is going to be, one sentence each.
     pub consequences: &'a [String],
+    /// What else is sent: names and values.
+    pub sends: &'a [(&'a str, &'a str)],
     /// What must be typed, if anything: the name of what is lost.
     pub typed: Option<&'a str>,
     /// What is wrong with what was typed.

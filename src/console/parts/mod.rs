@@ -9,6 +9,7 @@
 //! | [`Empty`] | a list without rows: why, and what to do |
 //! | [`Pager`] | the way to the next rows |
 //! | [`Confirm`] | the box that is asked before what can't be undone |
+//! | [`Copy`] | a button that copies an id |
 //! | [`Secret`] | a token or a link that is shown once |
 //! | [`Bars`] | numbers over time, as SVG with the same numbers as text |
 //! | [`in_words`] | a receipt as a sentence |
@@ -18,6 +19,7 @@ use std::borrow::Borrow;
 mod badge;
 mod chart;
 mod confirm;
+mod copy;
 mod empty;
 mod pager;
 mod receipt;
@@ -28,6 +30,7 @@ mod untrusted;
 pub use badge::{Badge, Tone};
 pub use chart::{Bar, Bars};
 pub use confirm::Confirm;
+pub use copy::Copy;
 pub use empty::Empty;
 pub use pager::{Pager, link};
 pub use receipt::in_words;

@@ -57,6 +57,7 @@ async fn deleting(
                 None => "It is deleted only if no account has it.".to_owned(),
             },
         ],
+        sends: &[],
         typed: None,
         error: None,
         button: &format!("Delete {name}"),

@@ -51,6 +51,7 @@ async fn deleting(
                 None => "It is deleted only if it has no members.".to_owned(),
             },
         ],
+        sends: &[],
         typed: None,
         error: None,
         button: &format!("Delete {name}"),

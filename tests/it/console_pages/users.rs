@@ -110,7 +110,7 @@ async fn a_user_is_edited_disabled_and_deleted_as_a_service_account_is() {
         .post(&format!("{path}/edit"), &[("version", &version), ("description", "Ann"), ("role", "auditor")], 303)
         .await;
     assert_eq!(app.look("ann").await["description"], "Ann");
-    let version = field(&browser.get(&path, 200).await, "version");
+    let version = field(&browser.get(&format!("{path}/disable"), 200).await, "version");
     browser.post(&format!("{path}/status"), &[("version", &version), ("status", "disabled")], 303).await;
     let page = browser.get(&path, 200).await;
     check(&page);

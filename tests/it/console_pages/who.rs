@@ -20,7 +20,7 @@ const ROLES: [(&str, &[&str]); 8] = [
 ];
 
 /// A page, below an account's where it begins with a slash, and all that it takes to see it.
-const PAGES: [(&str, &[&str]); 12] = [
+const PAGES: [(&str, &[&str]); 13] = [
     ("/console", &[]),
     ("/console/service-accounts", &["accounts:read"]),
     ("/console/service-accounts/new", &["accounts:write", "tokens:issue"]),
@@ -32,6 +32,7 @@ const PAGES: [(&str, &[&str]); 12] = [
     ("{account}/edit", &["accounts:read", "accounts:write"]),
     ("{account}/token", &["accounts:read", "tokens:issue"]),
     ("{account}/revoke", &["accounts:read", "tokens:revoke"]),
+    ("{account}/disable", &["accounts:read", "accounts:write"]),
     ("{account}/delete", &["accounts:read", "accounts:write"]),
 ];
 
@@ -71,6 +72,7 @@ async fn each_role_sends_the_forms_that_it_may() {
         ("{account}/status", &["accounts:read", "accounts:write"]),
         ("{account}/token", &["accounts:read", "tokens:issue"]),
         ("{account}/revoke", &["accounts:read", "tokens:revoke"]),
+        ("{account}/disable", &["accounts:read", "accounts:write"]),
         ("{account}/delete", &["accounts:read", "accounts:write"]),
     ];
     for (name, permissions) in ROLES {
