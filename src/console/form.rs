@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use super::notice::why;
 use super::visit::Fields;
 use crate::http::Problem;
 use crate::web::FieldError;
@@ -52,7 +53,7 @@ impl Form {
         let mut form = Self::sent(fields);
         form.errors = problem.told().errors.clone();
         if form.errors.is_empty() {
-            form.trouble = Some(problem.told().detail.clone());
+            form.trouble = Some(why(&problem));
         }
         form.problem = Some(problem);
         form

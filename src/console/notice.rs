@@ -15,6 +15,18 @@ const COOKIE: &str = "__Host-countermark-notice";
 /// What is longer was not written here.
 const LONGEST: usize = 2_000;
 
+/// Why something was not done, to a person who has a page before him. Programs, to which a problem speaks otherwise, would read again.
+pub fn why(problem: &Problem) -> String {
+    match problem.reason() {
+        "precondition_failed" => {
+            "This was changed by somebody else after you opened the page, so nothing was done. What is sent from this \
+                                  page now takes the place of that change."
+                .to_owned()
+        }
+        _ => problem.told().detail.clone(),
+    }
+}
+
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
@@ -32,7 +44,7 @@ impl Notice {
 
     /// Why it was not done.
     pub fn failed(problem: &Problem) -> Self {
-        Self { tone: Tone::Bad, text: problem.told().detail.clone() }
+        Self { tone: Tone::Bad, text: why(problem) }
     }
 
     /// The one that a request brings along.

@@ -14,7 +14,7 @@ use super::menu::Section;
 use super::parts::{Badge, Bar, Bars, Empty, Now, Tone, Untrusted, counted, grouped};
 use super::shell::page;
 use super::visit::{Visit, Visitor};
-use crate::account::AccountId;
+use crate::audit::kinds;
 use crate::authority::{
     AccountStates, AccountsOverview, CallsAt, CallsOverview, DeadTokenUser, GivenReceipt, NextRotation, Overview,
     RotationStep,
@@ -108,13 +108,14 @@ impl<'a> Body<'a> {
         })
     }
 
-    fn states(&self, states: &AccountStates) -> [(&'static str, String); 5] {
+    /// What it is, how many, and the list of them where there is one.
+    fn states(&self, states: &AccountStates) -> [(&'static str, String, &'static str); 5] {
         [
-            ("in all", grouped(states.total)),
-            ("with a good token", grouped(states.active)),
-            ("with an expired token", grouped(states.expired)),
-            ("without a token", grouped(states.without_token)),
-            ("disabled", grouped(states.disabled)),
+            ("in all", grouped(states.total), "/console/service-accounts"),
+            ("with a good token", grouped(states.active), ""),
+            ("with an expired token", grouped(states.expired), "/console/service-accounts?status=active&expires=0"),
+            ("without a token", grouped(states.without_token), ""),
+            ("disabled", grouped(states.disabled), "/console/service-accounts?status=disabled"),
         ]
     }
 
@@ -154,6 +155,12 @@ impl<'a> Body<'a> {
         dead.iter().take(ROWS)
     }
 
+    /// How many there are besides.
+    fn more_dead(&self, all: impl std::borrow::Borrow<u64>) -> Option<String> {
+        let more = all.borrow().saturating_sub(u64::try_from(ROWS).unwrap_or(u64::MAX));
+        (more > 0).then(|| grouped(more))
+    }
+
     fn receipts(&self, receipts: &'a [GivenReceipt]) -> impl Iterator<Item = &'a GivenReceipt> {
         receipts.iter().take(ROWS)
     }
@@ -166,12 +173,24 @@ impl<'a> Body<'a> {
         Untrusted::new(receipt.name.as_deref().unwrap_or_default()).at_most(64)
     }
 
-    fn page_of(&self, receipt: &GivenReceipt) -> Option<AccountId> {
-        receipt.account_id.filter(|_| self.visit.may("accounts:read"))
+    fn page_of(&self, receipt: &GivenReceipt) -> Option<String> {
+        if let Some(account) = receipt.account_id {
+            return self.visit.may("accounts:read").then(|| format!("/console/accounts/{account}"));
+        }
+        let (of_what, _) = receipt.kind.split_once('.').filter(|(_, done)| *done != "delete")?;
+        let section = match of_what {
+            "key" => Section::Keys,
+            "role" => Section::Roles,
+            "team" => Section::Teams,
+            _ => return None,
+        };
+        let name = receipt.name.as_deref().filter(|_| section.is_shown_to(self.visit))?;
+        Some(format!("{}/{name}", section.href()))
     }
 
     fn by(&self, receipt: &'a GivenReceipt) -> Untrusted<'a> {
-        Untrusted::new(receipt.actor.as_deref().unwrap_or("Countermark")).at_most(64)
+        let nobody = if receipt.kind == kinds::PASSWORD_SET { "the link's holder" } else { "Countermark" };
+        Untrusted::new(receipt.actor.as_deref().unwrap_or(nobody)).at_most(64)
     }
 
     fn waited(&self, receipt: &GivenReceipt) -> String {

@@ -80,9 +80,9 @@ pub async fn page(
         expiries: &[
             Choice::new("", "Any time"),
             Choice::new("0", "Has expired"),
-            Choice::new("7", "Within 7 days, or has"),
-            Choice::new("30", "Within 30 days, or has"),
-            Choice::new("60", "Within 60 days, or has"),
+            Choice::new("7", "Within 7 days, or expired"),
+            Choice::new("30", "Within 30 days, or expired"),
+            Choice::new("60", "Within 60 days, or expired"),
         ],
         accounts: &page.items,
         empty: empty(place, wrong, filtered || cursor.is_some(), none_here),
@@ -180,6 +180,6 @@ impl List<'_> {
 
     /// Where its token is used although it is dead.
     fn dead(&self, account: &Account) -> Option<Badge> {
-        account.dead_tokens.as_ref().map(|_| Badge::new(Tone::Warn, "Old token in use"))
+        account.dead_tokens.as_ref().map(|_| Badge::new(Tone::Warn, "Dead token in use"))
     }
 }

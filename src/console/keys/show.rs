@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use super::super::menu::Section;
 use super::super::notice::Notice;
-use super::super::parts::{Badge, Now, Tone};
+use super::super::parts::{Badge, Copy, Now, Tone};
 use super::super::shell::Page;
 use super::super::visit::{Visit, Visitor};
 use super::{badge, path, short};
@@ -29,6 +29,10 @@ struct Show<'a> {
 impl Show<'_> {
     fn badge(&self) -> Badge {
         badge(self.detail.key.state)
+    }
+
+    fn copy(&self) -> Copy<'static> {
+        Copy { id: "key-id", what: "the key's id" }
     }
 
     fn is_revoked(&self) -> bool {

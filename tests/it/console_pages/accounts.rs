@@ -246,7 +246,7 @@ async fn a_form_that_is_older_than_the_account_changes_nothing_and_says_so() {
         fields.push(("version", stale.as_str()));
         let page = browser.post(&format!("{path}/{form}"), &fields, 412).await;
         check(&page);
-        assert!(told(&page).contains("it has changed since it was read"), "{form}: {}", told(&page));
+        assert!(told(&page).contains("This was changed by somebody else"), "{form}: {}", told(&page));
         assert!(form != "edit" || page.text.contains("mine</textarea>"), "{form}: what was typed is kept");
     }
     let account = app.look("ci").await;
@@ -271,11 +271,13 @@ async fn an_account_is_disabled_enabled_and_deleted() {
     let ci = app.account("ci", &[]).await;
     let browser = admin(&app).await;
     let path = path_of(&app, "ci").await;
-    for (status, verdict, said) in [
-        ("disabled", "disabled", "Disabled; its tokens are refused on the one node"),
-        ("active", "allowed", "Enabled; it holds"),
+    for (ask, status, verdict, said) in [
+        ("/disable", "disabled", "disabled", "Disabled; its tokens are refused on the one node"),
+        ("", "active", "allowed", "Enabled; it holds"),
     ] {
-        let version = field(&browser.get(&path, 200).await, "version");
+        let ask = browser.get(&format!("{path}{ask}"), 200).await;
+        check(&ask);
+        let version = field(&ask, "version");
         let done = browser.post(&format!("{path}/status"), &[("version", &version), ("status", status)], 303).await;
         let page = followed(&browser, &done).await;
         check(&page);

@@ -83,7 +83,7 @@ async fn a_role_is_made_changed_and_deleted() {
     let version = hidden(&page, "version");
     app.role("ship", &[]).await;
     let stale = browser.post("/console/roles/ship/delete", &[("version", &version)], 412).await;
-    shows(&stale, &["it has changed since it was read"]);
+    shows(&stale, &["This was changed by somebody else"]);
     let version = hidden(&stale, "version");
     let deleted = browser.post("/console/roles/ship/delete", &[("version", &version)], 303).await;
     assert_eq!(sent_to(&deleted), "/console/roles");
@@ -117,7 +117,12 @@ async fn a_change_does_not_undo_what_another_has_changed_meanwhile() {
     // What was typed is kept; what it would come to now is to be seen first.
     shows(
         &stale,
-        &["it has changed since it was read", "a:write</textarea>", "mine</textarea>", "Show who gains and loses what"],
+        &[
+            "This was changed by somebody else",
+            "a:write</textarea>",
+            "mine</textarea>",
+            "Show who gains and loses what",
+        ],
     );
     let version = hidden(&stale, "version");
     let page = send(&version, "", 200).await;

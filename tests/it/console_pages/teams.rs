@@ -33,7 +33,7 @@ async fn a_team_is_made_changed_and_deleted() {
     let stale =
         browser.post("/console/teams/payments/edit", &[("version", &version), ("description", "Third")], 412).await;
     is_sound(&stale);
-    shows(&stale, &["it has changed since it was read", "Third</textarea>"]);
+    shows(&stale, &["This was changed by somebody else", "Third</textarea>"]);
     assert_eq!(app.admin().get("/teams/payments", 200).await["description"], "Other");
     browser
         .post("/console/teams/payments/edit", &[("version", &hidden(&stale, "version")), ("description", "Third")], 303)

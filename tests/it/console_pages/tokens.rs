@@ -47,7 +47,7 @@ async fn a_new_token_is_shown_once_and_the_form_sent_again_changes_nothing() {
     check(&page);
     assert!(text(&page).contains("is dead and still used"), "{}", text(&page));
     assert!(text(&page).contains("Why it is refused") && text(&page).contains("superseded"), "{}", text(&page));
-    assert!(text(&browser.get("/console/service-accounts", 200).await).contains("Old token in use"));
+    assert!(text(&browser.get("/console/service-accounts", 200).await).contains("Dead token in use"));
 }
 
 #[tokio::test]
