@@ -120,8 +120,11 @@ async fn so_many_look_on_at_once_and_all_are_told_when_the_service_stops() {
     let app = App::start().await;
     let auditor = app.account("auditor", &["audit:read"]).await;
     let mut lookers = Vec::new();
-    for _ in 0..32 {
-        lookers.push(Looker::new(&auditor, "", None).await);
+    for name in ["one", "two", "three", "four"] {
+        let other = app.account(name, &["audit:read"]).await;
+        for _ in 0..8 {
+            lookers.push(Looker::new(&other, "", None).await);
+        }
     }
     let refused = auditor.get("/audit/tail", 429).await;
     assert_eq!((refused.reason(), refused.header("retry-after")), ("rate_limited", "10"));

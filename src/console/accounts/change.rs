@@ -163,7 +163,9 @@ pub async fn ask_to_disable(
         format!("Nothing is accepted of {name} from then on, on every node."),
         match place {
             Place::ServiceAccounts => "It can be enabled again; its tokens stay the same.".to_owned(),
-            Place::Users => "It can be enabled again; the password stays the same.".to_owned(),
+            Place::Users => {
+                "It can be enabled again; the password stays the same, sessions and links have ended then.".to_owned()
+            }
         },
     ];
     if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {

@@ -98,7 +98,7 @@ async fn pages_stay_as_they_are_while_events_arrive() {
     app.settled().await;
     let mut path = "/console/audit?account=ci&path=/call".to_owned();
     let mut seen = Vec::new();
-    for number in 0..3 {
+    for number in 0..5 {
         let page = browser.get(&path, 200).await;
         is_sound(&page);
         assert_eq!(
