@@ -72,7 +72,6 @@ async fn each_role_sends_the_forms_that_it_may() {
         ("{account}/status", &["accounts:read", "accounts:write"]),
         ("{account}/token", &["accounts:read", "tokens:issue"]),
         ("{account}/revoke", &["accounts:read", "tokens:revoke"]),
-        ("{account}/disable", &["accounts:read", "accounts:write"]),
         ("{account}/delete", &["accounts:read", "accounts:write"]),
     ];
     for (name, permissions) in ROLES {
