@@ -6,7 +6,7 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 
 use super::form::Choice;
-use super::parts::{Badge, Now, Untrusted};
+use super::parts::{Badge, Now, Untrusted, tame};
 use super::visit::Visit;
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
@@ -92,12 +92,6 @@ impl<'a> Events<'a> {
     fn rows(&self) -> impl Iterator<Item = Row<'a>> {
         self.events.iter().map(|event| Row { event, names: self.names, of_one: self.of_one })
     }
-
-    /// What each kind is called, for rows that arrive later: as JSON.
-    fn titles(&self) -> String {
-        let titles: BTreeMap<&str, &str> = kinds::ALL.iter().map(|kind| (*kind, title_of(kind))).collect();
-        serde_json::to_string(&titles).unwrap_or_default()
-    }
 }
 
 /// One event.
@@ -162,7 +156,7 @@ impl<'a> Row<'a> {
     }
 
     /// What a row has no column for: never nothing.
-    fn details(&self) -> Vec<(Untrusted<'a>, Untrusted<'a>)> {
+    fn details(&self) -> Vec<(String, Untrusted<'a>)> {
         let event = self.event;
         let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         let details = event.details.iter().flatten();
@@ -179,10 +173,8 @@ impl<'a> Row<'a> {
         tell("team", event.team.clone());
         tell("token id", event.token_id.as_ref().map(ToString::to_string));
         tell("generation", event.generation.map(|generation| generation.to_string()));
-        tell("signing key", event.key_id.as_ref().map(ToString::to_string));
         tell("node", Some(format!("{}, event {}", event.node, event.sequence)));
-        tell("took", event.duration_us.map(|us| format!("{us} µs")));
-        told.into_iter().map(|(name, value)| (Untrusted::owned(name), Untrusted::owned(value))).collect()
+        told.into_iter().map(|(name, value)| (tame(&name, 40), Untrusted::owned(value))).collect()
     }
 }
 

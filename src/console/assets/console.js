@@ -135,7 +135,8 @@
     const body = document.getElementById(button.dataset.rows);
     const template = document.getElementById(button.dataset.template);
     const said = document.getElementById(button.dataset.said);
-    const titles = JSON.parse(button.dataset.titles);
+    // What kinds of events are called stands in the filter.
+    const titles = Object.fromEntries([...all('select[name="kind"] option')].map((option) => [option.value, option.label]));
     let source;
     const stop = (text) => {
       if (source) source.close();
