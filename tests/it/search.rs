@@ -20,6 +20,7 @@ async fn many(app: &App, admin: &Actor) {
     let [line] = line.as_slice() else { panic!("one line: {line:?}") };
     let state: String = app.redis.run(&["GET", &app.state_key(id)]).await;
     let profile: String = app.redis.run(&["GET", &app.key(&format!("p:{id}"))]).await;
+    let mut connection = app.redis.connection().await;
     let mut pipe = redis::pipe();
     for number in 0..MANY {
         let name = format!("many-{number:05}");
@@ -33,8 +34,11 @@ async fn many(app: &App, admin: &Actor) {
             pipe.zadd(app.key(list), &name, 0);
         }
         pipe.zadd(&catalogue, format!("{}{}", line.replacen("plain", &name, 1), told.to_lowercase()), 0);
+        if number % 200 == 199 || number + 1 == MANY {
+            pipe.exec_async(&mut connection).await.unwrap();
+            pipe.clear();
+        }
     }
-    pipe.exec_async(&mut app.redis.connection().await).await.unwrap();
 }
 
 async fn found(admin: &Actor, query: &str) -> Vec<String> {
