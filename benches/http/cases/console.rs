@@ -1,4 +1,4 @@
-//! The pages of the console with 100,000 accounts and ten million entries of the audit.
+//! The pages of the console with 100,000 accounts and ten million entries of the audit; and how all of those are taken along.
 
 use std::time::Instant;
 
@@ -82,6 +82,7 @@ pub fn run(bench: &Bench) -> Part {
         part.figures
             .push(Figure::new(format!("{name}: HTML"), bytes as f64 / 1e3, "kB").of(from.clone()).at_most(60.0));
     }
+    part.figures.extend(super::export::figures(&node, &dataset, bench.directory()));
     part
 }
 

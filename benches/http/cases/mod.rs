@@ -2,6 +2,7 @@
 
 mod cold;
 mod console;
+mod export;
 mod flat;
 mod issue;
 mod start;
