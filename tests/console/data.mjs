@@ -12,6 +12,9 @@ const ROLES = [
   ["unused", ["archive:read"], "Nobody has this role."],
 ];
 
+/// What a role of these grants.
+export const grants = (role) => ROLES.find(([name]) => name === role)[1];
+
 const TEAMS = [
   ["web", "The shop and everything that customers see."],
   ["platform", "Clusters, pipelines, the things below."],

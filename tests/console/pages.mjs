@@ -1,5 +1,11 @@
 // Every page of the console, in one place: what it is called, where it is, what it takes to see it, which controls it has and what each of
-// those takes, and how to get to what only shows after a form was sent.
+// those takes, which it has for nobody, and how to get to what only shows after a form was sent.
+import { grants } from "./data.mjs";
+
+/// Nobody gives a token or a link by which somebody can do more than he himself: what the accounts of `fill` hold.
+const BUSY = [...grants("deployer"), ...grants("reader")];
+const READER = grants("reader");
+const USER = grants("on-call");
 
 /// `data` is what `fill` has made. A `look` is a page that stands here already, and is seen in another state.
 export function pages(data) {
@@ -31,18 +37,33 @@ export function pages(data) {
       needs: ["accounts:read"],
       controls: {
         Edit: ["accounts:write"],
-        "Generate new authentication token": ["tokens:issue"],
+        "Generate new authentication token": ["tokens:issue", ...BUSY],
         "Revoke it": ["tokens:revoke"],
         "Disable …": ["accounts:write"],
         "Delete …": ["accounts:write"],
         "All of it": ["audit:read"],
+        deployer: ["roles:read"],
       },
+      never: ["Enable", "New link to set the password"],
     },
     { name: "service-account-week", look: true, path: `${service(data.busy)}?window=week`, needs: ["accounts:read"] },
     { name: "service-account-overlap", look: true, path: service(data.overlap), needs: ["accounts:read"] },
     { name: "service-account-dead-token", look: true, path: service(data.dead), needs: ["accounts:read"] },
-    { name: "service-account-disabled", path: service(data.disabled), needs: ["accounts:read"], controls: { Enable: ["accounts:write"] } },
-    { name: "service-account-without-token", look: true, path: service(data.revoked), needs: ["accounts:read"] },
+    {
+      name: "service-account-disabled",
+      path: service(data.disabled),
+      needs: ["accounts:read"],
+      controls: { Enable: ["accounts:write", ...READER] },
+      never: ["Disable", "Generate new authentication token"],
+    },
+    {
+      name: "service-account-without-token",
+      look: true,
+      path: service(data.revoked),
+      needs: ["accounts:read"],
+      controls: { "Generate new authentication token": ["tokens:issue", ...READER] },
+      never: ["Revoke it"],
+    },
     { name: "service-account-unused", look: true, path: service(data.unused), needs: ["accounts:read"] },
     // Nothing is left of it but its activity.
     { name: "service-account-deleted", path: `/console/accounts/${data.deleted.id}`, needs: ["accounts:read", "audit:read"], hidden: true },
@@ -58,12 +79,19 @@ export function pages(data) {
       path: `${service(data.busy)}/activity?reason=revoked_key`,
       needs: ["accounts:read", "audit:read"],
     },
-    { name: "service-account-edit", path: `${service(data.busy)}/edit`, heading: "Edit", needs: ["accounts:read", "accounts:write"] },
+    {
+      name: "service-account-edit",
+      path: `${service(data.busy)}/edit`,
+      heading: "Edit",
+      needs: ["accounts:read", "accounts:write"],
+      controls: { Save: ["accounts:write"] },
+    },
     {
       name: "service-account-token",
       path: `${service(data.busy)}/token`,
       heading: "Generate new authentication token",
       needs: ["accounts:read", "tokens:issue"],
+      controls: { Continue: BUSY },
     },
     { name: "service-account-token-disabled", look: true, path: `${service(data.disabled)}/token`, needs: ["accounts:read", "tokens:issue"] },
     { name: "service-account-revoke", path: `${service(data.busy)}/revoke`, needs: ["accounts:read", "tokens:revoke"] },
@@ -83,11 +111,36 @@ export function pages(data) {
       path: user(data.user),
       heading: data.user.username,
       needs: ["accounts:read"],
-      controls: { Edit: ["accounts:write"], "Disable …": ["accounts:write"], "Delete …": ["accounts:write"] },
+      controls: {
+        Edit: ["accounts:write"],
+        "New link to set the password": ["tokens:issue", ...USER],
+        "End all": ["accounts:write"],
+        "End the session from 127.0.0.1": ["accounts:write"],
+        "Disable …": ["accounts:write"],
+        "Delete …": ["accounts:write"],
+        "All of it": ["audit:read"],
+      },
+      never: ["Generate new authentication token", "Revoke it"],
     },
-    { name: "user-invited", look: true, path: user(data.invited), needs: ["accounts:read"] },
+    {
+      name: "user-invited",
+      look: true,
+      path: user(data.invited),
+      needs: ["accounts:read"],
+      controls: { "New link to set the password": ["tokens:issue", ...READER] },
+      never: ["End all"],
+    },
     { name: "user-edit", path: `${user(data.user)}/edit`, needs: ["accounts:read", "accounts:write"] },
-    { name: "user-link", path: `${user(data.user)}/link`, needs: ["accounts:read", "tokens:issue"] },
+    {
+      name: "user-link",
+      path: `${user(data.user)}/link`,
+      heading: "New link to set the password",
+      needs: ["accounts:read", "tokens:issue"],
+      controls: { "Make the link": USER },
+    },
+    // No way leads there; whoever types it is shown it.
+    { name: "user-token", path: `${user(data.user)}/token`, needs: ["accounts:read", "tokens:issue"], controls: { Continue: USER } },
+    { name: "user-revoke", path: `${user(data.user)}/revoke`, needs: ["accounts:read", "tokens:revoke"] },
     { name: "user-activity", path: `${user(data.user)}/activity`, needs: ["accounts:read", "audit:read"] },
     { name: "user-delete", path: `${user(data.user)}/delete`, needs: ["accounts:read", "accounts:write"] },
 
@@ -106,7 +159,7 @@ export function pages(data) {
       needs: ["roles:read"],
       controls: { Edit: ["roles:write"], "Delete …": ["roles:write"] },
     },
-    { name: "role-builtin", look: true, path: "/console/roles/admin", needs: ["roles:read"] },
+    { name: "role-builtin", look: true, path: "/console/roles/admin", needs: ["roles:read"], never: ["Edit", "Delete …"] },
     { name: "role-edit", path: `/console/roles/${data.role}/edit`, needs: ["roles:read", "roles:write"] },
     { name: "role-delete", path: `/console/roles/${data.role}/delete`, needs: ["roles:read", "roles:write"] },
     { name: "role-delete-unused", look: true, path: "/console/roles/unused/delete", needs: ["roles:read", "roles:write"] },
@@ -129,19 +182,51 @@ export function pages(data) {
     { name: "team-edit", path: `/console/teams/${data.team}/edit`, needs: ["roles:read", "roles:write"] },
     { name: "team-delete", path: `/console/teams/nobody/delete`, needs: ["roles:read", "roles:write"] },
 
-    { name: "keys", path: "/console/keys", heading: "Signing keys", needs: ["keys:read"] },
-    { name: "key-active", path: key(data.keys.active), needs: ["keys:read"] },
-    ...["pending", "retiring", "retired", "leaked"].map((state) => {
-      return { name: `key-${state}`, look: true, path: key(data.keys[state]), needs: ["keys:read"] };
-    }),
+    {
+      name: "keys",
+      path: "/console/keys",
+      heading: "Signing keys",
+      needs: ["keys:read"],
+      controls: { "Prepare a key": ["keys:rotate"] },
+    },
+    {
+      name: "key-active",
+      path: key(data.keys.active),
+      needs: ["keys:read"],
+      controls: { "Revoke …": ["keys:rotate"] },
+      never: ["Activate now", "Retire now"],
+    },
+    {
+      name: "key-pending",
+      look: true,
+      path: key(data.keys.pending),
+      needs: ["keys:read"],
+      controls: { "Revoke …": ["keys:rotate"], "Activate now": ["keys:rotate"] },
+    },
+    {
+      name: "key-retiring",
+      look: true,
+      path: key(data.keys.retiring),
+      needs: ["keys:read"],
+      controls: { "Revoke …": ["keys:rotate"], "ci-deploy": ["accounts:read"] },
+    },
+    { name: "key-retired", look: true, path: key(data.keys.retired), needs: ["keys:read"], controls: { "Revoke …": ["keys:rotate"] } },
+    {
+      name: "key-leaked",
+      look: true,
+      path: key(data.keys.leaked),
+      needs: ["keys:read"],
+      controls: { "edge-1": ["accounts:read"] },
+      never: ["Revoke …"],
+    },
     { name: "key-revoke", path: `${key(data.keys.active)}/revoke`, needs: ["keys:read", "keys:rotate"] },
 
-    { name: "audit", path: "/console/audit", heading: "Audit", needs: ["audit:read"] },
+    { name: "audit", path: "/console/audit", heading: "Audit", needs: ["audit:read"], controls: { Export: ["audit:read"] } },
     { name: "audit-found", look: true, path: "/console/audit?outcome=refused&reason=superseded", needs: ["audit:read"] },
     { name: "audit-none", look: true, path: "/console/audit?reason=nothing-has-this-reason", needs: ["audit:read"] },
     { name: "audit-status", path: "/console/audit/status", needs: ["audit:read"] },
     { name: "nodes", path: "/console/nodes", heading: "Nodes", needs: ["nodes:read"] },
-    { name: "me", path: "/console/me", heading: "My account" },
+    { name: "me", path: "/console/me", heading: "My account", controls: { "Change the password": [], "End all other sessions": [] } },
     { name: "not-found", path: "/console/there-is-no-such-page", status: 404 },
   ];
 }
@@ -244,33 +329,52 @@ export function barePages(links) {
   ];
 }
 
-/// Everything that a form does, as it is sent: what it takes.
+/// Everything that a form does: where it is sent, what it takes, and the fields with which nothing comes of it, if any are needed.
+/// `brief`: what it is on is seen for moments.
 export function actions(data) {
   const service = (account) => `/console/service-accounts/${account.id}`;
   const user = (account) => `/console/users/${account.id}`;
   const { keys } = data;
+  const [sees, writes, issues, revokes] = ["accounts:read", "accounts:write", "tokens:issue", "tokens:revoke"];
   return [
-    ["/console/service-accounts/new", ["accounts:write", "tokens:issue"]],
-    [`${service(data.busy)}/edit`, ["accounts:write"]],
-    [`${service(data.busy)}/status`, ["accounts:write"]],
-    [`${service(data.busy)}/token`, ["tokens:issue"]],
-    [`${service(data.busy)}/revoke`, ["tokens:revoke"]],
-    [`${service(data.busy)}/delete`, ["accounts:write"]],
-    ["/console/users/new", ["accounts:write", "tokens:issue"]],
-    [`${user(data.user)}/edit`, ["accounts:write"]],
-    [`${user(data.user)}/status`, ["accounts:write"]],
-    [`${user(data.user)}/link`, ["tokens:issue"]],
-    [`${user(data.user)}/sessions`, ["accounts:write"]],
-    [`${user(data.user)}/delete`, ["accounts:write"]],
-    ["/console/roles/~new", ["roles:write"]],
-    [`/console/roles/${data.role}/edit`, ["roles:write"]],
-    [`/console/roles/${data.role}/delete`, ["roles:write"]],
-    ["/console/teams/~new", ["roles:write"]],
-    [`/console/teams/${data.team}/edit`, ["roles:write"]],
-    [`/console/teams/${data.team}/delete`, ["roles:write"]],
-    ["/console/keys/prepare", ["keys:rotate"]],
-    [`/console/keys/${keys.pending}/activate`, ["keys:rotate"]],
-    [`/console/keys/${keys.retiring}/retire`, ["keys:rotate"]],
-    [`/console/keys/${keys.active}/revoke`, ["keys:rotate"]],
+    { path: "/console/service-accounts/new", needs: [writes, issues] },
+    { path: `${service(data.busy)}/edit`, needs: [sees, writes] },
+    { path: `${service(data.busy)}/status`, needs: [sees, writes] },
+    { path: `${service(data.busy)}/token`, needs: [sees, issues] },
+    { path: `${service(data.busy)}/revoke`, needs: [sees, revokes] },
+    { path: `${service(data.busy)}/delete`, needs: [sees, writes] },
+    { path: "/console/users/new", needs: [writes, issues] },
+    { path: `${user(data.user)}/edit`, needs: [sees, writes] },
+    { path: `${user(data.user)}/status`, needs: [sees, writes] },
+    { path: `${user(data.user)}/token`, needs: [sees, issues] },
+    { path: `${user(data.user)}/revoke`, needs: [sees, revokes] },
+    { path: `${user(data.user)}/link`, needs: [sees, issues] },
+    // All of them end, and so of somebody who has none.
+    { path: `${user(data.invited)}/sessions`, needs: [sees, writes] },
+    { path: `${user(data.user)}/delete`, needs: [sees, writes] },
+    { path: "/console/roles/~new", needs: ["roles:write"] },
+    { path: `/console/roles/${data.role}/edit`, needs: ["roles:read", "roles:write"] },
+    { path: `/console/roles/${data.role}/delete`, needs: ["roles:write"] },
+    { path: "/console/teams/~new", needs: ["roles:write"] },
+    { path: `/console/teams/${data.team}/edit`, needs: ["roles:read", "roles:write"] },
+    { path: `/console/teams/${data.team}/delete`, needs: ["roles:write"] },
+    { path: "/console/keys/prepare", needs: ["keys:read", "keys:rotate"] },
+    { path: `/console/keys/${keys.pending}/activate`, needs: ["keys:read", "keys:rotate"] },
+    // A key that no token needs any more retires by itself.
+    { path: `/console/keys/${keys.retiring}/retire`, needs: ["keys:read", "keys:rotate"], brief: true },
+    { path: `/console/keys/${keys.active}/revoke`, needs: ["keys:read", "keys:rotate"] },
+    { path: "/console/me/password" },
+    { path: "/console/me/sessions" },
+    { path: "/console/sign-in", fields: { token: "none" } },
+    { path: "/console/setup" },
+    { path: "/console/password" },
+    // Nothing can be sent after it.
+    { path: "/console/sign-out" },
   ];
+}
+
+/// What a path is about left out: paths of one route are the same.
+export function shape(path) {
+  const [route] = path.split(/[?#]/);
+  return route.replace(/^(\/console\/[^/]+\/)(?!(~?new|prepare)$)[^/]+(?=\/)/, "$1*");
 }

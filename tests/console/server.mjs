@@ -72,6 +72,17 @@ export class Server {
     return { id: made.account.id, username };
   }
 
+  /// The cookies of a session that a person has begun.
+  async session(username) {
+    const headers = { origin: this.origin, "content-type": "application/x-www-form-urlencoded" };
+    const begun = await this.call("POST", "/console/sign-in", { headers, body: new URLSearchParams({ username, password: PASSWORD }).toString() });
+    if (begun.status !== 303) throw new Error(`session of ${username}: ${begun.status} ${begun.text}`);
+    return begun.headers["set-cookie"].map((cookie) => {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
+      return { name, value, url: this.origin, secure: true, httpOnly: true };
+    });
+  }
+
   role(name, permissions, description = "") {
     return this.api("PUT", `/roles/${name}`, { description, permissions });
   }

@@ -36,6 +36,11 @@ export async function play(script, { certificates = [] } = {}) {
   }
 }
 
+/// Some at a time.
+export function* parts(all, size) {
+  for (let first = 0; first < all.length; first += size) yield all.slice(first, first + size);
+}
+
 function launch(certificates) {
   const keys = certificates.map((certificate) => {
     const key = certificate.publicKey.export({ type: "spki", format: "der" });
@@ -122,6 +127,15 @@ export class Stage {
     await page.getByLabel("Password", { exact: true }).fill(password);
     await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await page.waitForURL((url) => !url.pathname.startsWith("/console/sign-in"));
+    return page;
+  }
+
+  /// His page, for whom it is all the same how he got in.
+  async letIn(username, options = {}) {
+    const context = await this.visitor(options);
+    await context.addCookies(await this.server.session(username));
+    const page = await context.newPage();
+    await page.goto("/console/me", { waitUntil: "domcontentloaded" });
     return page;
   }
 
