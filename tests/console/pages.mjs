@@ -289,6 +289,134 @@ export function afterForms(data) {
       },
     },
     {
+      name: "service-account-edit-wrong",
+      path: `${service}/edit`,
+      async then(page) {
+        await fill(page, "Allowed networks", "everywhere");
+        await press(page, "Save");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "service-account-disabled-now",
+      path: `/console/service-accounts/${data.dead.id}`,
+      async then(page) {
+        await press(page, "Disable");
+        await page.getByRole("status").filter({ hasText: "Disabled; its tokens are refused" }).waitFor();
+      },
+    },
+    {
+      name: "user-created",
+      path: "/console/users/new",
+      async then(page, nth) {
+        await fill(page, "Username", `person-${nth}`);
+        await page.getByLabel("Role", { exact: true }).selectOption("reader");
+        await press(page, "Create the account and its link");
+        await page.getByText("was created").waitFor();
+      },
+    },
+    {
+      name: "user-link-made",
+      path: `/console/users/${data.invited.id}/link`,
+      async then(page) {
+        await press(page, "Make the link");
+        await page.getByLabel("Link for linus").waitFor();
+      },
+    },
+    {
+      name: "role-new-wrong",
+      path: "/console/roles/~new",
+      async then(page) {
+        await fill(page, "Name", "Not A Role");
+        await fill(page, "Permissions", "deployments:read\neverything");
+        await press(page, "Create the role");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "role-edit-wrong",
+      path: `/console/roles/${data.role}/edit`,
+      async then(page) {
+        await fill(page, "Description", "long ".repeat(120));
+        await fill(page, "Permissions", "everything");
+        await press(page, "Show who gains and loses what");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "role-edit-shown",
+      path: `/console/roles/${data.role}/edit`,
+      async then(page) {
+        await fill(page, "Permissions", "deployments:read\nimages:*\nsecrets:read");
+        await press(page, "Show who gains and loses what");
+        await page.getByRole("heading", { name: "What would change" }).waitFor();
+        await page.getByRole("table").getByText("deployments:create").first().waitFor();
+      },
+    },
+    {
+      name: "role-edit-changes-nothing",
+      path: `/console/roles/${data.role}/edit`,
+      async then(page) {
+        await press(page, "Show who gains and loses what");
+        await page.getByText("Nobody gains or loses anything").waitFor();
+      },
+    },
+    {
+      name: "team-new-wrong",
+      path: "/console/teams/~new",
+      async then(page) {
+        await fill(page, "Name", "Not A Team");
+        await press(page, "Create the team");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "team-edit-wrong",
+      path: `/console/teams/${data.team}/edit`,
+      async then(page) {
+        await fill(page, "Description", "long ".repeat(120));
+        await press(page, "Save");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "team-saved",
+      path: `/console/teams/${data.team}/edit`,
+      async then(page) {
+        await fill(page, "Description", "The shop, and everything that customers see of it.");
+        await press(page, "Save");
+        await page.locator("main .notice[role=status]").waitFor();
+      },
+    },
+    {
+      name: "key-prepare-wrong",
+      path: "/console/keys",
+      async then(page) {
+        await page.getByLabel("Algorithm", { exact: true }).evaluate((list) => list.add(new Option("none", "none", true, true)));
+        await press(page, "Prepare a key");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "key-activate-refused",
+      path: `/console/keys/${data.keys.pending}`,
+      async then(page) {
+        await page.getByText("Activate it before its time").click();
+        await page.getByLabel("Some verifiers may refuse").evaluate((box) => { box.required = false; });
+        await press(page, "Activate now");
+        await page.getByRole("alert").waitFor();
+      },
+    },
+    {
+      name: "key-revoke-wrong",
+      path: `/console/keys/${data.keys.active}/revoke`,
+      async then(page) {
+        await fill(page, /^Type/, "another key");
+        await page.locator("form.confirm button").click();
+        await page.locator(".error").waitFor();
+      },
+    },
+    {
       name: "me-password-wrong",
       path: "/console/me",
       async then(page) {
@@ -297,6 +425,23 @@ export function afterForms(data) {
         await fill(page, "The same password again", "other");
         await press(page, "Change the password");
         await page.getByRole("alert").waitFor();
+      },
+    },
+  ];
+}
+
+/// What somebody is shown who may do nothing but in a team, and what he is shown last.
+export function refusedPages() {
+  return [
+    { name: "overview-nothing", path: "/console", heading: "Overview" },
+    { name: "not-permitted", path: "/console/keys", status: 403 },
+    { name: "me-in-a-team", path: "/console/me", heading: "My account" },
+    {
+      name: "signed-out",
+      path: "/console/me",
+      async then(page) {
+        await page.getByRole("button", { name: "Sign out" }).click();
+        await page.getByText("You are signed out.").waitFor();
       },
     },
   ];
@@ -324,8 +469,46 @@ export function barePages(links) {
       },
     },
     { name: "setup", path: links.setup, heading: "Create the first admin" },
+    {
+      name: "setup-wrong",
+      path: links.setup,
+      async then(page) {
+        await page.getByLabel("Username").fill("Not A Username");
+        await page.getByLabel("Password", { exact: true }).fill("short");
+        await page.getByLabel("The same password again").fill("other");
+        await page.getByRole("button", { name: "Create the admin" }).click();
+        await page.getByRole("alert").waitFor();
+      },
+    },
     { name: "password", path: links.password, heading: "Set your password" },
+    {
+      name: "password-wrong",
+      path: links.password,
+      async then(page) {
+        await page.getByLabel("New password").fill("short");
+        await page.getByLabel("The same password again").fill("other");
+        await page.getByRole("button", { name: "Set the password" }).click();
+        await page.getByRole("alert").waitFor();
+      },
+    },
     { name: "password-link-gone", path: "/console/password?link=gone", status: 410 },
+    {
+      name: "sign-in-too-often",
+      path: "/console/sign-in",
+      async then(page) {
+        await page.evaluate(async () => {
+          const body = new URLSearchParams({ username: "somebody", password: "a guess" });
+          const guess = async () => (await fetch("/console/sign-in", { method: "POST", body })).status;
+          for (let tries = 0; tries < 15 && (await guess()) !== 429; tries += 1);
+        });
+        await page.getByLabel("Username").fill("somebody");
+        await page.getByLabel("Password", { exact: true }).fill("another guess");
+        const refused = page.waitForResponse((answer) => answer.status() === 429);
+        await page.getByRole("button", { name: "Sign in", exact: true }).click();
+        await refused;
+        await page.getByRole("alert").waitFor();
+      },
+    },
   ];
 }
 
