@@ -85,7 +85,10 @@ async function keys(server) {
   await activate(retired);
   const active = await made();
   await activate(active);
-  await server.api("POST", `/keys/${retired}/retire`);
+  // No token needs it: it may have retired by itself.
+  await server.api("POST", `/keys/${retired}/retire`).catch((error) => {
+    if (!error.message.includes("retired already")) throw error;
+  });
   await server.api("POST", `/keys/${leaked}/revoke`, { confirm: leaked });
   const pending = await made("EdDSA");
   return { retiring, leaked, retired, active, pending };
