@@ -6,12 +6,21 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 
 use super::notice::why;
+use super::parts::tame;
 use super::visit::Fields;
 use crate::http::Problem;
 use crate::web::FieldError;
 
 /// What nobody is shown again, and what nothing keeps.
 const SECRETS: [&str; 5] = ["password", "repeated", "present", "token", "link"];
+
+/// The longest that an error is told.
+const MESSAGE: usize = 500;
+
+/// What is wrong is told with what was typed, which may turn the text around it.
+fn tamed(error: FieldError) -> FieldError {
+    FieldError { message: tame(&error.message, MESSAGE), ..error }
+}
 
 /// What stands in the fields of a form, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -39,7 +48,7 @@ impl Form {
     /// With what is wrong with its fields.
     #[must_use]
     pub fn wrong_with(mut self, errors: Vec<FieldError>) -> Self {
-        self.errors.extend(errors);
+        self.errors.extend(errors.into_iter().map(tamed));
         self
     }
 
@@ -51,9 +60,9 @@ impl Form {
     /// As it was sent, with why it was refused: beside the fields that it is about, or else at the top.
     pub fn refused(fields: &Fields, problem: Problem) -> Self {
         let mut form = Self::sent(fields);
-        form.errors = problem.told().errors.clone();
+        form.errors = problem.told().errors.iter().cloned().map(tamed).collect();
         if form.errors.is_empty() {
-            form.trouble = Some(why(&problem));
+            form.trouble = Some(tame(&why(&problem), MESSAGE));
         }
         form.problem = Some(problem);
         form

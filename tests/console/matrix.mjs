@@ -22,6 +22,7 @@ const PEOPLE = {
   "roles-read": ["roles:read"],
   keys: ["keys:read", "keys:rotate"],
   "keys-read": ["keys:read"],
+  "audit-read": ["audit:read"],
   nodes: ["nodes:read"],
   // May change everything and look at nothing: what he is led back to after it, he is refused.
   blind: ["accounts:write", "tokens:issue", "tokens:revoke", "roles:write", "keys:rotate", ...HELD],

@@ -54,7 +54,7 @@ export function pages(data) {
       path: service(data.disabled),
       needs: ["accounts:read"],
       controls: { Enable: ["accounts:write", ...READER] },
-      never: ["Disable", "Generate new authentication token"],
+      never: ["Disable …", "Generate new authentication token"],
     },
     {
       name: "service-account-without-token",
@@ -138,10 +138,11 @@ export function pages(data) {
       needs: ["accounts:read", "tokens:issue"],
       controls: { "Make the link": USER },
     },
-    // No way leads there; whoever types it is shown it.
+    // A way leads there once there is a token to replace.
     { name: "user-token", path: `${user(data.user)}/token`, needs: ["accounts:read", "tokens:issue"], controls: { Continue: USER } },
     { name: "user-revoke", path: `${user(data.user)}/revoke`, needs: ["accounts:read", "tokens:revoke"] },
     { name: "user-activity", path: `${user(data.user)}/activity`, needs: ["accounts:read", "audit:read"] },
+    { name: "user-disable", path: `${user(data.user)}/disable`, needs: ["accounts:read", "accounts:write"] },
     { name: "user-delete", path: `${user(data.user)}/delete`, needs: ["accounts:read", "accounts:write"] },
 
     {
@@ -301,7 +302,8 @@ export function afterForms(data) {
       name: "service-account-disabled-now",
       path: `/console/service-accounts/${data.dead.id}`,
       async then(page) {
-        await press(page, "Disable");
+        await page.getByRole("link", { name: "Disable …" }).click();
+        await press(page, `Disable ${data.dead.username}`);
         await page.getByRole("status").filter({ hasText: "Disabled; its tokens are refused" }).waitFor();
       },
     },
@@ -526,6 +528,8 @@ export function actions(data) {
     { path: `${service(data.busy)}/token`, needs: [sees, issues] },
     { path: `${service(data.busy)}/revoke`, needs: [sees, revokes] },
     { path: `${service(data.busy)}/delete`, needs: [sees, writes] },
+    // Shown where somebody has signed in with its token.
+    { path: `${service(data.unused)}/sessions`, needs: [sees, writes], brief: true },
     { path: "/console/users/new", needs: [writes, issues] },
     { path: `${user(data.user)}/edit`, needs: [sees, writes] },
     { path: `${user(data.user)}/status`, needs: [sees, writes] },
@@ -537,10 +541,10 @@ export function actions(data) {
     { path: `${user(data.user)}/delete`, needs: [sees, writes] },
     { path: "/console/roles/~new", needs: ["roles:write"] },
     { path: `/console/roles/${data.role}/edit`, needs: ["roles:read", "roles:write"] },
-    { path: `/console/roles/${data.role}/delete`, needs: ["roles:write"] },
+    { path: `/console/roles/${data.role}/delete`, needs: ["roles:read", "roles:write"] },
     { path: "/console/teams/~new", needs: ["roles:write"] },
     { path: `/console/teams/${data.team}/edit`, needs: ["roles:read", "roles:write"] },
-    { path: `/console/teams/${data.team}/delete`, needs: ["roles:write"] },
+    { path: `/console/teams/${data.team}/delete`, needs: ["roles:read", "roles:write"] },
     { path: "/console/keys/prepare", needs: ["keys:read", "keys:rotate"] },
     { path: `/console/keys/${keys.pending}/activate`, needs: ["keys:read", "keys:rotate"] },
     // A key that no token needs any more retires by itself.

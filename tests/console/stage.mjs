@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 import { Server } from "./server.mjs";
 
 /// Of a whole script, the browser's start and end included.
-const SECONDS = Number(process.env.COUNTERMARK_TEST_SECONDS ?? 420);
+const SECONDS = Number(process.env.COUNTERMARK_TEST_SECONDS ?? 560);
 
 /// Plays a script: `node SCRIPT.mjs DATA-DIRECTORY SCREENSHOTS [WORDS]`. The browser is closed whatever comes of it.
 export async function play(script, { certificates = [] } = {}) {

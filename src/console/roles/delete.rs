@@ -72,6 +72,7 @@ pub async fn delete(
     Name(name): Name<RoleName>,
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
+    authority.demand_also(&visitor, &Permission::known("roles:read"))?;
     let only = fields.unchanged()?;
     match authority.delete_role(&visitor, &name, &only).await {
         Ok(receipt) => {

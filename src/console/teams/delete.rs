@@ -66,6 +66,7 @@ pub async fn delete(
     Name(name): Name<TeamName>,
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
+    to_change(&visitor, &authority, &name).await?;
     let only = fields.unchanged()?;
     match authority.delete_team(&visitor, &name, &only).await {
         Ok(_) => Ok(Notice::done(format!("The team {name} was deleted.")).on("/console/teams")),
