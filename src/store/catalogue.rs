@@ -11,8 +11,8 @@ use crate::account::{AccountState, Kind, Status};
 
 /// Lines that are read at once: about a millisecond of the store's.
 const LINES: usize = 5_000;
-/// Lines that are looked at for one page.
-const LOOK_AT: usize = 50_000;
+/// Lines that are looked at for one page: about 0.7 µs each.
+const LOOK_AT: usize = 25_000;
 /// How start.lua calls a dataset whose every account stands in the catalogue.
 const CATALOGUED: u64 = 2;
 
@@ -100,7 +100,7 @@ impl<'a> Entry<'a> {
 }
 
 impl Store {
-    /// Accounts in the order of usernames: those that pass, up to the limit. Looks at 50,000 at the most; a page may so be short, or
+    /// Accounts in the order of usernames: those that pass, up to the limit. Looks at 25,000 at the most; a page may so be short, or
     /// empty, and still have a next one.
     pub async fn search(
         &self,

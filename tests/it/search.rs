@@ -141,3 +141,30 @@ async fn each_account_stands_in_the_catalogue_once_as_it_is() {
     admin.post("/users", json!({ "username": "ada", "role": "r" }), 201).await;
     assert_eq!(line("ada").await.unwrap(), ["ada", "ua", "r", "", ""]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_shown_whoever_stands_before_it() {
+    let app = App::start().await;
+    let admin = app.admin();
+    admin.post("/accounts", json!({ "username": "zz-last", "role": "auditor", "valid_for_months": 12 }), 201).await;
+    // More than are looked at for one page; there is nothing to them but their lines.
+    let mut connection = app.redis.connection().await;
+    let mut pipe = redis::pipe();
+    for number in 0..26_000 {
+        pipe.zadd(app.key("catalogue"), format!("many-{number:05}\nsa\nauditor\n\n"), 0);
+        pipe.zadd(app.key("list"), format!("many-{number:05}"), 0);
+        if number % 500 == 499 {
+            pipe.exec_async(&mut connection).await.unwrap();
+            pipe.clear();
+        }
+    }
+    let browser = app.signed_in(admin.token()).await;
+    let page = browser.get("/console/service-accounts?query=zz-l", 200).await;
+    assert!(page.text.contains(">zz-last</a>") && page.text.contains("Look further"), "{}", page.text);
+    let page = browser.get("/console/service-accounts?query=z-last", 200).await;
+    assert!(page.text.contains("in the part that was looked at"), "{}", page.text);
+    let next = page.text.split(r#"rel="next" href=""#).nth(1).unwrap().split('"').next().unwrap();
+    let further = browser.get(&next.replace("&#38;", "&").replace("&amp;", "&"), 200).await;
+    assert!(further.text.contains(">zz-last</a>"), "{}", further.text);
+    assert_eq!(found(&admin, "query=z-last").await, ["zz-last"]);
+}

@@ -62,14 +62,19 @@ pub async fn page(
     };
     // One that is none of ours leads to the first page.
     let cursor = asked.read::<After>("cursor", &mut Vec::new());
-    let page = if errors.is_empty() {
+    let mut page = if errors.is_empty() {
         authority.accounts(&filter, cursor.as_ref().map(|After(name)| name.as_str()), ROWS).await?
     } else {
         AccountPage { items: Vec::new(), next_cursor: None }
     };
-    let next = page.next_cursor.map(|name| URL_SAFE_NO_PAD.encode(name));
+    let next = page.next_cursor.as_ref().map(|name| URL_SAFE_NO_PAD.encode(name));
     let filtered = asked.any(&FILTERS);
     let none_here = page.items.is_empty() && next.is_some();
+    if none_here && filter.query.is_some() {
+        // Whoever types the beginning of a name is shown it, however far down it stands.
+        let begins_so = AccountFilter { prefix: filter.query.clone(), ..filter };
+        page = authority.accounts(&begins_so, page.next_cursor.as_deref(), ROWS).await?;
+    }
     let wrong = !errors.is_empty();
     let body = List {
         place,
