@@ -269,9 +269,8 @@ impl Authority {
             state.status = status;
             changed.push("status");
         }
-        let is_person = profile.kind == Kind::User;
-        let ends_sign_ins = state.status == Status::Disabled && before.state.status != Status::Disabled;
-        if ends_sign_ins && is_person {
+        let ends_sign_ins = state.status == Status::Disabled;
+        if ends_sign_ins && before.state.status != Status::Disabled && profile.kind == Kind::User {
             // Not to be good again once he is enabled.
             profile.link = None;
             state.sign_ins += 1;
@@ -297,6 +296,7 @@ impl Authority {
         let change = self.change(By::Somebody(act), &before, (&state, &profile), now, &event);
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
         let receipt = receipt.map_err(|error| only.or_failed(error))?;
+        // Also when it was disabled already: whoever repeats it was perhaps not answered.
         if ends_sign_ins {
             self.forget_sign_ins(before.id).await;
         }

@@ -31,7 +31,9 @@ pub enum Error {
     #[error("another change came first; read again and repeat")]
     Conflict,
     /// The caller's own account, or a role, changed while he was acting.
-    #[error("your own account or a role changed while this was under way, so it was not done; repeat it")]
+    #[error(
+        "your own account or a role changed, or your session ended, while this was under way, so it was not done; repeat it"
+    )]
     AuthorChanged,
     /// Another key signs by now.
     #[error("the signing keys changed while this was under way, so it was not done; repeat it")]

@@ -204,14 +204,12 @@ impl Authority {
         Ok(account)
     }
 
-    /// Sets a password by a link, which is used up by it. All sessions that were begun with the one before end. `device`: what
-    /// the browser is known by, if it is.
+    /// Sets a password by a link, which is used up by it. All of its sessions end.
     pub async fn set_password_by_link(
         &self,
         call: &Call,
         link: &Link,
         password: &Password,
-        device: Option<&Secret>,
     ) -> Result<PasswordSet, Error> {
         let before = self.account_of_link(link).await?;
         let now = self.clock.now();
@@ -230,31 +228,33 @@ impl Authority {
             Error::Conflict | Error::NotFound(_) => Error::LinkGone,
             other => other,
         })?;
-        let device = self.only_known(before.id, device).await;
+        self.forget_sign_ins(before.id).await;
+        let device = self.only_known(before.id).await;
         Ok(PasswordSet { username, device })
     }
 
-    /// Sets one's own password. All other sessions end that were begun with the one before. `device`: what the browser is known by.
-    /// What it is known by from now on, if it is.
+    /// Sets one's own password. All other sessions end that were begun with the one before. What the browser is known by from
+    /// now on, if it is one.
     pub async fn change_password(
         &self,
         act: &Act,
         present: &Password,
         new: &Password,
-        device: Option<&Secret>,
     ) -> Result<(Receipt, Option<Secret>), Error> {
         act.call.record().kind = Some(kinds::PASSWORD_SET);
         let before = self.account(&AccountRef::Id(act.actor.account())).await?;
         if before.profile.kind != Kind::User {
             return Err(Error::NotAUser);
         }
-        let turn = self.passwords.turn(Lane::Known, Some(before.id)).await?;
-        // Of each session for itself: whoever guesses in a stolen one does not keep its owner from changing the password.
-        let who = act.actor.session().map_or_else(|| before.id.to_string(), |session| session.id.to_string());
+        // Of a session that a password has begun for itself: whoever guesses in a stolen one does not keep its owner from changing the
+        // password. A token begins as many as somebody likes.
+        let of_password = act.actor.session().filter(|session| matches!(session.by, SignedInBy::Password(_)));
+        let who = of_password.map_or_else(|| before.id.to_string(), |session| session.id.to_string());
         let counter = Tries { name: format!("p:{who}"), most: TRIES, within: super::sessions::WINDOW };
         if let Err(wait) = self.store.try_to_sign_in(std::slice::from_ref(&counter)).await? {
             return Err(Error::TooManyTries(wait));
         }
+        let turn = self.passwords.turn(Lane::Known, Some(before.id)).await?;
         if !self.passwords.matches(turn, present, before.profile.password.as_ref()).await? {
             return Err(Error::field("present", "this is not the present password"));
         }
@@ -271,8 +271,11 @@ impl Authority {
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await?;
         self.keep_present_session(act, state.sign_ins).await?;
         let device = match act.actor.session() {
-            Some(_) => self.only_known(before.id, device).await,
-            None => None,
+            Some(_) => self.only_known(before.id).await,
+            None => {
+                self.store.forget_devices(before.id).await?;
+                None
+            }
         };
         Ok((receipt, device))
     }
@@ -291,15 +294,12 @@ impl Authority {
         Ok(self.store.end_all_sessions(account, present).await.map(drop)?)
     }
 
-    /// The browser in which a password was set is known from then on, and no other one. So whoever sets it can sign in with it,
-    /// however many strangers are trying to. What it is known by.
-    async fn only_known(&self, account: AccountId, device: Option<&Secret>) -> Option<Secret> {
+    /// The browser in which a password was set is known from then on, and no other one, by a secret that nobody has seen. So whoever sets
+    /// it can sign in with it, however many strangers are trying to. What it is known by.
+    async fn only_known(&self, account: AccountId) -> Option<Secret> {
         let known = async {
-            let device = match device {
-                Some(device) if self.store.knows_device(account, device.id()).await? => device.clone(),
-                _ => Secret::random()?,
-            };
             self.store.forget_devices(account).await?;
+            let device = Secret::random()?;
             self.store.remember_device(account, device.id(), self.clock.now() + DEVICE).await?;
             Ok::<_, Error>(device)
         };
@@ -369,7 +369,7 @@ impl Authority {
             event: &event.detail("role", ADMIN).detail("kind", "user").detail("by", "setup"),
         };
         self.commit(By::Holder(call), &change).await?;
-        let device = self.only_known(id, None).await;
+        let device = self.only_known(id).await;
         Ok(PasswordSet { username, device })
     }
 

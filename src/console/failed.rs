@@ -36,6 +36,8 @@ pub async fn within_the_menu(mut request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let told = response.extensions();
     let problem = told.get::<Problem>().filter(|_| told.get::<InPage>().is_none());
+    // Whoever was signed out meanwhile has no menu any more.
+    let problem = problem.filter(|problem| problem.status() != 401);
     match (problem, let_in.take(), call) {
         (Some(problem), Some(visit), Some(call)) => {
             problem_within(&visit, section, problem, call.request_id()).unwrap_or(response)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -80,16 +80,14 @@ async fn answer(visitor: &Visitor<AnyToken>, authority: &Authority, form: &Form)
 async fn change_password(
     visitor: Visitor<AnyToken>,
     extract::Ready(authority): extract::Ready,
-    headers: HeaderMap,
     Sent(fields): Sent,
 ) -> Result<Response, Problem> {
-    let device = cookies::secret(&headers, cookies::DEVICE);
     let mut errors = Vec::new();
     let new = twice(&fields, &mut errors);
     let changed = match errors.is_empty() {
         true => {
             let present = Password::new(fields.text("present"));
-            authority.change_password(&visitor, &present, &new, device.as_ref()).await
+            authority.change_password(&visitor, &present, &new).await
         }
         false => Err(Error::Invalid(errors)),
     };

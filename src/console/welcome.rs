@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
@@ -101,17 +101,15 @@ const PASSWORD: &str = "Set your password";
 async fn set_password(
     State(edge): State<Arc<Edge>>,
     call: extract::ThisCall,
-    headers: HeaderMap,
     SentByStranger(fields): SentByStranger,
 ) -> Result<Response, Problem> {
     let authority = edge.authority()?;
-    let device = cookies::secret(&headers, cookies::DEVICE);
     let text = fields.text("link");
     let link: Link = text.parse()?;
     let mut errors = Vec::new();
     let password = twice(&fields, &mut errors);
     let set = match errors.is_empty() {
-        true => authority.set_password_by_link(&call, &link, &password, device.as_ref()).await,
+        true => authority.set_password_by_link(&call, &link, &password).await,
         false => Err(Error::Invalid(errors)),
     };
     match set {

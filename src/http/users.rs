@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -110,12 +110,10 @@ pub async fn change_own(
     caller: Caller<AnyToken>,
     Ready(authority): Ready,
     _: NoQuery,
-    headers: HeaderMap,
     Json(body): Json<PasswordBody>,
 ) -> Result<Response, Problem> {
     let (present, new) = (Password::new(&body.present), Password::new(&body.new));
-    let device = cookies::secret(&headers, cookies::DEVICE);
-    let (receipt, device) = authority.change_password(&caller, &present, &new, device.as_ref()).await?;
+    let (receipt, device) = authority.change_password(&caller, &present, &new).await?;
     let mut response = no_store(axum::Json(Gone { receipt }));
     if let Some(device) = &device {
         response.headers_mut().append(header::SET_COOKIE, cookies::device(device)?);

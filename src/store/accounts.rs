@@ -266,6 +266,23 @@ pub struct AccountChange<'a> {
     pub event: &'a Event,
 }
 
+impl AccountChange<'_> {
+    /// Whether nobody can do more after it: then it may go on where there is hardly room.
+    fn only_takes_away(&self) -> bool {
+        match (self.before, self.after) {
+            (Some(_), None) => true,
+            (Some(before), Some((state, profile))) => {
+                let was = &before.profile;
+                state.only_takes_away_from(&before.state)
+                    && profile.description == was.description
+                    && (profile.password.is_none() || profile.password == was.password)
+                    && (profile.link.is_none() || profile.link == was.link)
+            }
+            (None, _) => false,
+        }
+    }
+}
+
 /// What becomes of the setup link: `NAME-OF-ITS-SECRET UNTIL`.
 #[derive(Debug, Clone, Copy)]
 pub enum Setup<'a> {
@@ -336,13 +353,7 @@ impl Store {
         let event = act.to_line();
         let overlap =
             change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
-        let only_less = match (change.before, change.after) {
-            (Some(_), None) => true,
-            (Some(before), Some((after, profile))) => {
-                after.only_takes_away_from(&before.state) && profile.description == before.profile.description
-            }
-            (None, _) => false,
-        };
+        let only_less = change.only_takes_away();
         let plan = json!({
             "dataset": self.dataset_id().await?,
             "keys_version": change.keys_version.map_or(serde_json::Value::Bool(false), serde_json::Value::from),
@@ -456,4 +467,86 @@ impl Store {
 
 fn encode(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::Corrupt("a record has no JSON form".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Status;
+    use crate::audit::{Outcome, kinds};
+
+    fn person() -> StoredAccount {
+        let state = AccountState {
+            username: "ada".parse().unwrap(),
+            generation: 0,
+            token_id: None,
+            status: Status::Active,
+            role: "auditor".parse().unwrap(),
+            teams: BTreeMap::new(),
+            audiences: Vec::new(),
+            allowed_networks: Vec::new(),
+            binding: None,
+            previous: None,
+            sign_ins: 1,
+        };
+        let profile = Profile {
+            kind: Kind::User,
+            description: Description::default(),
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            token: None,
+            previous: None,
+            networks_proven: false,
+            password: Some(StoredPassword { hash: "one".to_owned(), set_at: DateTime::UNIX_EPOCH }),
+            link: None,
+        };
+        let version = "1-1".parse().unwrap();
+        StoredAccount {
+            id: AccountId::nobody(),
+            version,
+            state,
+            profile,
+            used: HashMap::new(),
+            dead: Default::default(),
+        }
+    }
+
+    /// Room that is kept for revoking is no room for passwords and links.
+    #[test]
+    fn only_what_lets_nobody_do_more_takes_away() {
+        let before = person();
+        let event = Event::new(DateTime::UNIX_EPOCH, kinds::ACCOUNT_UPDATE, Outcome::Done);
+        let takes_away = |change: fn(&mut AccountState, &mut Profile)| {
+            let (mut state, mut profile) = (before.state.clone(), before.profile.clone());
+            change(&mut state, &mut profile);
+            AccountChange {
+                id: before.id,
+                before: Some(&before),
+                after: Some((&state, &profile)),
+                admin: Admin::No,
+                author: None,
+                setup: None,
+                reuse: None,
+                keys_version: None,
+                now: DateTime::UNIX_EPOCH,
+                event: &event,
+            }
+            .only_takes_away()
+        };
+        assert!(takes_away(|state, profile| {
+            (state.status, state.sign_ins) = (Status::Disabled, 2);
+            (profile.password, profile.link) = (None, None);
+        }));
+        assert!(!takes_away(|state, profile| {
+            state.sign_ins = 2;
+            profile.password = Some(StoredPassword { hash: "two".to_owned(), set_at: DateTime::UNIX_EPOCH });
+        }));
+        assert!(!takes_away(|state, profile| {
+            (state.sign_ins, profile.password) = (2, None);
+            let expires_at = DateTime::UNIX_EPOCH;
+            let id = crate::session::Secret::random().unwrap().id();
+            profile.link = Some(StoredLink { id, expires_at, powers: String::new() });
+        }));
+        assert!(!takes_away(|_, profile| profile.description = "more".parse().unwrap()));
+    }
 }

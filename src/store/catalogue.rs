@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use super::accounts::{Profile, StoredAccount};
-use super::listing::{CHUNK, Listing, Page};
+use super::listing::{Listing, Page};
 use super::{Store, StoreError};
 use crate::account::{AccountState, Kind, Status};
 
-/// Lines that are read at once: about a millisecond of the store's.
+/// Lists of no more accounts than that are gone through instead.
+const FEW: usize = 1_500;
+/// Lines that are read at once: about a millisecond of the store's, where descriptions are short.
 const LINES: usize = 5_000;
 /// Lines that are looked at for one page: about 0.7 µs each.
 const LOOK_AT: usize = 25_000;
@@ -141,7 +143,7 @@ impl Store {
         pipeline.cmd("HGET").arg(self.schema.meta()).arg("indexed");
         pipeline.cmd("ZCARD").arg(self.list_key(which.of));
         let (indexed, length): (Option<u64>, usize) = self.pipeline(&self.reads, &pipeline).await?;
-        Ok(indexed.is_some_and(|indexed| indexed >= CATALOGUED) && length > CHUNK)
+        Ok(indexed.is_some_and(|indexed| indexed >= CATALOGUED) && length > FEW)
     }
 
     async fn some_lines(&self, which: Listing<'_>) -> Result<Vec<String>, StoreError> {

@@ -6,7 +6,7 @@ use crate::account::{AccountId, AccountState, StateRecord, Versioned};
 use crate::name::{RoleName, TeamName};
 
 /// Accounts that are read at once.
-pub(super) const CHUNK: usize = 500;
+const CHUNK: usize = 500;
 /// Accounts that are looked at for one page.
 const LOOK_AT: usize = 10_000;
 

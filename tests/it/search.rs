@@ -147,6 +147,8 @@ async fn a_name_is_shown_whoever_stands_before_it() {
     let app = App::start().await;
     let admin = app.admin();
     admin.post("/accounts", json!({ "username": "zz-last", "role": "auditor", "valid_for_months": 12 }), 201).await;
+    let first = json!({ "username": "aa", "description": "what zz-l does", "role": "auditor", "valid_for_months": 12 });
+    admin.post("/accounts", first, 201).await;
     // More than are looked at for one page; there is nothing to them but their lines.
     let mut connection = app.redis.connection().await;
     let mut pipe = redis::pipe();
@@ -160,6 +162,8 @@ async fn a_name_is_shown_whoever_stands_before_it() {
     }
     let browser = app.signed_in(admin.token()).await;
     let page = browser.get("/console/service-accounts?query=zz-l", 200).await;
+    assert!(page.text.contains(">zz-last</a>") && page.text.contains(">aa</a>"), "{}", page.text);
+    let page = browser.get("/console/service-accounts?query=zz-la", 200).await;
     assert!(page.text.contains(">zz-last</a>") && page.text.contains("Look further"), "{}", page.text);
     let page = browser.get("/console/service-accounts?query=z-last", 200).await;
     assert!(page.text.contains("in the part that was looked at"), "{}", page.text);

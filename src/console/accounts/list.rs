@@ -70,10 +70,12 @@ pub async fn page(
     let next = page.next_cursor.as_ref().map(|name| URL_SAFE_NO_PAD.encode(name));
     let filtered = asked.any(&FILTERS);
     let none_here = page.items.is_empty() && next.is_some();
-    if none_here && filter.query.is_some() {
+    let room = ROWS.saturating_sub(page.items.len());
+    if room > 0 && next.is_some() && filter.query.is_some() {
         // Whoever types the beginning of a name is shown it, however far down it stands.
         let begins_so = AccountFilter { prefix: filter.query.clone(), ..filter };
-        page = authority.accounts(&begins_so, page.next_cursor.as_deref(), ROWS).await?;
+        let further = authority.accounts(&begins_so, page.next_cursor.as_deref(), room).await?;
+        page.items.extend(further.items);
     }
     let wrong = !errors.is_empty();
     let body = List {
