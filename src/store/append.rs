@@ -160,6 +160,8 @@ impl NodeStore {
     /// Claims a node's chain. The dataset has to be met before.
     pub async fn claim_blocks(&self, node: &str) -> Result<Claimed, StoreError> {
         self.has_some_room()?;
+        // Whoever finds his claim gone may have lost more than that: nothing is written into another dataset, or into none.
+        self.still_ours().await?;
         let random: [u8; 16] = clock::random().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let claim: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut script = self.node_scripts.claim.prepare_invoke();

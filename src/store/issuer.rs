@@ -251,18 +251,11 @@ impl Store {
         Ok(held)
     }
 
-    /// Asks the store whether the dataset that was met is still there: for those whose scripts can't look at it.
+    /// Whether there is room, and the dataset that was met is still there.
     pub(super) async fn still_met(&self) -> Result<(), StoreError> {
         self.has_room()?;
         self.met().await?;
-        let mut command = redis::cmd("HGET");
-        command.arg(self.schema.meta()).arg("dataset");
-        let found: Option<String> = self.query(&self.shared, command).await?;
-        if found == Some(self.dataset_id().await?) {
-            return Ok(());
-        }
-        self.lost_dataset();
-        Err(StoreError::Unavailable("the store holds another dataset than it did".into()))
+        self.still_ours().await
     }
 
     /// How long a command on the connection for changes may take.

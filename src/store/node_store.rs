@@ -190,6 +190,18 @@ impl NodeStore {
             .ok_or_else(|| StoreError::Unavailable("the store has not been met yet".into()))
     }
 
+    /// Asks the store whether the dataset that was met is still there: for those whose scripts can't look at it.
+    pub(super) async fn still_ours(&self) -> Result<(), StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.schema.meta()).arg("dataset");
+        let found: Option<String> = self.query(&self.shared, command).await?;
+        if found == Some(self.dataset_id().await?) {
+            return Ok(());
+        }
+        self.lost_dataset();
+        Err(StoreError::Unavailable("the store holds another dataset than it did".into()))
+    }
+
     /// Reads the head of a script's reply, `dataset, identity, epoch`, and returns it with what follows.
     pub(super) async fn place<'a>(&self, reply: &'a [String]) -> Result<(Place, &'a [String]), StoreError> {
         let [dataset, server, epoch, rest @ ..] = reply else {

@@ -91,6 +91,8 @@ async fn r3_a_store_that_lost_everything_lets_nobody_in() {
         let keys: Vec<String> = app.redis.run(&["KEYS", "*"]).await;
         assert!(keys.is_empty(), "{keys:?}");
         all_doors_are_closed(&app, &admin).await;
+        // As whoever has a block to write does once its head is gone.
+        assert!(app.store.claim_blocks("a-node").await.is_err());
     }
 }
 
