@@ -273,7 +273,7 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 24] = [
+        const ALWAYS: [&str; 25] = [
             "meta",
             "feed",
             "names",
@@ -294,6 +294,7 @@ impl Schema {
             "unlinked",
             "checkpoints",
             "archiving",
+            "catalogue",
             "census",
             "counting",
             "receipts",
