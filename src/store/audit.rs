@@ -95,7 +95,7 @@ impl AuditCursor {
 }
 
 /// How many events one request may look at: about 6 µs each.
-const LOOK_AT: usize = 3_000;
+const LOOK_AT: usize = 2_000;
 /// Entries read at once from a stream of one event each.
 const CHUNK: usize = 100;
 /// Entries read at once from a shard of the firehose, whose entries are batches.
@@ -131,7 +131,7 @@ impl Reader {
 }
 
 impl Store {
-    /// Events from the newest on, up to the limit, and where to go on. Looks at 3,000 at the most: a page may so be short,
+    /// Events from the newest on, up to the limit, and where to go on. Looks at 2,000 at the most: a page may so be short,
     /// or empty, and still have a next one.
     pub async fn events(
         &self,

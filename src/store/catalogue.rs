@@ -14,7 +14,7 @@ const FEW: usize = 1_500;
 /// Lines that are read at once: about a millisecond of the store's, where descriptions are short.
 const LINES: usize = 5_000;
 /// Lines that are looked at for one page: about 0.7 µs each.
-const LOOK_AT: usize = 25_000;
+const LOOK_AT: usize = 20_000;
 /// How start.lua calls a dataset whose every account stands in the catalogue.
 const CATALOGUED: u64 = 2;
 
@@ -102,7 +102,7 @@ impl<'a> Entry<'a> {
 }
 
 impl Store {
-    /// Accounts in the order of usernames: those that pass, up to the limit. Looks at 25,000 at the most; a page may so be short, or
+    /// Accounts in the order of usernames: those that pass, up to the limit. Looks at 20,000 at the most; a page may so be short, or
     /// empty, and still have a next one.
     pub async fn search(
         &self,
