@@ -101,14 +101,14 @@ impl AccountFilter {
     }
 
     fn passes(&self, account: &Entry<'_>) -> bool {
-        let is_role = |name: &str| self.role.as_ref().is_none_or(|role| role.as_str() == name);
-        let is_team = |name: &str| self.team.as_ref().is_none_or(|team| team.as_str() == name);
-        self.query
-            .as_deref()
-            .is_none_or(|query| account.username.contains(query) || account.description.contains(query))
+        let holds = |query: &String| account.username.contains(query) || account.description.contains(query);
+        let has_role =
+            |role: &RoleName| account.role == role.as_str() || account.teams().any(|(_, held)| held == role.as_str());
+        let is_member = |team: &TeamName| account.teams().any(|(name, _)| name == team.as_str());
+        self.query.as_ref().is_none_or(holds)
             && self.kind.is_none_or(|kind| account.kind == kind)
-            && (is_role(account.role) || account.teams().any(|(_, role)| is_role(role)))
-            && (self.team.is_none() || account.teams().any(|(team, _)| is_team(team)))
+            && self.role.as_ref().is_none_or(has_role)
+            && self.team.as_ref().is_none_or(is_member)
             && self.status.is_none_or(|status| account.status == status)
             && self.expires_before.is_none_or(|before| account.expires_before(before))
     }

@@ -68,7 +68,7 @@ pub use receipts::Receipt;
 pub use recover::recover;
 pub use role_preview::{AffectedAccount, GrantChange, RolePreview};
 pub use roles::Changed;
-pub use sessions::{Begun, SessionSettings, SessionView};
+pub use sessions::{Begun, KNOWN_FOR, SessionSettings, SessionView};
 pub use tail::{Looking, PlaceToLook, Told};
 pub use tokens::MAX_OVERLAP;
 pub use tokens::{Issued, RevokeError, SelfSession, SelfToken, SelfView};

@@ -34,7 +34,7 @@ const TRIES_OF_ACCOUNT: u32 = 10;
 const TRIES_OF_ADDRESS: u32 = 30;
 const TRIES_OF_SITE: u32 = 90;
 /// How long a browser is remembered.
-pub(super) const DEVICE: TimeDelta = TimeDelta::days(400);
+pub const KNOWN_FOR: TimeDelta = TimeDelta::days(400);
 /// How exactly it is known when a session was last used.
 const SEEN: TimeDelta = TimeDelta::seconds(60);
 
@@ -98,10 +98,11 @@ impl Authority {
             None => None,
         };
         let trying = self.trying(call, username.as_ref(), account.as_ref(), device).await?;
-        let turn = self.passwords.turn(trying.lane, trying.who).await?;
+        // Whoever has tried often enough takes nobody's turn.
         if let Err(wait) = self.store.try_to_sign_in(&trying.tries).await? {
             return Err(Error::TooManyTries(wait));
         }
+        let turn = self.passwords.turn(trying.lane, trying.who).await?;
         let stored = account.as_ref().and_then(|account| account.profile.password.as_ref());
         let is_right = self.passwords.matches(turn, password, stored).await?;
         let Some(account) = account else { return Err(Error::SignInRefused) };
@@ -115,7 +116,7 @@ impl Authority {
             _ => Secret::random()?,
         };
         let begun = self.begin(call, account.id, SignedInBy::Password(account.state.sign_ins)).await?;
-        self.store.remember_device(account.id, device.id(), self.clock.now() + DEVICE).await?;
+        self.store.remember_device(account.id, device.id(), self.clock.now() + KNOWN_FOR).await?;
         // Where many come from one address, those who know their passwords keep nobody out.
         let forgiven = async {
             self.store.forgive_try(&trying.tries).await?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::call::By;
 use super::checks::{may_grant, powers_of};
 use super::passwords::{Lane, Password};
-use super::sessions::DEVICE;
+use super::sessions::KNOWN_FOR;
 use super::{AccountRef, Act, Authority, Call, Error, Precondition, Receipt};
 use crate::account::{Account, AccountId, AccountState, Kind, Status};
 use crate::audit::kinds;
@@ -300,7 +300,7 @@ impl Authority {
         let known = async {
             self.store.forget_devices(account).await?;
             let device = Secret::random()?;
-            self.store.remember_device(account, device.id(), self.clock.now() + DEVICE).await?;
+            self.store.remember_device(account, device.id(), self.clock.now() + KNOWN_FOR).await?;
             Ok::<_, Error>(device)
         };
         // The password is set all the same.
@@ -324,18 +324,23 @@ impl Authority {
     }
 
     async fn open_setup(&self, secret: &Secret) -> Result<String, Error> {
-        let offer = self.store.setup_offer().await?.ok_or(Error::LinkGone)?;
-        let (id, until) = offer.split_once(' ').ok_or(Error::LinkGone)?;
-        let id: SecretId = id.parse().map_err(|_| Error::LinkGone)?;
-        let until: i64 = until.parse().map_err(|_| Error::LinkGone)?;
-        if id == secret.id() && self.clock.now().timestamp() < until { Ok(offer) } else { Err(Error::LinkGone) }
+        let (id, offer) = self.offered_setup().await?.ok_or(Error::LinkGone)?;
+        if id == secret.id() { Ok(offer) } else { Err(Error::LinkGone) }
     }
 
     /// Whether the link that the first start printed can still be used.
     pub async fn setup_is_offered(&self) -> Result<bool, Error> {
+        Ok(self.offered_setup().await?.is_some())
+    }
+
+    /// The link that can still be used: the name of its secret, and what lies in the store.
+    async fn offered_setup(&self) -> Result<Option<(SecretId, String)>, Error> {
         let offer = self.store.setup_offer().await?;
-        let until = offer.as_deref().and_then(|offer| offer.split_once(' ')?.1.parse().ok());
-        Ok(until.is_some_and(|until: i64| self.clock.now().timestamp() < until))
+        Ok(offer.and_then(|offer| {
+            let (id, until) = offer.split_once(' ')?;
+            let (id, until) = (id.parse().ok()?, until.parse::<i64>().ok()?);
+            (self.clock.now().timestamp() < until).then_some((id, offer))
+        }))
     }
 
     /// Creates the first person, an admin, by the link of the first start, which is used up by it.

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use chrono::TimeDelta;
 
 use super::problem::Problem;
+use crate::authority::KNOWN_FOR;
 use crate::session::Secret;
 
 /// The secret of a session. The prefix makes browsers refuse one that another host, a path or plain HTTP would set.
@@ -30,12 +31,9 @@ pub fn secret(headers: &HeaderMap, name: &str) -> Option<Secret> {
     }
 }
 
-/// How long a browser keeps what it is known by.
-const DEVICE_KEPT: TimeDelta = TimeDelta::days(400);
-
 /// Sets what a browser is known by.
 pub fn device(secret: &Secret) -> Result<HeaderValue, Problem> {
-    set(DEVICE, secret, Some(DEVICE_KEPT))
+    set(DEVICE, secret, Some(KNOWN_FOR))
 }
 
 /// Sets a cookie that scripts can't read, for as long as the browser runs or for so long.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::accounts::StoredAccount;
+use super::account_record::StoredAccount;
 use super::link::Link;
 use super::usage::dead_tokens;
 use super::{Store, StoreError};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
-use super::accounts::{Profile, StoredAccount};
+use super::account_record::{Profile, StoredAccount};
 use super::listing::{Listing, Page};
 use super::{Store, StoreError};
 use crate::account::{AccountState, Kind, Status};
@@ -103,7 +103,7 @@ impl<'a> Entry<'a> {
 
 impl Store {
     /// Accounts in the order of usernames: those that pass, up to the limit. Looks at 20,000 at the most; a page may so be short, or
-    /// empty, and still have a next one.
+    /// empty, and still have a next one. Whether an account is in the list is for `passes` to say as well: the catalogue is of all.
     pub async fn search(
         &self,
         which: Listing<'_>,

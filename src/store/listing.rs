@@ -1,6 +1,6 @@
 //! Lists of accounts, in the order of their usernames.
 
-use super::accounts::StoredAccount;
+use super::account_record::StoredAccount;
 use super::{Store, StoreError};
 use crate::account::{AccountId, AccountState, StateRecord, Versioned};
 use crate::name::{RoleName, TeamName};

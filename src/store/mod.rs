@@ -6,6 +6,8 @@
 #[cfg(feature = "server")]
 mod account_reads;
 #[cfg(feature = "server")]
+mod account_record;
+#[cfg(feature = "server")]
 mod accounts;
 #[cfg(feature = "server")]
 mod acts;
@@ -73,9 +75,9 @@ mod usage;
 mod wire;
 
 #[cfg(feature = "server")]
-pub use accounts::{
-    AccountChange, Admin, Author, IssuedToken, LiveToken, Profile, Setup, StoredAccount, StoredLink, StoredPassword,
-};
+pub use account_record::{IssuedToken, LiveToken, Profile, StoredAccount, StoredLink, StoredPassword};
+#[cfg(feature = "server")]
+pub use accounts::{AccountChange, Admin, Author, Setup};
 pub use append::{ActEntry, Acts, Block, BlockEntry, Claimed, Head};
 #[cfg(feature = "server")]
 pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before_entry};

@@ -151,8 +151,7 @@ impl NodeStore {
         let mut dataset = self.dataset.write().await;
         let expected = dataset.as_ref().map(|known| known.id.as_str()).or(self.expected.get().map(String::as_str));
         if expected.is_some_and(|expected| expected != id) {
-            self.lost_dataset();
-            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()).into());
+            return Err(self.another_dataset().into());
         }
         let found = Dataset { id, issuer, epoch: Epoch { term, counter } };
         *dataset = Some(found.clone());
@@ -173,6 +172,11 @@ impl NodeStore {
                 "the store holds another dataset than it did, or none: nothing is written until it is back"
             );
         }
+    }
+
+    fn another_dataset(&self) -> StoreError {
+        self.lost_dataset();
+        StoreError::Unavailable("the store holds another dataset than it did".into())
     }
 
     /// The server has become another one since it was met: it is met again before anything else.
@@ -198,8 +202,7 @@ impl NodeStore {
         if found == Some(self.dataset_id().await?) {
             return Ok(());
         }
-        self.lost_dataset();
-        Err(StoreError::Unavailable("the store holds another dataset than it did".into()))
+        Err(self.another_dataset())
     }
 
     /// Reads the head of a script's reply, `dataset, identity, epoch`, and returns it with what follows.
@@ -209,8 +212,7 @@ impl NodeStore {
         };
         // Another dataset at the same address knows nothing of our accounts: that is no "unknown account".
         if *dataset != self.dataset_id().await? {
-            self.lost_dataset();
-            return Err(StoreError::Unavailable("the store holds another dataset than it did".into()));
+            return Err(self.another_dataset());
         }
         if epoch.is_empty() {
             self.unmet();

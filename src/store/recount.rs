@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::accounts::{LiveToken, StoredAccount};
+use super::account_record::{LiveToken, StoredAccount};
 use super::link::for_one_request;
 use super::listing::Listing;
 use super::{Store, StoreError};

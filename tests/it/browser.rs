@@ -37,6 +37,12 @@ impl App {
 }
 
 impl Browser {
+    /// The same, from this address.
+    pub fn at(mut self, address: &str) -> Self {
+        self.client.peer = crate::app::a_peer(countermark::listen::Transport::Tls, Some(address));
+        self
+    }
+
     /// Shows a page.
     pub async fn get(&self, path: &str, expected: u16) -> Answer {
         self.send("GET", path, None, &[]).await.expect(expected)

@@ -467,3 +467,15 @@ async fn disabling_again_ends_what_was_left_the_first_time() {
     admin.patch("/accounts/ci", json!({ "status": "active" }), 200).await;
     browser.get("/console/me", 303).await;
 }
+
+#[tokio::test]
+async fn whoever_has_many_networks_of_ipv6_is_one_who_tries() {
+    let app = App::start().await;
+    person(&app, "ada", "auditor").await;
+    sign_in(&app.browser().at("2001:db8:7:1::1"), "ada", OTHER, 401).await;
+    let counter = app.key("tries:n:2001:db8:7::");
+    assert_eq!(app.redis.run::<u64>(&["GET", &counter]).await, 1);
+    app.redis.run::<()>(&["SET", &counter, "90", "KEEPTTL"]).await;
+    sign_in(&app.browser().at("2001:db8:7:2::1"), "ada", PASSWORD, 429).await;
+    sign_in(&app.browser().at("2001:db8:8:1::1"), "ada", PASSWORD, 303).await;
+}

@@ -37,7 +37,7 @@ pub fn run(bench: &Bench) -> Part {
         "/console/service-accounts".to_owned(),
         "/console/service-accounts?query=99999".to_owned(),
         "/console/service-accounts?query=the+build".to_owned(),
-        // All are looked at, and there are none.
+        // Nothing is found in what is looked at for a page.
         "/console/service-accounts?query=nothing+of+the+kind".to_owned(),
         "/console/service-accounts?status=disabled".to_owned(),
         "/console/service-accounts?expires=7".to_owned(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::super::dataset::Dataset;
 use super::super::figures::Figure;
 use super::super::node::Node;
+use super::super::reading;
 
 /// How fast, and in how much memory of the client's and the server's.
 pub fn figures(node: &Node, dataset: &Dataset, directory: &Path) -> Vec<Figure> {
@@ -17,9 +18,9 @@ pub fn figures(node: &Node, dataset: &Dataset, directory: &Path) -> Vec<Figure> 
     let countermark = || Command::new(env!("CARGO_BIN_EXE_countermark"));
     let mut command = countermark();
     command.args(["audit", "export", "--server", &node.plain, "--token-file"]).arg(&token).arg("--out").arg(&file);
-    let before = resident(node.process.pid());
+    let before = status(node.process.pid(), "VmRSS").unwrap();
     let (wrote, of_client) = run(command);
-    let after = resident(node.process.pid());
+    let after = status(node.process.pid(), "VmRSS").unwrap();
     let bytes = std::fs::metadata(&file).unwrap().len() as f64;
     let mut command = countermark();
     command.args(["audit", "verify"]).arg(&file).arg("--keys").arg(&keys);
@@ -45,7 +46,7 @@ fn run(mut command: Command) -> (Duration, u64) {
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     let mut peak = 0;
     loop {
-        peak = status(child.id(), "VmHWM:").unwrap_or(peak);
+        peak = status(child.id(), "VmHWM").unwrap_or(peak);
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "{command:?}");
             return (began.elapsed(), peak);
@@ -54,14 +55,8 @@ fn run(mut command: Command) -> (Duration, u64) {
     }
 }
 
-fn resident(process: u32) -> u64 {
-    status(process, "VmRSS:").unwrap()
-}
-
 fn status(process: u32, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().split(' ').next()?.parse().ok()
+    reading::field(&std::fs::read_to_string(format!("/proc/{process}/status")).ok()?, name)
 }
 
 fn lines(file: &Path) -> usize {

@@ -8,10 +8,10 @@ use super::super::form::Form;
 use super::super::notice::{Notice, see_other};
 use super::super::parts::{Confirm, in_words};
 use super::super::visit::{Fields, Sent, Visit, Visitor};
-use super::Place;
 use super::fields::{Known, Rights};
 use super::new::description;
 use super::show::Show;
+use super::{Place, consequences};
 use crate::account::{Account, Status};
 use crate::authority::{AccountPatch, AccountRef, Authority, Error};
 use crate::epoch::Epoch;
@@ -159,7 +159,7 @@ pub async fn ask_to_disable(
     if account.status == Status::Disabled {
         return Ok(see_other(&path));
     }
-    let mut consequences = vec![
+    let these = vec![
         format!("Nothing is accepted of {name} from then on, on every node."),
         match place {
             Place::ServiceAccounts => "It can be enabled again; its tokens stay the same.".to_owned(),
@@ -168,12 +168,7 @@ pub async fn ask_to_disable(
             }
         },
     ];
-    if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {
-        consequences.insert(1, format!("Its token was last used {}.", visit.clock().relative(used)));
-    }
-    if visit.is(account.id) {
-        consequences.insert(0, "This is your own account: you are signed out by it.".to_owned());
-    }
+    let consequences = consequences(visit, &account, "you are signed out by it", these);
     place.page(visit, &account, "Disable the account").answer(&Confirm {
         form_token: &visit.form_token,
         action: &format!("{path}/status"),
@@ -225,17 +220,12 @@ pub async fn ask_to_delete(
 
 fn deleting(visit: &Visit, place: Place, account: &Account, problem: Option<Problem>) -> Result<Response, Problem> {
     let (name, path) = (account.username.to_string(), place.path(account.id));
-    let mut consequences = vec![
+    let these = vec![
         format!("Every token of {name} is refused from then on, on every node."),
         "Its activity stays readable for as long as activity is kept, and its name stays taken for as long.".to_owned(),
         "This can't be undone.".to_owned(),
     ];
-    if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {
-        consequences.insert(1, format!("Its token was last used {}.", visit.clock().relative(used)));
-    }
-    if visit.is(account.id) {
-        consequences.insert(0, "This is your own account: you are signed out by it.".to_owned());
-    }
+    let consequences = consequences(visit, account, "you are signed out by it", these);
     let wrong = problem.as_ref().and_then(|problem| {
         let errors = problem.told().errors.iter();
         errors.clone().find(|error| error.field == "confirm").map(|error| error.message.clone())

@@ -106,6 +106,17 @@ impl Place {
     }
 }
 
+/// What follows from taking something from an account, with what is to be known before: that it is one's own, when it was last used.
+fn consequences(visit: &Visit, account: &Account, own: &str, mut these: Vec<String>) -> Vec<String> {
+    if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {
+        these.insert(1, format!("Its token was last used {}.", visit.clock().relative(used)));
+    }
+    if visit.is(account.id) {
+        these.insert(0, format!("This is your own account: {own}."));
+    }
+    these
+}
+
 /// The pages.
 pub fn routes() -> Router<Arc<Edge>> {
     let pages = |place: Place| {

@@ -9,8 +9,8 @@ use super::super::notice::Notice;
 use super::super::parts::{Confirm, Empty, Now, Secret, counted, in_words};
 use super::super::shell::Page;
 use super::super::visit::{Fields, Sent, Visit, Visitor};
-use super::Place;
 use super::usage::{Used, Window};
+use super::{Place, consequences};
 use crate::account::Account;
 use crate::authority::{AccountRef, Act, Authority, Error, Issued};
 use crate::http::Problem;
@@ -240,17 +240,11 @@ pub async fn ask_to_revoke(
 fn revoking(visit: &Visit, place: Place, account: &Account, problem: Option<Problem>) -> Result<Response, Problem> {
     let name = &account.username;
     let path = place.path(account.id);
-    let mut consequences = vec![
+    let these = vec![
         format!("Every call that is made with a token of {name} is refused from then on, on every node."),
         "There is no new token until somebody generates one.".to_owned(),
     ];
-    if let Some(used) = account.token.as_ref().and_then(|token| token.last_used_at) {
-        consequences.insert(1, format!("The token was last used {}.", visit.clock().relative(used)));
-    }
-    if visit.is(account.id) {
-        consequences
-            .insert(0, "This is your own account: whoever is signed in with its token is signed out by it.".to_owned());
-    }
+    let consequences = consequences(visit, account, "whoever is signed in with its token is signed out by it", these);
     let page = place.page(visit, account, "Revoke the token");
     let page = match problem {
         Some(problem) => page.notice(Notice::failed(&problem)).telling(problem),
