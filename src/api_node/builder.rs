@@ -27,6 +27,8 @@ pub struct Builder {
     pub(super) redis: Option<Zeroizing<String>>,
     pub(super) redis_user: Option<String>,
     pub(super) redis_password: Option<Zeroizing<String>>,
+    pub(super) redis_sentinel_user: Option<String>,
+    pub(super) redis_sentinel_password: Option<Zeroizing<String>>,
     pub(super) redis_ca_pem: Option<Vec<u8>>,
     pub(super) redis_certificate: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     pub(super) prefix: String,
@@ -66,6 +68,8 @@ impl Builder {
             redis: None,
             redis_user: None,
             redis_password: None,
+            redis_sentinel_user: None,
+            redis_sentinel_password: None,
             redis_ca_pem: None,
             redis_certificate: None,
             prefix: "cm".to_owned(),
@@ -93,7 +97,8 @@ impl Builder {
         self
     }
 
-    /// Where Redis is: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://…` for TLS, or `unix:/PATH`.
+    /// Where Redis is: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, `redis+sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE`,
+    /// `redis+cluster://HOST:PORT,HOST:PORT`, each with `rediss` for TLS; or `unix:/PATH`.
     #[must_use]
     pub fn redis(mut self, url: impl Into<String>) -> Self {
         self.redis = Some(Zeroizing::new(url.into()));
@@ -111,6 +116,20 @@ impl Builder {
     #[must_use]
     pub fn redis_password(mut self, password: impl Into<String>) -> Self {
         self.redis_password = Some(Zeroizing::new(password.into()));
+        self
+    }
+
+    /// The ACL user of the sentinels, which have users of their own.
+    #[must_use]
+    pub fn redis_sentinel_user(mut self, user: impl Into<String>) -> Self {
+        self.redis_sentinel_user = Some(user.into());
+        self
+    }
+
+    /// The password of the sentinels.
+    #[must_use]
+    pub fn redis_sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.redis_sentinel_password = Some(Zeroizing::new(password.into()));
         self
     }
 

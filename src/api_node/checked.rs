@@ -13,7 +13,7 @@ use super::{StartError, redis_url};
 use crate::account::Audience;
 use crate::clock::random;
 use crate::name::NodeName;
-use crate::store::{Address, Place, Target};
+use crate::store::{Address, Place, Servers, Target};
 
 /// The longest staleness that any dataset allows.
 const MOST_STALENESS: Duration = Duration::from_secs(5);
@@ -87,8 +87,15 @@ impl Builder {
         if address.password.is_some() && redis_url::is_in_the_open(&address.place) {
             tracing::warn!("the password of Redis goes over the network in plain text: write rediss://");
         }
-        let is_tls = matches!(address.place, Place::Tls(..));
-        if !is_tls && (self.redis_ca_pem.is_some() || self.redis_certificate.is_some()) {
+        if self.redis_sentinel_user.is_some() || self.redis_sentinel_password.is_some() {
+            if !matches!(address.place, Place::Network { servers: Servers::Sentinels { .. }, .. }) {
+                let problem = "the address names no sentinels: it is redis+sentinel://HOST:PORT,HOST:PORT/NAME then";
+                return Err(StartError::setting("redis_sentinel_user", problem));
+            }
+            address.sentinel.user.clone_from(&self.redis_sentinel_user);
+            address.sentinel.password.clone_from(&self.redis_sentinel_password);
+        }
+        if !address.sentinel.tls && (self.redis_ca_pem.is_some() || self.redis_certificate.is_some()) {
             return Err(StartError::setting("redis", "certificates are of no use without TLS: write rediss://"));
         }
         address.ca_pem.clone_from(&self.redis_ca_pem);

@@ -1,74 +1,38 @@
-//! `redis://HOST:PORT/DATABASE`, `rediss://…` for TLS, `unix:/path`.
+//! `redis://HOST:PORT/DATABASE` and the other forms of [`RedisUrl`], or `unix:/path`.
 
 use std::net::IpAddr;
 
-use url::Url;
-use zeroize::Zeroizing;
-
 use super::StartError;
-use crate::store::{Address, Place};
+use crate::store::{Address, Place, RedisUrl, Servers};
 
-const FORM: &str = "it is redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://… for TLS, or unix:/PATH";
+const FORM: &str = "it is redis://USER:PASSWORD@HOST:PORT/DATABASE, redis+sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE or \
+                    redis+cluster://HOST:PORT,HOST:PORT, with rediss for TLS, or unix:/PATH";
 
 /// Reads an address. What it says is wrong does not show it.
 pub(super) fn parse(text: &str, address: &mut Address) -> Result<(), StartError> {
-    let wrong = |problem: &str| StartError::setting("redis", format!("{problem}; {FORM}"));
     if let Some(path) = text.strip_prefix("unix:") {
         address.place = Place::Socket(path.trim_start_matches("//").into());
         return Ok(());
     }
-    let url = Url::parse(text).map_err(|_| wrong("the address is no URL"))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("the address has a ? or a #"));
-    }
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-    if host.is_empty() {
-        return Err(wrong("the address has no host"));
-    }
-    let port = url.port().unwrap_or(6379);
-    address.place = match url.scheme() {
-        "redis" => Place::Tcp(host, port),
-        "rediss" => Place::Tls(host, port),
-        _ => return Err(wrong("the address begins with something else")),
-    };
-    address.database = match url.path().trim_start_matches('/') {
-        "" => 0,
-        number => number.parse().map_err(|_| wrong("the path is no number of a database"))?,
-    };
-    let decoded = |part: &str| percent_decoded(part).ok_or_else(|| wrong("user or password are not UTF-8"));
-    if !url.username().is_empty() {
-        address.user = Some(decoded(url.username())?.as_str().to_owned());
-    }
-    if let Some(password) = url.password() {
-        address.password = Some(decoded(password)?);
-    }
+    let url = RedisUrl::parse(text)
+        .map_err(|problem| StartError::setting("redis", format!("the address {problem}; {FORM}")))?;
+    address.sentinel.tls = url.tls;
+    address.place = Place::Network { servers: url.servers, tls: url.tls };
+    address.database = url.database;
+    address.user = url.user.map(|user| user.as_str().to_owned());
+    address.password = url.password;
     Ok(())
 }
 
 /// Whether what is sent there can be read on the way.
 pub(super) fn is_in_the_open(place: &Place) -> bool {
-    let Place::Tcp(host, _) = place else { return false };
-    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    !is_here
-}
-
-fn percent_decoded(part: &str) -> Option<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(part.len()));
-    let mut rest = part.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = (*first == b'%').then(|| tail.get(..2)).flatten();
-        match digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    std::str::from_utf8(&bytes).ok().map(|text| Zeroizing::new(text.to_owned()))
+    let Place::Network { servers, tls: false } = place else { return false };
+    let hosts = match servers {
+        Servers::One(at) => std::slice::from_ref(at),
+        Servers::Sentinels { sentinels: hosts, .. } | Servers::Cluster(hosts) => hosts.as_slice(),
+    };
+    let is_here = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    !hosts.iter().all(|at| is_here(&at.host))
 }
 
 #[cfg(test)]
@@ -83,14 +47,12 @@ mod tests {
     #[test]
     fn an_address_is_read_whole() {
         let address = of("rediss://api:p%40ss%2Fword@redis.example.com:6380/2").unwrap();
-        assert!(matches!(&address.place, Place::Tls(host, 6380) if host == "redis.example.com"));
-        assert_eq!((address.database, address.user.as_deref()), (2, Some("api")));
+        assert!(matches!(&address.place, Place::Network { servers: Servers::One(at), tls: true } if at.port == 6380));
+        assert_eq!((address.database, address.user.as_deref(), address.sentinel.tls), (2, Some("api"), true));
         assert_eq!(address.password.unwrap().as_str(), "p@ss/word");
-        assert!(matches!(of("redis://[::1]").unwrap().place, Place::Tcp(host, 6379) if host == "::1"));
-        assert!(
-            matches!(of("unix:/run/redis.sock").unwrap().place, Place::Socket(path) if path.ends_with("redis.sock"))
-        );
-        assert!(matches!(of("unix:///run/redis.sock").unwrap().place, Place::Socket(path) if path.is_absolute()));
+        for path in ["unix:/run/redis.sock", "unix:///run/redis.sock"] {
+            assert!(matches!(of(path).unwrap().place, Place::Socket(path) if path.is_absolute()), "{path}");
+        }
     }
 
     #[test]
@@ -104,6 +66,9 @@ mod tests {
             ("redis://localhost", false),
             ("rediss://redis.example.com", false),
             ("unix:/run/redis.sock", false),
+            ("redis+cluster://127.0.0.1,redis.example.com", true),
+            ("redis+sentinel://127.0.0.1,[::1]/name", false),
+            ("rediss+sentinel://redis.example.com/name", false),
         ] {
             assert_eq!(is_in_the_open(&of(text).unwrap().place), is_open, "{text}");
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::sources::Sources;
 use super::{Address, Config, ConfigError, ConfigErrors, Overrides, check, parse_duration};
+use crate::store::{HostPort, Servers};
 
 /// The first byte says what the rest is: `f` a file, `p` the password's neighbours in a URL, `v` a path of a setting and its
 /// text (a line each), which is the same in the file and in the environment.
@@ -118,6 +119,13 @@ fn sound(config: &Config, secret: &str) {
     }
     if let super::StoreSource::Url(url) = &config.store.source {
         assert!(!url.shown().contains(secret));
-        assert!(!url.host.is_empty() && !url.host.contains(['/', '@', '?', '#', ' ']), "{:?}", url.host);
+        let hosts = match &url.servers {
+            Servers::One(at) => vec![at],
+            Servers::Sentinels { sentinels: hosts, .. } | Servers::Cluster(hosts) => hosts.iter().collect(),
+        };
+        assert!(!hosts.is_empty());
+        for HostPort { host, .. } in hosts {
+            assert!(!host.is_empty() && !host.contains(['/', '@', '?', '#', ' ', ',']), "{host:?}");
+        }
     }
 }

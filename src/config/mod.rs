@@ -33,7 +33,7 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use policies::Policy;
 pub use secret::{Secret, SecretFileError, SecretSource, SecretSource as MasterKeySource, read_private};
 pub use sinks::{Sink, SinkKind, SinkTls, SyslogSink, WebhookSink, webhook_key};
-pub use store::{ClientCertificate, Store, StoreSource, StoreUrl};
+pub use store::{ClientCertificate, SentinelAccess, Store, StoreSource, StoreUrl};
 
 use reader::Reader;
 use sources::Sources;

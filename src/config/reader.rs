@@ -76,6 +76,20 @@ impl Reader {
         }
     }
 
+    /// Yes or no: a boolean in a file, or one of these words.
+    pub(super) fn flag(&mut self, path: &str) -> Option<Placed<bool>> {
+        let Setting { value, origin } = self.take(path)?;
+        let value = match &value {
+            Raw::Flag(flag) => Some(*flag),
+            Raw::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        if value.is_none() {
+            self.problem(path, &origin, "must be true or false");
+        }
+        Some(Placed { value: value?, origin })
+    }
+
     /// A text that `parse` understands.
     pub(super) fn parsed<T, E: std::fmt::Display>(
         &mut self,
@@ -256,6 +270,7 @@ fn kind(value: &Raw) -> &'static str {
         Raw::Text(_) => "a text",
         Raw::Integer(_) => "a number",
         Raw::List(_) => "a list",
+        Raw::Flag(_) => "a boolean",
         Raw::Other(name) => name,
     }
 }

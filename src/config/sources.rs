@@ -17,6 +17,7 @@ const CLIENT_VARIABLES: [&str; 4] = ["SERVER", "CA_FILE", "TOKEN", "CONFIG"];
 pub(super) enum Raw {
     Text(String),
     Integer(i64),
+    Flag(bool),
     List(Vec<Raw>),
     /// A TOML type that no setting has, by its name.
     Other(&'static str),
@@ -204,6 +205,7 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Raw {
         DeValue::Integer(integer) => i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix())
             .map_or(Raw::Other("integer of this size"), Raw::Integer),
         DeValue::Array(items) => Raw::List(items.iter().map(raw).collect()),
+        DeValue::Boolean(flag) => Raw::Flag(*flag),
         other => Raw::Other(other.type_str()),
     }
 }

@@ -2,12 +2,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
 use super::defaults;
 use super::error::Origin;
 use super::reader::{Placed, Reader};
 use super::secret::{Secret, SecretSource};
+use crate::store::{HostPort, RedisUrl, Servers};
 
 /// Where all state lives, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -20,6 +19,11 @@ pub struct Store {
     pub replicas_required: u32,
     /// How long to wait for them (`store.replica_timeout`, default 2 s).
     pub replica_timeout: Duration,
+    /// How long a primary that was cut off from its replicas may go on, as its `min-replicas-max-lag` says
+    /// (`store.replica_max_lag`, default 10 s).
+    pub replica_max_lag: Duration,
+    /// Whether the renewal of a lease counts only once so many replicas have it (`store.renewals_wait`, default no).
+    pub renewals_wait: bool,
     /// How long a command may take (`store.command_timeout`, default 1 s).
     pub command_timeout: Duration,
     /// How long a connection may take (`store.connect_timeout`, default 1 s).
@@ -41,10 +45,8 @@ pub enum StoreSource {
 /// An external Redis.
 #[derive(Debug, Clone)]
 pub struct StoreUrl {
-    /// The host: a name or an address, IPv6 without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+    /// Which servers.
+    pub servers: Servers,
     /// Whether TLS is spoken (`rediss://`).
     pub tls: bool,
     /// The database number: the path of the URL, 0 when there is none.
@@ -53,17 +55,37 @@ pub struct StoreUrl {
     pub user: Option<String>,
     /// Its password (`store.password`, `store.password_file`, or in the URL).
     pub password: Option<SecretSource>,
+    /// How to get in to the sentinels, where there are some.
+    pub sentinel: SentinelAccess,
     /// The CA that the server's certificate must come from (`store.ca_file`); `None`: the public ones.
     pub ca_file: Option<PathBuf>,
     /// Our own certificate (`store.client_cert_file`, `store.client_key_file`).
     pub client: Option<ClientCertificate>,
 }
 
+/// How to get in to the sentinels: they have users of their own.
+#[derive(Debug, Clone, Default)]
+pub struct SentinelAccess {
+    /// The ACL user (`store.sentinel_user`).
+    pub user: Option<String>,
+    /// Its password (`store.sentinel_password`, `store.sentinel_password_file`).
+    pub password: Option<SecretSource>,
+    /// Whether TLS is spoken with them (`store.sentinel_tls`, by default as with the servers).
+    pub tls: bool,
+}
+
 impl StoreUrl {
     /// The address as a URL without user and password: safe to log.
     pub fn shown(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("redis{}://{host}:{}/{}", if self.tls { "s" } else { "" }, self.port, self.database)
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let list = |all: &[HostPort]| all.iter().map(HostPort::to_string).collect::<Vec<_>>().join(",");
+        match &self.servers {
+            Servers::One(at) => format!("{scheme}://{at}/{}", self.database),
+            Servers::Sentinels { sentinels, primary } => {
+                format!("{scheme}+sentinel://{}/{primary}/{}", list(sentinels), self.database)
+            }
+            Servers::Cluster(seeds) => format!("{scheme}+cluster://{}", list(seeds)),
+        }
     }
 }
 
@@ -89,6 +111,8 @@ pub(super) fn read(reader: &mut Reader) -> Store {
     });
     let replicas_required = reader.number("store.replicas_required", &defaults::REPLICAS_REQUIRED);
     let replica_timeout = reader.duration("store.replica_timeout", &defaults::REPLICA_TIMEOUT);
+    let replica_max_lag = reader.duration("store.replica_max_lag", &defaults::REPLICA_MAX_LAG);
+    let renewals_wait = renewals_wait(reader, replicas_required);
     let command_timeout = reader.duration("store.command_timeout", &defaults::COMMAND_TIMEOUT);
     let connect_timeout = reader.duration("store.connect_timeout", &defaults::CONNECT_TIMEOUT);
     let access = Access {
@@ -97,6 +121,9 @@ pub(super) fn read(reader: &mut Reader) -> Store {
         ca_file: reader.path("store.ca_file"),
         client_cert_file: reader.path("store.client_cert_file"),
         client_key_file: reader.path("store.client_key_file"),
+        sentinel_user: reader.text("store.sentinel_user"),
+        sentinel_password: reader.secret("store.sentinel_password"),
+        sentinel_tls: reader.flag("store.sentinel_tls"),
     };
     let source = match url {
         Some(url) => {
@@ -116,9 +143,20 @@ pub(super) fn read(reader: &mut Reader) -> Store {
         prefix: prefix.map_or_else(|| defaults::STORE_PREFIX.to_owned(), |prefix| prefix.value),
         replicas_required,
         replica_timeout,
+        replica_max_lag,
+        renewals_wait,
         command_timeout,
         connect_timeout,
     }
+}
+
+fn renewals_wait(reader: &mut Reader, replicas_required: u32) -> bool {
+    let Some(wait) = reader.flag("store.renewals_wait") else { return false };
+    if wait.value && replicas_required == 0 {
+        let problem = "needs store.replicas_required: a renewal counts once so many replicas have it";
+        reader.problem("store.renewals_wait", &wait.origin, problem);
+    }
+    wait.value
 }
 
 struct Access {
@@ -127,6 +165,9 @@ struct Access {
     ca_file: Option<Placed<PathBuf>>,
     client_cert_file: Option<Placed<PathBuf>>,
     client_key_file: Option<Placed<PathBuf>>,
+    sentinel_user: Option<Placed<String>>,
+    sentinel_password: Option<Placed<SecretSource>>,
+    sentinel_tls: Option<Placed<bool>>,
 }
 
 impl Access {
@@ -138,6 +179,20 @@ impl Access {
             reader.problem("store.password", &password.origin, problem);
         }
         self.refuse_tls(reader, problem);
+        self.refuse_sentinels(reader, problem);
+    }
+
+    fn refuse_sentinels(&self, reader: &mut Reader, problem: &str) {
+        let given = [
+            ("store.sentinel_user", self.sentinel_user.as_ref().map(|user| &user.origin)),
+            ("store.sentinel_password", self.sentinel_password.as_ref().map(|password| &password.origin)),
+            ("store.sentinel_tls", self.sentinel_tls.as_ref().map(|tls| &tls.origin)),
+        ];
+        for (name, origin) in given {
+            if let Some(origin) = origin {
+                reader.problem(name, origin, problem);
+            }
+        }
     }
 
     fn refuse_tls(&self, reader: &mut Reader, problem: &str) {
@@ -154,36 +209,37 @@ impl Access {
     }
 }
 
-const FORM: &str = "must be redis://HOST:PORT/DATABASE or rediss://…, with user and password as store.user and \
-                    store.password_file (or in the URL)";
+const FORM: &str = "it is redis://HOST:PORT/DATABASE, redis+sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE or \
+                    redis+cluster://HOST:PORT,HOST:PORT, with rediss for TLS; user and password are store.user and \
+                    store.password_file (or stand in the URL)";
 
 // The URL may hold a password: no problem below shows it.
-fn external(reader: &mut Reader, url: Placed<String>, access: Access) -> Option<StoreUrl> {
+fn external(reader: &mut Reader, url: Placed<String>, mut access: Access) -> Option<StoreUrl> {
     let Placed { value, origin } = url;
     let value = Secret::new(value);
-    let parsed = Url::parse(value.expose()).ok().filter(|url| matches!(url.scheme(), "redis" | "rediss"));
-    let Some(url) = parsed else {
-        reader.problem("store.url", &origin, FORM);
-        return None;
+    let url = match RedisUrl::parse(value.expose()) {
+        Ok(url) => url,
+        Err(problem) => {
+            reader.problem("store.url", &origin, format!("{problem}; {FORM}"));
+            return None;
+        }
     };
-    if url.query().is_some() || url.fragment().is_some() {
-        reader.problem("store.url", &origin, format!("must have neither ? nor #; it {FORM}"));
-    }
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-    if host.is_empty() {
-        reader.problem("store.url", &origin, format!("has no host; it {FORM}"));
-    }
-    let database = match url.path().trim_start_matches('/') {
-        "" => Some(0),
-        text => text.parse().ok(),
-    };
-    if database.is_none() {
-        reader.problem("store.url", &origin, "has a path that is not a database number, such as /0");
-    }
-    let tls = url.scheme() == "rediss";
-    if !tls {
+    let has_sentinels = matches!(url.servers, Servers::Sentinels { .. });
+    let speaks_tls = url.tls || access.sentinel_tls.as_ref().is_some_and(|tls| tls.value);
+    if !speaks_tls {
         access.refuse_tls(reader, "is of no use without TLS: write rediss:// in store.url");
     }
+    if !has_sentinels {
+        access.refuse_sentinels(reader, "is of no use without sentinels: store.url names none (redis+sentinel://)");
+    }
+    let sentinel = SentinelAccess {
+        user: access.sentinel_user.take().map(|user| user.value),
+        password: access
+            .sentinel_password
+            .take()
+            .map(|password| readable(reader, "store.sentinel_password_file", password)),
+        tls: access.sentinel_tls.take().map_or(url.tls, |tls| tls.value),
+    };
     let user = user(reader, &url, &origin, access.user);
     let password = password(reader, &url, &origin, access.password);
     let client = match (access.client_cert_file, access.client_key_file) {
@@ -206,19 +262,23 @@ fn external(reader: &mut Reader, url: Placed<String>, access: Access) -> Option<
         super::check::check_file(reader, "store.ca_file", file);
     }
     let ca_file = access.ca_file.map(|file| file.value);
-    let port = url.port().unwrap_or(6379);
-    Some(StoreUrl { host, port, tls, database: database?, user, password, ca_file, client })
+    let RedisUrl { servers, tls, database, .. } = url;
+    Some(StoreUrl { servers, tls, database, user, password, sentinel, ca_file, client })
 }
 
-fn user(reader: &mut Reader, url: &Url, origin: &Origin, user: Option<Placed<String>>) -> Option<String> {
-    let in_url = decoded(url.username());
+fn readable(reader: &mut Reader, setting: &str, password: Placed<SecretSource>) -> SecretSource {
+    if let Err(error) = password.value.read() {
+        reader.problem(setting, &password.origin, error.to_string());
+    }
+    password.value
+}
+
+fn user(reader: &mut Reader, url: &RedisUrl, origin: &Origin, user: Option<Placed<String>>) -> Option<String> {
+    let in_url = url.user.as_ref().map(|user| user.as_str().to_owned());
     match user {
         Some(user) if in_url.is_some() => {
-            reader.problem(
-                "store.user",
-                &user.origin,
-                format!("is given twice: also in store.url ({origin}); keep one"),
-            );
+            let problem = format!("is given twice: also in store.url ({origin}); keep one");
+            reader.problem("store.user", &user.origin, problem);
             None
         }
         Some(user) => Some(user.value),
@@ -228,33 +288,18 @@ fn user(reader: &mut Reader, url: &Url, origin: &Origin, user: Option<Placed<Str
 
 fn password(
     reader: &mut Reader,
-    url: &Url,
+    url: &RedisUrl,
     origin: &Origin,
     password: Option<Placed<SecretSource>>,
 ) -> Option<SecretSource> {
-    let in_url = url.password().and_then(decoded);
+    let in_url = url.password.as_ref().map(|password| Secret::new(password.as_str().to_owned()));
     match password {
         Some(password) if in_url.is_some() => {
             let problem = format!("is given twice: also in store.url ({origin}); keep one");
             reader.problem("store.password", &password.origin, problem);
             None
         }
-        Some(password) => {
-            if let Err(error) = password.value.read() {
-                reader.problem("store.password_file", &password.origin, error.to_string());
-            }
-            Some(password.value)
-        }
-        None => in_url.map(|text| SecretSource::Value(Secret::new(text))),
+        Some(password) => Some(readable(reader, "store.password_file", password)),
+        None => in_url.map(SecretSource::Value),
     }
-}
-
-/// Undoes the percent encoding of a part of a URL; nothing for an empty one.
-fn decoded(part: &str) -> Option<String> {
-    // A plus is a plus here, and only here: form_urlencoded would make it a space.
-    let encoded = part.replace('+', "%2B");
-    let text: String = form_urlencoded::parse(encoded.replace('&', "%26").replace('=', "%3D").as_bytes())
-        .map(|(name, _)| name.into_owned())
-        .collect();
-    (!text.is_empty()).then_some(text)
 }

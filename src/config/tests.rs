@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::{HostPort, Servers};
 use std::os::unix::fs::PermissionsExt;
 
 struct Setup {
@@ -197,7 +198,8 @@ fn a_store_url_is_taken_apart() {
         .variable("COUNTERMARK_STORE_USER", "cm")
         .variable("COUNTERMARK_STORE_PASSWORD_FILE", &password.display().to_string());
     let StoreSource::Url(url) = setup.load().unwrap().store.source else { panic!("not a URL") };
-    assert_eq!((url.host.as_str(), url.port, url.tls, url.database), ("redis.example", 6380, true, 3));
+    let at = HostPort { host: "redis.example".into(), port: 6380 };
+    assert_eq!((&url.servers, url.tls, url.database), (&Servers::One(at), true, 3));
     assert_eq!(url.user.as_deref(), Some("cm"));
     assert_eq!(url.password.as_ref().unwrap().read().unwrap().expose(), "sesame");
     assert_eq!(url.shown(), "rediss://redis.example:6380/3");

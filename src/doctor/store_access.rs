@@ -2,7 +2,7 @@
 
 use super::Entry;
 use crate::config::{Config, StoreSource, StoreUrl};
-use crate::store::{Examiner, StoreError};
+use crate::store::{Examiner, Servers, StoreError};
 
 pub(super) async fn look(config: &Config, examiner: &mut Examiner) -> Vec<Entry> {
     let mut entries = match &config.store.source {
@@ -20,7 +20,18 @@ fn is_here(host: &str) -> bool {
 
 fn encryption(url: &StoreUrl) -> Entry {
     const CHECK: &str = "store.encryption";
-    if url.tls || is_here(&url.host) {
+    let sentinels = match &url.servers {
+        Servers::Sentinels { sentinels, .. } if !url.sentinel.tls => sentinels.as_slice(),
+        _ => &[],
+    };
+    let servers = match &url.servers {
+        Servers::One(at) => std::slice::from_ref(at),
+        // Where those are that they name can't be seen here.
+        Servers::Sentinels { sentinels, .. } => sentinels.as_slice(),
+        Servers::Cluster(seeds) => seeds.as_slice(),
+    };
+    let in_the_open = if url.tls { sentinels } else { servers };
+    if in_the_open.iter().all(|at| is_here(&at.host)) {
         return Entry::ok(CHECK, if url.tls { "TLS" } else { "plain text, on this machine alone" });
     }
     Entry::finding(
@@ -92,19 +103,21 @@ async fn rights(config: &Config, examiner: &mut Examiner) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SentinelAccess;
     use crate::doctor::Status;
+    use crate::store::HostPort;
 
     #[test]
     fn plain_text_is_for_this_machine_alone() {
         let at = |host: &str, tls: bool| {
             let host = host.to_owned();
             encryption(&StoreUrl {
-                host,
-                port: 6379,
+                servers: Servers::One(HostPort { host, port: 6379 }),
                 tls,
                 database: 0,
                 user: None,
                 password: None,
+                sentinel: SentinelAccess::default(),
                 ca_file: None,
                 client: None,
             })

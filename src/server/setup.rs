@@ -10,13 +10,15 @@ use zeroize::Zeroizing;
 
 use super::{Running, ServeError};
 use crate::authority::{Archive, ArchivePlace, SessionSettings, Settings, SigningSettings, Startup};
-use crate::config::{Address, AuditMode, Config, Policy, SigningAlgorithm, Sink, StoreSource, StoreUrl, read_private};
+use crate::config::{
+    Address, AuditMode, Config, Policy, SecretSource, SigningAlgorithm, Sink, StoreSource, StoreUrl, read_private,
+};
 use crate::http::NamedDemand;
 use crate::listen::Listener;
 use crate::node::Mode;
 use crate::pkcs11::HardwareToken;
 use crate::sinks::{Courier, Outlet};
-use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, Target, Twins};
+use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, SentinelAccess, Target, Twins};
 use crate::token::Algorithm;
 
 /// A segment of the archive has about so many bytes at the most.
@@ -45,14 +47,9 @@ pub(super) async fn store(config: &Config, data_dir: &DataDir) -> Result<(Option
 
 pub(super) fn local_target(config: &Config, socket: &std::path::Path) -> Result<Target, ServeError> {
     Target::new(store::Address {
-        place: Place::Socket(socket.to_owned()),
-        database: 0,
-        user: None,
-        password: None,
-        ca_pem: None,
-        client_certificate: None,
         timeout: config.store.command_timeout,
         connect_timeout: config.store.connect_timeout,
+        ..store::Address::to(Place::Socket(socket.to_owned()))
     })
     .map_err(ServeError::of)
 }
@@ -61,7 +58,10 @@ pub(super) fn remote_target(config: &Config, url: &StoreUrl) -> Result<Target, S
     let read = |path: &std::path::Path| {
         std::fs::read(path).map_err(|error| ServeError(format!("{} can't be read: {error}", path.display())))
     };
-    let password = url.password.as_ref().map(|source| source.read().map_err(ServeError::of)).transpose()?;
+    let secret = |source: &Option<SecretSource>| {
+        let secret = source.as_ref().map(|source| source.read().map_err(ServeError::of)).transpose()?;
+        Ok::<_, ServeError>(secret.map(|secret| Zeroizing::new(secret.expose().to_owned())))
+    };
     let client_certificate = match &url.client {
         Some(client) => {
             let key = Zeroizing::new(read_private(&client.key_file).map_err(ServeError::of)?);
@@ -70,10 +70,15 @@ pub(super) fn remote_target(config: &Config, url: &StoreUrl) -> Result<Target, S
         None => None,
     };
     Target::new(store::Address {
-        place: if url.tls { Place::Tls(url.host.clone(), url.port) } else { Place::Tcp(url.host.clone(), url.port) },
+        place: Place::Network { servers: url.servers.clone(), tls: url.tls },
         database: url.database,
         user: url.user.clone(),
-        password: password.map(|password| Zeroizing::new(password.expose().to_owned())),
+        password: secret(&url.password)?,
+        sentinel: SentinelAccess {
+            user: url.sentinel.user.clone(),
+            password: secret(&url.sentinel.password)?,
+            tls: url.sentinel.tls,
+        },
         ca_pem: url.ca_file.as_deref().map(read).transpose()?,
         client_certificate,
         timeout: config.store.command_timeout,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::account_record::StoredAccount;
-use super::link::Link;
+use super::lane::Lane;
 use super::usage::dead_tokens;
 use super::{Store, StoreError};
 use crate::account::{AccountId, StateRecord, Versioned};
@@ -43,10 +43,10 @@ impl Store {
         self.readable_by(&self.shared, ids).await
     }
 
-    /// The same over this link.
-    pub(super) async fn readable_by(&self, link: &Link, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
+    /// The same over this lane.
+    pub(super) async fn readable_by(&self, lane: &Lane, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
         let mut readable = Vec::with_capacity(ids.len());
-        for account in self.accounts_by(link, ids).await? {
+        for account in self.accounts_by(lane, ids).await? {
             match account {
                 Ok(account) => readable.extend(account),
                 Err(error) => tracing::error!(%error, "an unreadable account is passed over"),
@@ -55,10 +55,10 @@ impl Store {
         Ok(readable)
     }
 
-    /// The accounts of these ids over this link, each with what is wrong with it alone.
+    /// The accounts of these ids over this lane, each with what is wrong with it alone.
     async fn accounts_by(
         &self,
-        link: &Link,
+        lane: &Lane,
         ids: &[AccountId],
     ) -> Result<Vec<Result<Option<StoredAccount>, StoreError>>, StoreError> {
         if ids.is_empty() {
@@ -69,14 +69,15 @@ impl Store {
         for id in ids {
             records.arg(self.schema.state(*id)).arg(self.schema.profile(*id));
         }
-        let mut uses = redis::pipe();
-        for id in ids {
-            uses.cmd("HGETALL").arg(self.schema.usage(*id));
-        }
+        let uses = ids.iter().map(|id| {
+            let (key, mut command) = (self.schema.usage(*id), redis::cmd("HGETALL"));
+            command.arg(&key);
+            (key, command)
+        });
         // At once: a store that waits for its disk answers both in one of its turns.
         let (texts, uses) = tokio::try_join!(
-            self.query::<Vec<Option<String>>>(link, records),
-            self.pipeline::<Vec<HashMap<String, String>>>(link, &uses)
+            self.query::<Vec<Option<String>>>(lane, records),
+            self.each::<HashMap<String, String>>(lane, uses.collect())
         )?;
         let accounts = ids
             .iter()

@@ -21,8 +21,9 @@ impl Store {
             let acts = self.claim_acts(node, &claimed.claim).await?;
             // Of two who claim at once one has the blocks and the other the acts: neither has the chain.
             let mut command = redis::cmd("HGET");
-            command.arg(self.schema.shard_heads(shard_of(node))).arg(node);
-            let head: String = self.query(&self.shared, command).await?;
+            let heads = self.schema.shard_heads(shard_of(node));
+            command.arg(&heads).arg(node);
+            let head: String = self.query(&*self.shared.at(&heads).await?, command).await?;
             if head.split(' ').next() == Some(claimed.claim.as_str()) {
                 return Ok(Claimed { acts: Some(acts), ..claimed });
             }

@@ -104,9 +104,11 @@ impl NodeStore {
     pub async fn append(&self, block: &Block) -> Result<Option<String>, StoreError> {
         self.has_room()?;
         let shard = shard_of(&block.node);
+        let log = self.schema.shard_log(shard);
+        let link = self.audit.at(&log).await?;
         let mut script = self.node_scripts.append.prepare_invoke();
         script
-            .key(self.schema.shard_log(shard))
+            .key(log)
             .key(self.schema.shard_heads(shard))
             .arg(&block.node)
             .arg(&block.claim)
@@ -117,7 +119,7 @@ impl NodeStore {
             .arg(&block.header)
             .arg(&block.lines)
             .arg(hard_bound(self.firehose()));
-        let entry: String = self.run(&self.audit, &script).await?;
+        let entry: String = self.run(&link, &script).await?;
         match id_of_entry(&entry) {
             Some(_) => Ok(Some(entry)),
             None if entry.is_empty() => Ok(None),
@@ -129,11 +131,13 @@ impl NodeStore {
 
     /// Whether this very block is in the store, somewhere after the one before it.
     pub async fn has_block(&self, block: &Block) -> Result<bool, StoreError> {
+        let log = self.schema.shard_log(shard_of(&block.node));
         let mut from = if block.after.is_empty() { "-".to_owned() } else { format!("({}", block.after) };
         loop {
             let mut command = redis::cmd("XRANGE");
-            command.arg(self.schema.shard_log(shard_of(&block.node))).arg(&from).arg("+").arg("COUNT").arg(4);
-            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.audit, command).await?;
+            command.arg(&log).arg(&from).arg("+").arg("COUNT").arg(4);
+            let link = self.audit.at(&log).await?;
+            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&link, command).await?;
             let Some(last) = reply.ids.last() else { return Ok(false) };
             from = format!("({}", last.id);
             for entry in &reply.ids {
@@ -149,8 +153,9 @@ impl NodeStore {
     /// A block, by its entry. `None`: it is not there, or not of this node.
     pub async fn block_at(&self, node: &str, entry: &str) -> Result<Option<BlockEntry>, StoreError> {
         let mut command = redis::cmd("XRANGE");
-        command.arg(self.schema.shard_log(shard_of(node))).arg(entry).arg(entry);
-        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.audit, command).await?;
+        let log = self.schema.shard_log(shard_of(node));
+        command.arg(&log).arg(entry).arg(entry);
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&*self.audit.at(&log).await?, command).await?;
         let Some(found) = reply.ids.first() else { return Ok(None) };
         let header = found.get::<String>("b").and_then(|text| serde_json::from_str::<Header>(&text).ok());
         let lines = found.get("e").unwrap_or_default();
@@ -165,8 +170,9 @@ impl NodeStore {
         let random: [u8; 16] = clock::random().map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let claim: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut script = self.node_scripts.claim.prepare_invoke();
-        script.key(self.schema.shard_heads(shard_of(node))).arg(node).arg(&claim);
-        let reply: Vec<String> = self.run(&self.shared, &script).await?;
+        let heads = self.schema.shard_heads(shard_of(node));
+        script.key(&heads).arg(node).arg(&claim);
+        let reply: Vec<String> = self.run(&*self.shared.at(&heads).await?, &script).await?;
         let (head, is_lost) = reply
             .split_last()
             .and_then(|(is_lost, reply)| Some((head(reply)?, is_lost != "0")))

@@ -91,8 +91,9 @@ impl Store {
         let mut cursors = BTreeMap::new();
         for stream in audit_streams() {
             let mut command = redis::cmd("HGET");
-            command.arg(self.cursor_key(&stream)).arg(CURSOR);
-            let text: Option<Vec<u8>> = self.query(&self.shared, command).await?;
+            let key = self.cursor_key(&stream);
+            command.arg(&key).arg(CURSOR);
+            let text: Option<Vec<u8>> = self.query(&*self.shared.at(&key).await?, command).await?;
             let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
             cursors.insert(stream, StoredCursor { cursor: ArchiveCursor::read(&text), text });
         }
@@ -111,8 +112,9 @@ impl Store {
         self.still_met().await?;
         let moved = StoredCursor { cursor: Some(is.clone()), text: is.to_text() };
         let mut script = self.scripts.cursor.prepare_invoke();
-        script.key(self.cursor_key(stream)).arg(&was.text).arg(&moved.text);
-        let is_moved = self.run::<u64>(&self.shared, &script).await? == 1;
+        let key = self.cursor_key(stream);
+        script.key(&key).arg(&was.text).arg(&moved.text);
+        let is_moved = self.run::<u64>(&*self.shared.at(&key).await?, &script).await? == 1;
         Ok(is_moved.then_some(moved))
     }
 
@@ -129,7 +131,7 @@ impl Store {
         let key = self.stream_key(stream);
         let mut command = redis::cmd("XLEN");
         command.arg(&key);
-        let length: u64 = self.query(&self.shared, command).await?;
+        let length: u64 = self.query(&*self.shared.at(&key).await?, command).await?;
         let first = self.first_entry(&key, "-").await?;
         let next = match archived {
             "" => first.clone(),
@@ -142,7 +144,7 @@ impl Store {
     pub(super) async fn first_entry(&self, key: &str, from: &str) -> Result<String, StoreError> {
         let mut script = self.scripts.ids.prepare_invoke();
         script.key(key).arg(from).arg(1);
-        let ids: Vec<String> = self.run(&self.shared, &script).await?;
+        let ids: Vec<String> = self.run(&*self.shared.at(key).await?, &script).await?;
         Ok(ids.into_iter().next().unwrap_or_default())
     }
 

@@ -228,7 +228,8 @@ impl Store {
             }
             let mut command = redis::cmd("XREVRANGE");
             command.arg(&reader.key).arg(&end).arg(&reader.oldest).arg("COUNT").arg(reader.chunk);
-            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
+            let Lenient(reply): Lenient<StreamRangeReply> =
+                self.query(&*self.reads.at(&reader.key).await?, command).await?;
             let Some(last) = reply.ids.last() else {
                 reader.exhausted = true;
                 return Ok(());
@@ -254,7 +255,7 @@ impl Store {
         let key = self.schema.usage(account);
         pipeline.hset(&key, format!("used:{token}"), now.timestamp_millis()).ignore();
         pipeline.expire(&key, i64::try_from(self.options.retention.age.as_secs()).unwrap_or(i64::MAX)).ignore();
-        self.pipeline(&self.audit, &pipeline).await
+        self.pipeline(&*self.audit.at(&key).await?, &pipeline).await
     }
 }
 

@@ -101,11 +101,13 @@ pub(super) fn sane_minute(told: i64, written: i64) -> i64 {
 impl Store {
     /// All calls that are counted by now: of the last two hours by the minute, of the last day by the hour.
     pub async fn calls(&self) -> Result<CallsInTime, StoreError> {
-        let mut pipeline = redis::pipe();
-        for shard in 0..SHARDS {
-            pipeline.cmd("HGETALL").arg(self.schema.shard_calls(shard));
-        }
-        let shards: Vec<HashMap<String, String>> = self.pipeline(&self.reads, &pipeline).await?;
+        let of_shard = |shard| {
+            let key = self.schema.shard_calls(shard);
+            let mut command = redis::cmd("HGETALL");
+            command.arg(&key);
+            (key, command)
+        };
+        let shards: Vec<HashMap<String, String>> = self.each(&self.reads, (0..SHARDS).map(of_shard).collect()).await?;
         let mut calls = CallsInTime::default();
         for fields in &shards {
             calls.take(fields);

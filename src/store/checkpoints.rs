@@ -92,8 +92,9 @@ impl Store {
         let mut heads = BTreeMap::new();
         for shard in 0..SHARDS {
             let mut command = redis::cmd("HGETALL");
-            command.arg(self.schema.shard_heads(shard));
-            let all: Vec<(Vec<u8>, Vec<u8>)> = self.query(&self.shared, command).await?;
+            let key = self.schema.shard_heads(shard);
+            command.arg(&key);
+            let all: Vec<(Vec<u8>, Vec<u8>)> = self.query(&*self.shared.at(&key).await?, command).await?;
             for (node, text) in all {
                 // What earlier versions noted beside; no name of a node has it.
                 if node.contains(&b'#') {
@@ -129,7 +130,7 @@ impl Store {
             let known = kept.get(&name).cloned().unwrap_or_default();
             let mut command = redis::cmd("XLEN");
             command.arg(&key);
-            let length: u64 = self.query(&self.shared, command).await?;
+            let length: u64 = self.query(&*self.shared.at(&key).await?, command).await?;
             // Never more than there are: what was lost otherwise is not to be removed once more.
             let there = written.get(&name).copied().unwrap_or(0).saturating_sub(known.removed).min(length);
             let too_many = usize::try_from(there.saturating_sub(retention.firehose)).unwrap_or(usize::MAX);
@@ -156,7 +157,7 @@ impl Store {
         while gone < AT_ONCE {
             let mut script = self.scripts.ids.prepare_invoke();
             script.key(key).arg(&from).arg(if too_many > gone { TOGETHER } else { 1 });
-            let ids: Vec<String> = self.run(&self.shared, &script).await?;
+            let ids: Vec<String> = self.run(&*self.shared.at(key).await?, &script).await?;
             if ids.is_empty() {
                 break;
             }
@@ -181,8 +182,8 @@ impl Store {
         for (name, key) in self.streams() {
             let Some(kept) = kept.get(&name) else { continue };
             let mut script = self.scripts.trim.prepare_invoke();
-            script.key(key).key(self.cursor_key(&name)).arg(&kept.first);
-            self.run::<u64>(&self.shared, &script).await?;
+            script.key(&key).key(self.cursor_key(&name)).arg(&kept.first);
+            self.run::<u64>(&*self.shared.at(&key).await?, &script).await?;
         }
         Ok(())
     }
@@ -207,10 +208,11 @@ impl Store {
         with_events: bool,
     ) -> Result<Vec<StoredBlock>, StoreError> {
         let key = self.schema.shard_log(shard);
+        let link = self.reads.at(&key).await?;
         if !with_events {
             let mut script = self.scripts.headers.prepare_invoke();
             script.key(key).arg(after_bound(after)).arg(TOGETHER);
-            let reply: Vec<(String, Vec<u8>)> = self.run(&self.reads, &script).await?;
+            let reply: Vec<(String, Vec<u8>)> = self.run(&link, &script).await?;
             let block = |(id, header): (String, Vec<u8>)| StoredBlock {
                 id,
                 header: String::from_utf8_lossy(&header).into_owned(),
@@ -220,7 +222,7 @@ impl Store {
         }
         let mut command = redis::cmd("XRANGE");
         command.arg(key).arg(after_bound(after)).arg("+").arg("COUNT").arg(TOGETHER);
-        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&link, command).await?;
         let block = |entry: StreamId| StoredBlock {
             header: text_of(&entry, "b"),
             lines: Some(text_of(&entry, "e")),
@@ -251,8 +253,9 @@ impl Store {
     /// The header of a block of this node. `None`: there is no such entry.
     pub async fn block_header(&self, node: &str, entry: &str) -> Result<Option<String>, StoreError> {
         let mut script = self.scripts.headers.prepare_invoke();
-        script.key(self.schema.shard_log(shard_of(node))).arg(entry).arg(1);
-        let reply: Vec<(String, Vec<u8>)> = self.run(&self.shared, &script).await?;
+        let log = self.schema.shard_log(shard_of(node));
+        script.key(&log).arg(entry).arg(1);
+        let reply: Vec<(String, Vec<u8>)> = self.run(&*self.shared.at(&log).await?, &script).await?;
         let found = reply.into_iter().find(|(id, _)| id == entry);
         Ok(found.map(|(_, header)| String::from_utf8_lossy(&header).into_owned()))
     }

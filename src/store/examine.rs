@@ -11,10 +11,11 @@ use redis::{FromRedisValue, RedisResult};
 use super::error::describe;
 use super::filler::GROUP;
 use super::lenient::Lenient;
-use super::link::{ConnectError, Driver, fence};
+use super::link::fence;
 use super::nodes;
 use super::schema::{Owner, SHARDS, Schema};
 use super::scripts::{NodeScripts, Scripts};
+use super::target::{ConnectError, Connected, Driver};
 use super::{Node, Refused, StoreError, Target};
 use crate::account::AccountId;
 
@@ -22,6 +23,9 @@ use crate::account::AccountId;
 pub struct Examiner {
     connection: MultiplexedConnection,
     schema: Schema,
+    target: Target,
+    /// In a cluster, to where the other keys lie that were asked for.
+    others: BTreeMap<String, (MultiplexedConnection, Driver)>,
     /// The connection ends with it.
     _driver: Driver,
 }
@@ -38,10 +42,26 @@ pub struct Backlog {
 impl Examiner {
     /// Connects as the service does, with the same refusals.
     pub async fn connect(target: &Target, prefix: &str) -> Result<Self, Refused> {
-        match target.connect().await {
-            Ok((connection, driver)) => Ok(Self { connection, schema: Schema::new(prefix), _driver: driver }),
-            Err(ConnectError::Away(why)) => Err(Refused(format!("it does not answer: {why}"))),
-            Err(ConnectError::Refused(why)) => Err(Refused(why)),
+        let schema = Schema::new(prefix);
+        let target = target.of(&schema.meta());
+        let Connected { connection, driver, .. } = connected(&target).await?;
+        Ok(Self { connection, schema, target, others: BTreeMap::new(), _driver: driver })
+    }
+
+    /// The same at where a key lies.
+    async fn ask_at<T: FromRedisValue>(&mut self, key: &str, words: &[&str]) -> Result<T, StoreError> {
+        if self.target.cluster().is_none() {
+            return Ok(self.ask(words).await?);
+        }
+        if !self.others.contains_key(key) {
+            let away = |refused: Refused| StoreError::Unavailable(refused.0);
+            let Connected { connection, driver, .. } = connected(&self.target.of(key)).await.map_err(away)?;
+            self.others.insert(key.to_owned(), (connection, driver));
+        }
+        let (command, arguments) = words.split_first().unwrap_or((&"PING", &[]));
+        match self.others.get_mut(key) {
+            Some((connection, _)) => Ok(redis::cmd(command).arg(arguments).query_async(connection).await?),
+            None => Err(StoreError::Unavailable("no connection".into())),
         }
     }
 
@@ -64,7 +84,7 @@ impl Examiner {
 
     /// Whether it may write, as the service asks: the refusal's code and words if not.
     pub async fn may_write(&mut self) -> Result<(), String> {
-        fence(&mut self.connection).await.map_err(|error| describe(&error))
+        fence(&mut self.connection, self.target.fence_key()).await.map_err(|error| describe(&error))
     }
 
     /// Its clock.
@@ -148,7 +168,7 @@ impl Examiner {
         let mut newest = None;
         for stream in streams.collect::<Vec<_>>() {
             let Lenient(reply): Lenient<StreamRangeReply> =
-                self.ask(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]).await?;
+                self.ask_at(&stream, &["XREVRANGE", &stream, "+", "-", "COUNT", "1"]).await?;
             newest = newest.max(reply.ids.first().and_then(|entry| time_of(&entry.id)));
         }
         Ok(newest)
@@ -160,20 +180,20 @@ impl Examiner {
         for shard in 0..SHARDS {
             let log = self.schema.shard_log(shard);
             // Nobody has written to it yet.
-            if self.ask::<u64>(&["EXISTS", &log]).await? == 0 {
+            if self.ask_at::<u64>(&log, &["EXISTS", &log]).await? == 0 {
                 continue;
             }
-            let groups: StreamInfoGroupsReply = self.ask(&["XINFO", "GROUPS", &log]).await?;
+            let groups: StreamInfoGroupsReply = self.ask_at(&log, &["XINFO", "GROUPS", &log]).await?;
             let group = groups.groups.iter().find(|group| group.name == GROUP);
             let delivered = group.map_or("0-0", |group| group.last_delivered_id.as_str());
             let after = format!("({delivered}");
             let Lenient(next): Lenient<StreamRangeReply> =
-                self.ask(&["XRANGE", &log, &after, "+", "COUNT", "1"]).await?;
+                self.ask_at(&log, &["XRANGE", &log, &after, "+", "COUNT", "1"]).await?;
             let mut waiting_since = next.ids.first().and_then(|entry| time_of(&entry.id));
             // Taken up and not finished counts as well.
             if group.is_some_and(|group| group.pending > 0) {
                 let (_, first, _, _): (u64, Option<String>, redis::Value, redis::Value) =
-                    self.ask(&["XPENDING", &log, GROUP]).await?;
+                    self.ask_at(&log, &["XPENDING", &log, GROUP]).await?;
                 let first = first.and_then(|id| time_of(&id));
                 waiting_since = [first, waiting_since].into_iter().flatten().min();
             }
@@ -183,7 +203,7 @@ impl Examiner {
     }
 
     /// Keys under the prefix that no version of Countermark makes, and profiles without an account: some of them, looking at
-    /// about `most` keys of the database.
+    /// about `most` keys of the database; in a cluster, of the server that has the state.
     pub async fn ownerless(&mut self, most: usize) -> Result<Vec<String>, StoreError> {
         let mut found = Vec::new();
         let (mut cursor, mut seen) = ("0".to_owned(), 0);
@@ -215,6 +235,13 @@ impl Examiner {
         found.sort();
         Ok(found)
     }
+}
+
+async fn connected(target: &Target) -> Result<Connected, Refused> {
+    target.connect().await.map_err(|error| match error {
+        ConnectError::Away(why) => Refused(format!("it does not answer: {why}")),
+        ConnectError::Refused(why) => Refused(why),
+    })
 }
 
 fn time_of(id: &str) -> Option<DateTime<Utc>> {

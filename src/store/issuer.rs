@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use redis::{FromRedisValue, RedisResult, ScriptInvocation};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::link::{Link, Numbered, Target, counted};
+use super::lane::Lane;
+use super::link::{Link, Numbered, counted};
 use super::node_store::noting;
 use super::place::{Met, Twins};
 use super::scripts::Scripts;
-use super::{Dataset, Full, NodeLease, NodeOptions, NodeStore, StoreError, error, filler, link, nodes, place, roles};
+use super::target::Target;
+use super::{
+    Dataset, Full, NodeLease, NodeOptions, NodeStore, Schema, StoreError, error, filler, link, nodes, place, roles,
+};
 use crate::audit::rollup::HOURS;
 use crate::clock::Clock;
 use crate::epoch::Epoch;
@@ -106,16 +111,16 @@ pub struct Store {
     pub(super) scripts: Scripts,
     pub(super) options: Options,
     /// Changes and their `WAIT`, which counts only what the same connection wrote before it, and blocks it meanwhile.
-    pub(super) changes: Arc<Link>,
+    pub(super) changes: Lane,
     reserved: Mutex<()>,
     /// Lists and logs, whose replies may be.
-    pub(super) reads: Arc<Link>,
+    pub(super) reads: Lane,
     pub(super) readers: Semaphore,
     /// For the sinks of the audit, which are in nobody's way. `None`: there are none.
-    sinks: Option<Arc<Link>>,
+    sinks: Option<Lane>,
     pub(super) sink_reader: Semaphore,
     /// Blocking reads.
-    pub(super) blocking: Arc<Link>,
+    pub(super) blocking: Lane,
     pub(super) clock: Arc<dyn Clock>,
     /// The server that was met.
     pub(super) here: std::sync::Mutex<Option<Met>>,
@@ -134,7 +139,8 @@ impl Deref for Store {
 impl Store {
     /// Begins to connect. Until it has, everything is refused as unavailable.
     pub fn open(target: Target, options: Options, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Self {
-        let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
+        let home = Schema::new(&options.prefix).meta();
+        let lane = |name, busy| Lane::open(name, &target, &home, busy, stop);
         let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
         let has_sinks = options.sinks;
         let of_a_node = NodeOptions { prefix: options.prefix.clone(), firehose: options.retention.firehose };
@@ -142,13 +148,13 @@ impl Store {
             node: Arc::new(NodeStore::open(&target, &of_a_node, stop)),
             scripts: Scripts::new(),
             options,
-            changes: link("changes", wait),
+            changes: lane("changes", wait),
             reserved: Mutex::new(()),
-            reads: link("reads", Duration::ZERO),
+            reads: lane("reads", Duration::ZERO),
             readers: Semaphore::new(READERS),
-            sinks: has_sinks.then(|| link("sinks", Duration::ZERO)),
+            sinks: has_sinks.then(|| lane("sinks", Duration::ZERO)),
             sink_reader: Semaphore::new(1),
-            blocking: link("blocking", filler::BLOCK),
+            blocking: lane("blocking", filler::BLOCK),
             clock,
             here: std::sync::Mutex::new(None),
             meeting: Mutex::new(()),
@@ -163,8 +169,8 @@ impl Store {
     }
 
     /// The connection of the sinks.
-    pub(super) fn of_sinks(&self) -> Result<&Link, StoreError> {
-        self.sinks.as_deref().ok_or_else(|| StoreError::Unavailable("it was opened without sinks".into()))
+    pub(super) fn of_sinks(&self) -> Result<&Lane, StoreError> {
+        self.sinks.as_ref().ok_or_else(|| StoreError::Unavailable("it was opened without sinks".into()))
     }
 
     /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one. A store that was
@@ -271,6 +277,38 @@ impl Store {
     ) -> Result<T, StoreError> {
         let mut held = link.now()?;
         noting(link, held.number, counted(pipeline.query_async(&mut held.connection)).await)
+    }
+
+    /// The reply to each of these commands, of one key each: those whose keys lie at one server are sent there together.
+    pub(super) async fn each<T: FromRedisValue>(
+        &self,
+        lane: &Lane,
+        commands: Vec<(String, redis::Cmd)>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut together: Vec<(Arc<Link>, redis::Pipeline, Vec<usize>)> = Vec::new();
+        for (place, (key, command)) in commands.into_iter().enumerate() {
+            let link = lane.at(&key).await?;
+            match together.iter_mut().find(|(other, ..)| Arc::ptr_eq(other, &link)) {
+                Some((_, pipeline, places)) => {
+                    pipeline.add_command(command);
+                    places.push(place);
+                }
+                None => {
+                    let mut pipeline = redis::pipe();
+                    pipeline.add_command(command);
+                    together.push((link, pipeline, vec![place]));
+                }
+            }
+        }
+        let asked = together.iter().map(|(link, pipeline, _)| self.pipeline::<Vec<T>>(link, pipeline));
+        let replies = try_join_all(asked).await?;
+        let mut placed: Vec<(usize, T)> = together
+            .iter()
+            .zip(replies)
+            .flat_map(|((.., places), replies)| places.iter().copied().zip(replies))
+            .collect();
+        placed.sort_by_key(|(place, _)| *place);
+        Ok(placed.into_iter().map(|(_, reply)| reply).collect())
     }
 
     /// Runs a script that changes something and waits for the replicas, on one connection that is ours meanwhile.

@@ -94,8 +94,9 @@ impl Store {
     /// The calls with tokens that a key signed, in the hours since `from`, as far as they have been gathered.
     pub async fn calls_of_key(&self, key_id: &str, from: DateTime<Utc>) -> Result<CallsOfKey, StoreError> {
         let mut command = redis::cmd("HGETALL");
-        command.arg(self.schema.key_calls(key_id));
-        let fields: HashMap<String, String> = self.query(&self.shared, command).await?;
+        let key = self.schema.key_calls(key_id);
+        command.arg(&key);
+        let fields: HashMap<String, String> = self.query(&*self.shared.at(&key).await?, command).await?;
         let first = from.timestamp().div_euclid(TimeDelta::hours(1).num_seconds());
         let sum = |outcome: &str| {
             let of_hour = |(name, count): (&String, &String)| {

@@ -22,6 +22,7 @@ mod calls;
 mod catalogue;
 #[cfg(feature = "server")]
 mod checkpoints;
+mod cluster;
 #[cfg(feature = "server")]
 mod data_dir;
 mod definition;
@@ -37,6 +38,7 @@ mod issuer;
 mod key_uses;
 #[cfg(feature = "server")]
 mod keyring;
+mod lane;
 mod lease;
 mod lenient;
 mod link;
@@ -61,6 +63,7 @@ mod rights;
 mod roles;
 pub mod schema;
 mod scripts;
+mod sentinels;
 #[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
@@ -70,6 +73,8 @@ mod standing;
 mod state;
 #[cfg(feature = "server")]
 mod tail;
+mod target;
+mod url;
 #[cfg(feature = "server")]
 mod usage;
 mod wire;
@@ -104,7 +109,7 @@ pub use key_uses::CallsOfKey;
 #[cfg(feature = "server")]
 pub use keyring::KeyringChange;
 pub use lease::{Introduction, Renewal, Renewed};
-pub use link::{Address, Place, Target, for_one_request};
+pub use link::for_one_request;
 #[cfg(feature = "server")]
 pub use listing::{List, Listing, Page};
 pub use node_store::{NodeOptions, NodeStore, NotRecognised, Recognised};
@@ -127,6 +132,8 @@ pub use sinks::{Missed, NextForSink, SinkCursor};
 pub use standing::{SinkStanding, Stream, written_at};
 #[cfg(feature = "server")]
 pub use tail::{TailPosition, Tailed};
+pub use target::{Address, Place, SentinelAccess, Target};
+pub use url::{HostPort, RedisUrl, Servers};
 #[cfg(feature = "server")]
 pub use usage::RolledUp;
 pub(crate) use wire::client_config as tls_config;

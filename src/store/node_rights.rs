@@ -25,13 +25,14 @@ impl NodeStore {
         let mut missing = Vec::new();
         for (keys, commands) in passed.into_iter().zip([schema.node_commands(), schema.audit_commands(shard)]) {
             let mut script = self.node_scripts.rights.prepare_invoke();
+            let link = self.shared.at(keys.first().map_or("", String::as_str)).await?;
             for key in keys {
                 script.key(key);
             }
             for command in commands {
                 script.arg(serde_json::Value::from(command).to_string());
             }
-            match self.run::<Vec<String>>(&self.shared, &script).await {
+            match self.run::<Vec<String>>(&link, &script).await {
                 Ok(refused) => missing.extend(refused),
                 Err(error) if error.is_forbidden() => missing.push("EVALSHA, SCRIPT LOAD".to_owned()),
                 Err(error) => return Err(error),

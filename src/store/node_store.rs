@@ -9,9 +9,11 @@ use redis::{FromRedisValue, RedisResult, ScriptInvocation};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
-use super::link::{Link, Target, counted};
+use super::lane::Lane;
+use super::link::{Link, counted};
 use super::lookups::Lookups;
 use super::scripts::NodeScripts;
+use super::target::Target;
 use super::{Dataset, Schema, StoreError, feed};
 use crate::epoch::Epoch;
 use crate::verify::freshness::{Identity, Place};
@@ -59,14 +61,14 @@ pub struct NodeStore {
     pub(super) node_scripts: NodeScripts,
     firehose: u64,
     /// Look-ups and everything else that may share a connection.
-    pub(super) shared: Arc<Link>,
+    pub(super) shared: Lane,
     pub(super) lookups: Arc<Lookups>,
     /// Batches of events, which may be large.
-    pub(super) audit: Arc<Link>,
+    pub(super) audit: Lane,
     /// The feed that this node follows; it blocks.
-    pub(super) feed: Arc<Link>,
+    pub(super) feed: Lane,
     /// Leases and the table of nodes: what keeps look-ups few must not wait behind them.
-    pub(super) leases: Arc<Link>,
+    pub(super) leases: Lane,
     pub(super) dataset: RwLock<Option<Dataset>>,
     /// The id of the dataset that it must be.
     pub(super) expected: OnceLock<String>,
@@ -82,18 +84,18 @@ pub struct NodeStore {
 impl NodeStore {
     /// Begins to connect. Until it has, everything is refused as unavailable.
     pub fn open(target: &Target, options: &NodeOptions, stop: &CancellationToken) -> Self {
-        let link = |name, busy| Link::supervise(name, target.clone(), busy, stop.clone());
         let (schema, node_scripts) = (Schema::new(&options.prefix), NodeScripts::new());
-        let shared = link("shared", Duration::ZERO);
+        let lane = |name, busy| Lane::open(name, target, &schema.meta(), busy, stop);
+        let shared = lane("shared", Duration::ZERO);
         Self {
-            lookups: Lookups::new(Arc::clone(&shared), node_scripts.lookup.clone(), schema.clone(), target.timeout()),
-            schema,
+            lookups: Lookups::new(shared.home(), node_scripts.lookup.clone(), schema.clone(), target.timeout()),
             node_scripts,
             firehose: options.firehose,
             shared,
-            audit: link("audit", Duration::ZERO),
-            feed: link("feed", feed::BELL),
-            leases: link("leases", Duration::ZERO),
+            audit: lane("audit", Duration::ZERO),
+            feed: lane("feed", feed::BELL),
+            leases: lane("leases", Duration::ZERO),
+            schema,
             dataset: RwLock::new(None),
             expected: OnceLock::new(),
             met: AtomicU64::new(0),

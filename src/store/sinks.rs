@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::{ACTS, comes_before};
-use super::link::Link;
+use super::lane::Lane;
 use super::schema::SHARDS;
 use super::{Store, StoreError, TailPosition, Tailed};
 
@@ -106,10 +106,11 @@ impl Store {
     }
 
     /// What there is of each stream.
-    pub(super) async fn extents(&self, link: &Link) -> Result<Vec<Extent>, StoreError> {
+    pub(super) async fn extents(&self, lane: &Lane) -> Result<Vec<Extent>, StoreError> {
         let mut extents = Vec::new();
         for key in (0..SHARDS).map(|shard| self.schema.shard_log(shard)).chain([self.schema.acts()]) {
-            let reply: (u64, u64, String, String) = self.run(link, &self.scripts.extent.key(key)).await?;
+            let reply: (u64, u64, String, String) =
+                self.run(&*lane.at(&key).await?, &self.scripts.extent.key(&key)).await?;
             let (added, length, first, last) = reply;
             extents.push(Extent { added, removed: added.saturating_sub(length), first, last });
         }

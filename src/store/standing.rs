@@ -59,8 +59,9 @@ impl Store {
     pub async fn waiting_for_activity(&self) -> Result<BTreeMap<String, DateTime<Utc>>, StoreError> {
         let of_shard = async |shard: u16| {
             let mut script = self.scripts.backlog.prepare_invoke();
-            script.key(self.schema.shard_log(shard)).arg(GROUP);
-            let oldest: String = self.run(&self.reads, &script).await?;
+            let log = self.schema.shard_log(shard);
+            script.key(&log).arg(GROUP);
+            let oldest: String = self.run(&*self.reads.at(&log).await?, &script).await?;
             Ok::<_, StoreError>((shard.to_string(), written_at(&oldest)))
         };
         let all = try_join_all((0..SHARDS).map(of_shard)).await?;

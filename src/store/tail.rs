@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::append::id_of_entry;
 use super::checkpoints::just_before;
+use super::lane::Lane;
 use super::lenient::Lenient;
-use super::link::Link;
 use super::schema::SHARDS;
 use super::{Store, StoreError};
 use crate::audit::Event;
@@ -95,16 +95,16 @@ impl Store {
 
     /// The same over the connection of the sinks, which take turns.
     pub(super) async fn tail_for_sinks(&self, after: &TailPosition) -> Result<Tailed, StoreError> {
-        let link = self.of_sinks()?;
+        let lane = self.of_sinks()?;
         let _turn = self.turn_to_read(&self.sink_reader).await?;
-        self.tail_over(link, after).await
+        self.tail_over(lane, after).await
     }
 
-    async fn tail_over(&self, link: &Link, after: &TailPosition) -> Result<Tailed, StoreError> {
+    async fn tail_over(&self, lane: &Lane, after: &TailPosition) -> Result<Tailed, StoreError> {
         let keys = (0..SHARDS).map(|shard| (self.schema.shard_log(shard), BLOCKS)).chain([(self.schema.acts(), ACTS)]);
         let mut streams = Vec::new();
         for ((key, count), (id, told)) in keys.zip(&after.0) {
-            streams.push(self.entries_after(link, &key, count, id, *told).await?);
+            streams.push(self.entries_after(lane, &key, count, id, *told).await?);
         }
         let reached = TailPosition(streams.iter().map(|stream| stream.reached.clone()).collect());
         let entries = streams.iter_mut().map(|stream| std::mem::take(&mut stream.entries)).collect();
@@ -128,7 +128,7 @@ impl Store {
 
     async fn entries_after(
         &self,
-        link: &Link,
+        lane: &Lane,
         key: &str,
         count: usize,
         id: &str,
@@ -137,7 +137,7 @@ impl Store {
         let from = if told.is_some() { id.to_owned() } else { format!("({id}") };
         let mut command = redis::cmd("XRANGE");
         command.arg(key).arg(from).arg("+").arg("COUNT").arg(count);
-        let Lenient(reply): Lenient<StreamRangeReply> = self.query(link, command).await?;
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&*lane.at(key).await?, command).await?;
         let mut read = Read { events: VecDeque::new(), reached: (id.to_owned(), told), entries: Vec::new() };
         for entry in reply.ids {
             // A block has up to a thousand events: others get their turn between two.

@@ -35,7 +35,8 @@ impl Store {
                 pipeline.arg(hour);
             }
         }
-        let replies: Vec<Vec<Option<String>>> = self.pipeline(&self.reads, &pipeline).await?;
+        let replies: Vec<Vec<Option<String>>> =
+            self.pipeline(&*self.reads.at(&self.schema.usage(account)).await?, &pipeline).await?;
         let mut replies = replies.into_iter().map(Vec::into_iter);
         let mut fields = replies.next().unwrap_or_default();
         let mut field = || fields.next().flatten();

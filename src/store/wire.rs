@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::Place;
+use super::url::HostPort;
 
 /// More than all answers of ours that may be under way at once. Whoever sends more without having answered never will.
 const MOST: u64 = 64 * 1024 * 1024;
@@ -22,8 +22,8 @@ const MOST: u64 = 64 * 1024 * 1024;
 #[derive(Clone)]
 pub(super) enum Route {
     Socket(std::path::PathBuf),
-    Tcp(String, u16),
-    Tls { host: String, port: u16, name: ServerName<'static>, config: Arc<ClientConfig> },
+    Tcp(HostPort),
+    Tls { at: HostPort, name: ServerName<'static>, config: Arc<ClientConfig> },
 }
 
 /// Both directions of it.
@@ -32,35 +32,30 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 impl Route {
-    /// The error says which part of the address, or which file, is not usable.
-    pub(super) fn to(
-        place: Place,
-        ca_pem: Option<&[u8]>,
-        client_certificate: Option<(&[u8], &[u8])>,
-    ) -> Result<Self, String> {
-        Ok(match place {
-            Place::Socket(path) => Self::Socket(path),
-            Place::Tcp(host, port) => Self::Tcp(host, port),
-            Place::Tls(host, port) => {
-                let name = ServerName::try_from(host.clone()).map_err(|error| format!("{host}: {error}"))?;
-                let config = Arc::new(client_config(ca_pem, client_certificate)?);
-                Self::Tls { host, port, name, config }
+    /// To a server, over TLS where there is a configuration of it. The error says what is not usable.
+    pub(super) fn to(at: &HostPort, tls: Option<&Arc<ClientConfig>>) -> Result<Self, String> {
+        let at = at.clone();
+        Ok(match tls {
+            None => Self::Tcp(at),
+            Some(config) => {
+                let name = ServerName::try_from(at.host.clone()).map_err(|error| format!("{}: {error}", at.host))?;
+                Self::Tls { at, name, config: Arc::clone(config) }
             }
         })
     }
 
     pub(super) async fn open(&self) -> io::Result<Box<dyn Wire>> {
-        async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-            let stream = TcpStream::connect((host, port)).await?;
+        async fn tcp(at: &HostPort) -> io::Result<TcpStream> {
+            let stream = TcpStream::connect((at.host.as_str(), at.port)).await?;
             // Each small command would wait for the last one's ACK.
             stream.set_nodelay(true)?;
             Ok(stream)
         }
         Ok(match self {
             Self::Socket(path) => Box::new(UnixStream::connect(path).await?),
-            Self::Tcp(host, port) => Box::new(tcp(host, *port).await?),
-            Self::Tls { host, port, name, config } => {
-                let stream = tcp(host, *port).await?;
+            Self::Tcp(at) => Box::new(tcp(at).await?),
+            Self::Tls { at, name, config } => {
+                let stream = tcp(at).await?;
                 Box::new(TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?)
             }
         })
@@ -215,12 +210,12 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_an_address_is_said() {
-        let tls = |host: &str| Place::Tls(host.to_owned(), 6380);
-        let wrong = |place, ca, client| Route::to(place, ca, client).err().unwrap();
-        assert!(wrong(tls("no host"), None, None).contains("no host"));
-        assert!(wrong(tls("localhost"), Some(b"none"), None).contains("no certificate"));
-        assert!(wrong(tls("localhost"), None, Some((b"none", b"none"))).contains("client's key"));
-        assert!(Route::to(tls("localhost"), None, None).is_ok());
-        assert!(Route::to(tls("::1"), None, None).is_ok());
+        let wrong = |ca: Option<&[u8]>, client: Option<(&[u8], &[u8])>| client_config(ca, client).err().unwrap();
+        assert!(wrong(Some(b"none"), None).contains("no certificate"));
+        assert!(wrong(None, Some((b"none", b"none"))).contains("client's key"));
+        let tls = Arc::new(client_config(None, None).unwrap());
+        let to = |host: &str| Route::to(&HostPort { host: host.to_owned(), port: 6380 }, Some(&tls));
+        assert!(to("no host").err().unwrap().contains("no host"));
+        assert!(to("localhost").is_ok() && to("::1").is_ok());
     }
 }

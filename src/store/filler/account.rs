@@ -5,7 +5,7 @@
 //! twice, and Redis does no more for a roll-up than to put a text in its place.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
@@ -15,6 +15,7 @@ use super::{KILOBYTES, TOGETHER};
 use crate::account::AccountId;
 use crate::audit::rollup::{AHEAD, DeadTokens, HourOfCalls, hour_of, sane_time};
 use crate::store::append::id_of_entry;
+use crate::store::link::Link;
 use crate::store::schema::SHARDS;
 use crate::store::{Store, StoreError};
 use crate::token::TokenId;
@@ -170,6 +171,11 @@ impl Writing<'_> {
             .collect()
     }
 
+    /// To where everything of the account's use lies.
+    async fn link(&self) -> Result<Arc<Link>, StoreError> {
+        self.store.blocking.at(&self.store.schema.usage(self.account)).await
+    }
+
     async fn before(&self, hours: &BTreeSet<i64>) -> Result<Before, StoreError> {
         let schema = &self.store.schema;
         let mut pipeline = redis::pipe();
@@ -183,7 +189,7 @@ impl Writing<'_> {
                 pipeline.arg(hour);
             }
         }
-        let replies: Vec<Vec<Option<String>>> = self.store.pipeline(&self.store.blocking, &pipeline).await?;
+        let replies: Vec<Vec<Option<String>>> = self.store.pipeline(&*self.link().await?, &pipeline).await?;
         let mut replies = replies.into_iter().map(Vec::into_iter);
         let mut fields = replies.next().unwrap_or_default();
         let mut field = || fields.next().flatten();
@@ -258,7 +264,7 @@ impl Writing<'_> {
         for (hour, calls) in &known.hours {
             script.arg(hour).arg(text_of(calls));
         }
-        let events: String = store.run(&store.blocking, &script).await?;
+        let events: String = store.run(&*self.link().await?, &script).await?;
         Ok(Some(events).filter(|events| !events.is_empty()))
     }
 }

@@ -117,15 +117,18 @@ impl Counted {
         let Some((last, _)) = batches.last() else { return Ok(()) };
         let (hour, minute) = (hour_of(last.written_ms()), last.written_ms().div_euclid(calls::MINUTE_MS));
         let mut script = store.scripts.calls.prepare_invoke();
+        let key = match &self.of {
+            Of::Key(key_id) => store.schema.key_calls(key_id),
+            Of::Shard => store.schema.shard_calls(self.shard),
+        };
+        script.key(&key).arg(self.shard);
         match &self.of {
-            Of::Key(key_id) => {
+            Of::Key(_) => {
                 let oldest = hour - HOURS_OF_KEY;
-                script.key(store.schema.key_calls(key_id)).arg(self.shard);
                 script.arg(store.options.retention.age.as_secs()).arg(FIELDS_OF_KEY);
                 script.arg(json!({ "allowed": oldest, "refused": oldest }).to_string());
             }
             Of::Shard => {
-                script.key(store.schema.shard_calls(self.shard)).arg(self.shard);
                 script
                     .arg(calls::KEPT.as_secs())
                     .arg(FIELDS_OF_SHARD)
@@ -142,7 +145,7 @@ impl Counted {
                 script.arg(field).arg(count);
             }
         }
-        store.run::<u64>(&store.blocking, &script).await.map(|_| ())
+        store.run::<u64>(&*store.blocking.at(&key).await?, &script).await.map(|_| ())
     }
 }
 

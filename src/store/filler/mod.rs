@@ -13,8 +13,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use futures_util::{TryStreamExt as _, stream};
-use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamReadReply};
+use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamKey, StreamReadReply};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -130,17 +131,13 @@ impl Filler {
             return Ok(());
         }
         let shards: Vec<u16> = self.mine.iter().copied().collect();
-        let mut command = redis::cmd("XREADGROUP");
-        command.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(ENTRIES);
-        command.arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(0)).arg("STREAMS");
-        for shard in &shards {
-            command.arg(self.store.schema.shard_log(*shard));
-        }
-        for _ in &shards {
-            command.arg(">");
-        }
-        let reply: Option<Lenient<StreamReadReply>> = self.store.query(&self.store.blocking, command).await?;
-        let streams = reply.map(|Lenient(reply)| reply.keys).unwrap_or_default();
+        let streams = if self.store.blocking.is_one_server() {
+            self.read(&shards).await?
+        } else {
+            // Keys of different slots stand in no one command.
+            let each = shards.iter().map(|shard| self.read(std::slice::from_ref(shard)));
+            try_join_all(each).await?.into_iter().flatten().collect()
+        };
         let is_all_there_was = !streams.is_empty() && streams.iter().all(|stream| stream.ids.len() < ENTRIES);
         for stream in streams {
             let Some(shard) = shards.iter().find(|shard| self.store.schema.shard_log(**shard) == stream.key) else {
@@ -159,20 +156,26 @@ impl Filler {
         Ok(())
     }
 
+    /// What is new in shards that lie together, after a moment at the latest.
+    async fn read(&self, shards: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
+        let logs: Vec<String> = shards.iter().map(|shard| self.store.schema.shard_log(*shard)).collect();
+        let Some(first) = logs.first() else { return Ok(Vec::new()) };
+        let mut command = redis::cmd("XREADGROUP");
+        command.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(ENTRIES);
+        command.arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(0)).arg("STREAMS");
+        command.arg(&logs).arg(vec![">"; logs.len()]);
+        let link = self.store.blocking.blocking_at(first).await;
+        let reply: Option<Lenient<StreamReadReply>> = self.store.query(&link, command).await?;
+        Ok(reply.map(|Lenient(reply)| reply.keys).unwrap_or_default())
+    }
+
     async fn lock(&self, shard: u16, hold: Duration) -> Result<bool, StoreError> {
         self.store.has_some_room()?;
-        let held: u64 = self
-            .store
-            .run(
-                &self.store.shared,
-                self.store
-                    .scripts
-                    .lock
-                    .key(self.store.schema.shard_lock(shard))
-                    .arg(&self.consumer)
-                    .arg(u64::try_from(hold.as_millis()).unwrap_or(0)),
-            )
-            .await?;
+        let key = self.store.schema.shard_lock(shard);
+        let link = self.store.shared.at(&key).await?;
+        let mut script = self.store.scripts.lock.key(key);
+        script.arg(&self.consumer).arg(u64::try_from(hold.as_millis()).unwrap_or(0));
+        let held: u64 = self.store.run(&link, &script).await?;
         Ok(held == 1)
     }
 
@@ -181,19 +184,21 @@ impl Filler {
         let log = self.store.schema.shard_log(shard);
         let mut command = redis::cmd("XGROUP");
         command.arg("CREATE").arg(&log).arg(GROUP).arg("0").arg("MKSTREAM");
-        let mut held = self.store.shared.now()?;
+        let link = self.store.shared.at(&log).await?;
+        let mut held = link.now()?;
         let created: redis::RedisResult<()> = command.query_async(&mut held.connection).await;
         if let Err(error) = created
             && error.code() != Some("BUSYGROUP")
         {
-            self.store.shared.failed(&error, held.number);
+            link.failed(&error, held.number);
             return Err(error.into());
         }
         let mut from = "0-0".to_owned();
         loop {
             let mut command = redis::cmd("XAUTOCLAIM");
             command.arg(&log).arg(GROUP).arg(&self.consumer).arg(0).arg(&from).arg("COUNT").arg(ENTRIES);
-            let Lenient(reply): Lenient<StreamAutoClaimReply> = self.store.query(&self.store.blocking, command).await?;
+            let Lenient(reply): Lenient<StreamAutoClaimReply> =
+                self.store.query(&*self.store.blocking.at(&log).await?, command).await?;
             for entry in reply.claimed {
                 self.gathered.take(shard, entry).await;
             }
@@ -210,14 +215,15 @@ impl Filler {
     async fn forget_the_dead(&self, log: &str) -> Result<(), StoreError> {
         let mut command = redis::cmd("XINFO");
         command.arg("CONSUMERS").arg(log).arg(GROUP);
-        let reply: StreamInfoConsumersReply = self.store.query(&self.store.shared, command).await?;
+        let link = self.store.shared.at(log).await?;
+        let reply: StreamInfoConsumersReply = self.store.query(&link, command).await?;
         let dead = |idle| Duration::from_millis(u64::try_from(idle).unwrap_or(u64::MAX)) >= LOCK;
         for consumer in
             reply.consumers.iter().filter(|other| other.name != self.consumer && other.pending == 0 && dead(other.idle))
         {
             let mut command = redis::cmd("XGROUP");
             command.arg("DELCONSUMER").arg(log).arg(GROUP).arg(&consumer.name);
-            self.store.query::<u64>(&self.store.shared, command).await?;
+            self.store.query::<u64>(&link, command).await?;
         }
         Ok(())
     }
@@ -240,8 +246,9 @@ impl Filler {
         for (shard, entries) in read {
             for some in entries.chunks(TOGETHER as usize) {
                 let mut command = redis::cmd("XACK");
-                command.arg(store.schema.shard_log(shard)).arg(GROUP).arg(some);
-                store.query::<u64>(&store.blocking, command).await?;
+                let log = store.schema.shard_log(shard);
+                command.arg(&log).arg(GROUP).arg(some);
+                store.query::<u64>(&*store.blocking.at(&log).await?, command).await?;
             }
         }
         Ok(())
