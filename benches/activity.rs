@@ -108,6 +108,7 @@ async fn measured(events: u64, accounts: u64, distinct: bool) -> serde_json::Val
     let options = Options {
         prefix: PREFIX.to_owned(),
         replicas_required: 0,
+        renewals_wait: false,
         replica_timeout: Duration::from_secs(1),
         retention: Retention { firehose: 1_000_000, activity: 10_000, age },
         twins: Twins::Impossible,

@@ -223,20 +223,16 @@ fn own_cpu() -> Duration {
 
 fn open(redis: &Redis, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store {
     let target = Target::new(Address {
-        place: Place::Socket(redis.socket.clone()),
-        database: 0,
-        user: None,
-        password: None,
-        ca_pem: None,
-        client_certificate: None,
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(5),
+        ..Address::to(Place::Socket(redis.socket.clone()))
     })
     .unwrap();
     let age = Duration::from_secs(400 * 86_400);
     let options = Options {
         prefix: "cm".into(),
         replicas_required: 0,
+        renewals_wait: false,
         replica_timeout: Duration::from_secs(1),
         retention: Retention { firehose: 1_000_000, activity: 10_000, age },
         twins: Twins::Impossible,

@@ -45,6 +45,7 @@ pub struct Builder {
     pub(super) audit_queue: usize,
     pub(super) audit_mode: Mode,
     pub(super) firehose: u64,
+    pub(super) renewals_wait: u64,
     pub(super) records: bool,
 }
 
@@ -86,6 +87,7 @@ impl Builder {
             audit_queue: 65_536,
             audit_mode: Mode::Memory,
             firehose: 1_000_000,
+            renewals_wait: 0,
             records: true,
         }
     }
@@ -263,6 +265,14 @@ impl Builder {
         self
     }
 
+    /// A lease is renewed only once so many replicas of Redis have the renewal: a primary that was cut off from them can then not
+    /// give one, whatever its clock says. `store.renewals_wait` of the issuer; 0, the default: it counts at once.
+    #[must_use]
+    pub fn renewals_wait(mut self, replicas: u64) -> Self {
+        self.renewals_wait = replicas;
+        self
+    }
+
     /// Records nothing: no call of this API leads back to its account.
     #[must_use]
     pub fn danger_without_audit(mut self) -> Self {
@@ -294,7 +304,11 @@ impl Builder {
             Err(refused) => return Err(StartError::Redis(refused.0)),
         }
         let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
-        let options = NodeOptions { prefix: self.prefix.clone(), firehose: self.firehose };
+        let options = NodeOptions {
+            prefix: self.prefix.clone(),
+            firehose: self.firehose,
+            renewals_wait: self.renewals_wait,
+        };
         let store = Arc::new(NodeStore::open(&target, &options, &disconnect));
         let process = uuid_v7(clock.now()).to_string();
         let (capacity, mode) = (self.audit_queue, self.audit_mode);
@@ -310,6 +324,7 @@ impl Builder {
             clock,
             issuers,
             max_staleness: self.max_staleness,
+            renewals_wait: self.renewals_wait > 0,
             account_bytes: self.account_bytes,
             signature_bytes: self.signature_bytes,
             guessing: self.guessing,

@@ -52,7 +52,17 @@ impl Builder {
                 return Err(StartError::setting(setting, "more than zero"));
             }
         }
+        self.has_leases()?;
         Ok(audience)
+    }
+
+    /// Where renewals wait for replicas, nothing counts but under a lease.
+    fn has_leases(&self) -> Result<(), StartError> {
+        if self.renewals_wait > 0 && self.max_staleness.is_zero() {
+            let problem = "needs max_staleness above 0: without leases there is nothing to renew";
+            return Err(StartError::setting("renewals_wait", problem));
+        }
+        Ok(())
     }
 
     pub(super) fn name(&self) -> Result<String, StartError> {

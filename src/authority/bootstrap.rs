@@ -83,6 +83,7 @@ impl Startup {
             clock: Arc::clone(&self.clock),
             issuers,
             max_staleness: self.settings.max_staleness,
+            renewals_wait: self.store.renewals_wait(),
             account_bytes: self.settings.account_cache_bytes,
             signature_bytes: self.settings.signature_cache_bytes,
             guessing: self.guessing,

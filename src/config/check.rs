@@ -58,15 +58,21 @@ pub(super) fn read(reader: &mut Reader) -> Config {
     let also_accept_issuers = reader
         .list("also_accept_issuers", |text| issuer::check(text).map_err(|error| error.to_string()))
         .map_or_else(Vec::new, |list| list.value);
+    let max_staleness = reader.duration("max_staleness", &defaults::MAX_STALENESS);
+    let store = store::read(reader);
+    if store.renewals_wait && max_staleness.is_zero() {
+        let problem = "needs max_staleness above 0: without leases there is nothing to renew";
+        reader.problem("store.renewals_wait", &Origin::Default, problem);
+    }
     Config {
         listen,
         operations_listen,
         issuer: issuer.map(|issuer| issuer.value),
         also_accept_issuers,
         node_name: reader.parsed("node_name", policies::name_of::<NodeName>).map(|name| name.value.to_string()),
-        max_staleness: reader.duration("max_staleness", &defaults::MAX_STALENESS),
+        max_staleness,
         master_key: master_key(reader, &data_dir),
-        store: store::read(reader),
+        store,
         tls: tls(reader),
         trusted_proxies,
         cache: Cache {

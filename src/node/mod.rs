@@ -72,6 +72,8 @@ pub struct Parts<H> {
     pub issuers: Vec<String>,
     /// How old the state behind a decision may be.
     pub max_staleness: Duration,
+    /// Whether renewals wait for replicas, so that nothing counts but under a lease.
+    pub renewals_wait: bool,
     /// The most bytes that states of accounts may take in memory.
     pub account_bytes: u64,
     /// The most bytes that signatures known to be genuine may take; 0: none is remembered.
@@ -96,11 +98,12 @@ pub struct Node<H> {
 impl<H: Home> Node<H> {
     /// Knows nothing yet; a [`Follower`] sees to that.
     pub fn new(parts: Parts<H>) -> Self {
-        let Parts { home, clock, issuers, max_staleness, account_bytes, signature_bytes, guessing, recorder } = parts;
+        let Parts { home, clock, issuers, guessing, recorder, .. } = parts;
+        let freshness = Freshness::new(Arc::clone(&clock), parts.max_staleness, parts.account_bytes);
         Self {
             home,
-            decider: Decider::new(issuers, Arc::clone(&clock)).with_signature_cache(signature_bytes),
-            freshness: Freshness::new(Arc::clone(&clock), max_staleness, account_bytes),
+            decider: Decider::new(issuers, Arc::clone(&clock)).with_signature_cache(parts.signature_bytes),
+            freshness: freshness.only_under_leases(parts.renewals_wait),
             flights: Flights::default(),
             guessing: Guessing::new(guessing.0, guessing.1),
             clock,

@@ -92,6 +92,7 @@ pub(super) fn store_options(config: &Config) -> Options {
         prefix: config.store.prefix.clone(),
         replicas_required: u64::from(config.store.replicas_required),
         replica_timeout: config.store.replica_timeout,
+        renewals_wait: config.store.renewals_wait,
         retention: Retention {
             firehose: config.audit.firehose_max_entries,
             activity: config.audit.activity_max_entries,

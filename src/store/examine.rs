@@ -109,7 +109,7 @@ impl Examiner {
     /// The commands that the service needs and the user may not run. An error where the user may not ask.
     pub async fn missing_rights(&mut self, user: &str) -> Result<Vec<String>, StoreError> {
         let mut missing = Vec::new();
-        for command in self.schema.service_commands() {
+        for command in self.schema.service_commands(self.target.cluster().is_some()) {
             let words: Vec<&str> = command.iter().map(String::as_str).collect();
             if !self.dry_run(user, &words).await? {
                 missing.extend(command.first().cloned());

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lane::Lane;
 use super::link::{Link, Numbered, counted};
-use super::node_store::noting;
+use super::node_store::{confirmed, noting};
 use super::place::{Met, Twins};
 use super::scripts::Scripts;
 use super::target::Target;
@@ -54,6 +54,8 @@ pub struct Options {
     pub replicas_required: u64,
     /// How long they may take.
     pub replica_timeout: Duration,
+    /// Whether the renewal of a lease counts only once so many replicas have it.
+    pub renewals_wait: bool,
     /// How long things are kept.
     pub retention: Retention,
     /// Whether another server may hold the same dataset.
@@ -143,7 +145,11 @@ impl Store {
         let lane = |name, busy| Lane::open(name, &target, &home, busy, stop);
         let wait = if options.replicas_required > 0 { options.replica_timeout } else { Duration::ZERO };
         let has_sinks = options.sinks;
-        let of_a_node = NodeOptions { prefix: options.prefix.clone(), firehose: options.retention.firehose };
+        let of_a_node = NodeOptions {
+            prefix: options.prefix.clone(),
+            firehose: options.retention.firehose,
+            renewals_wait: if options.renewals_wait { options.replicas_required } else { 0 },
+        };
         Self {
             node: Arc::new(NodeStore::open(&target, &of_a_node, stop)),
             scripts: Scripts::new(),
@@ -166,6 +172,11 @@ impl Store {
         self.shared.connected().await;
         self.changes.connected().await;
         self.reads.connected().await;
+    }
+
+    /// Whether the renewal of a lease waits for replicas.
+    pub fn renewals_wait(&self) -> bool {
+        self.options.renewals_wait
     }
 
     /// The connection of the sinks.
@@ -442,9 +453,7 @@ impl Store {
         }
         let began = Instant::now();
         connection.set_response_timeout(self.options.replica_timeout + Duration::from_secs(1));
-        let timeout = u64::try_from(self.options.replica_timeout.as_millis()).unwrap_or(u64::MAX);
-        let reply: RedisResult<u64> = redis::cmd("WAIT").arg(required).arg(timeout).query_async(&mut connection).await;
-        let confirmed = match reply {
+        let confirmed = match confirmed(&mut connection, required, self.options.replica_timeout).await {
             Ok(confirmed) => confirmed,
             Err(error) => {
                 self.changes.failed(&error, number);

@@ -107,18 +107,18 @@ impl Deref for Lane {
 
 impl Spread {
     async fn link(&self, leads: Leads) -> Arc<Link> {
-        let (link, is_new) = self.kept(leads);
-        if is_new {
-            // Whoever needs it first waits for it once: it would be refused for nothing.
+        let link = self.kept(leads);
+        if !link.has_ever_come() {
+            // Those who need it first wait for it once: they would be refused for nothing.
             let _ = counted(tokio::time::timeout(self.target.timeout(), link.connected())).await;
         }
         link
     }
 
-    fn kept(&self, leads: Leads) -> (Arc<Link>, bool) {
+    fn kept(&self, leads: Leads) -> Arc<Link> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = links.get(&leads) {
-            return (Arc::clone(&kept.link), false);
+            return Arc::clone(&kept.link);
         }
         // Servers come and go: what leads to one that has no slots any more is let go.
         let owners = self.cluster.owners();
@@ -137,6 +137,6 @@ impl Spread {
         let stop = self.stop.child_token();
         let link = Link::supervise(self.name, target, self.busy, stop.clone());
         links.insert(leads, Kept { link: Arc::clone(&link), stop });
-        (link, true)
+        link
     }
 }

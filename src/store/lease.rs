@@ -68,7 +68,12 @@ impl NodeStore {
             .arg(renewal.tokens_per_second)
             .arg(introduction)
             .arg(renewal.count);
-        let reply: Vec<String> = self.run(&self.leases, &script).await?;
+        let reply: Vec<String> = match &self.renewals {
+            Some(confirmed) if !renewal.length.is_zero() => {
+                self.run_confirmed(confirmed, &script, renewal.length).await?
+            }
+            _ => self.run(&self.leases, &script).await?,
+        };
         let (place, rest) = self.place(&reply).await?;
         match rest {
             [outcome, _] if outcome == "ok" => Ok(Renewed::Recorded(place)),

@@ -187,6 +187,11 @@ impl Link {
         current.map(|current| Numbered::clone(&current)).ok_or_else(|| StoreError::Unavailable("no connection".into()))
     }
 
+    /// Whether there was ever a connection.
+    pub(super) fn has_ever_come(&self) -> bool {
+        *self.came.borrow() > 0
+    }
+
     /// Waits until there is a connection.
     pub(super) async fn connected(&self) {
         let mut came = self.came.subscribe();

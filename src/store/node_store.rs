@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisResult, ScriptInvocation};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct NodeOptions {
     pub prefix: String,
     /// Entries of the firehose, per stream.
     pub firehose: u64,
+    /// How many replicas must have the renewal of a lease before it counts; 0: it counts at once (F1).
+    pub renewals_wait: u64,
 }
 
 /// A dataset that was recognised.
@@ -69,6 +72,8 @@ pub struct NodeStore {
     pub(super) feed: Lane,
     /// Leases and the table of nodes: what keeps look-ups few must not wait behind them.
     pub(super) leases: Lane,
+    /// Renewals that wait for replicas, which keeps their connection from everything else meanwhile.
+    pub(super) renewals: Option<Confirmed>,
     pub(super) dataset: RwLock<Option<Dataset>>,
     /// The id of the dataset that it must be.
     pub(super) expected: OnceLock<String>,
@@ -79,6 +84,13 @@ pub struct NodeStore {
     /// The disk that it writes to, where we can look at it.
     #[cfg(feature = "server")]
     pub(super) space: Option<Arc<super::Space>>,
+}
+
+/// A connection on which what was written is waited for.
+pub(super) struct Confirmed {
+    lane: Lane,
+    /// So many replicas must have it.
+    replicas: u64,
 }
 
 impl NodeStore {
@@ -95,6 +107,8 @@ impl NodeStore {
             audit: lane("audit", Duration::ZERO),
             feed: lane("feed", feed::BELL),
             leases: lane("leases", Duration::ZERO),
+            renewals: (options.renewals_wait > 0)
+                .then(|| Confirmed { lane: lane("renewals", target.timeout()), replicas: options.renewals_wait }),
             schema,
             dataset: RwLock::new(None),
             expected: OnceLock::new(),
@@ -238,9 +252,40 @@ impl NodeStore {
         noting(link, held.number, counted(script.invoke_async(&mut held.connection)).await)
     }
 
+    /// The same, and then waits until as many replicas have what was written as must have it.
+    pub(super) async fn run_confirmed<T: FromRedisValue>(
+        &self,
+        on: &Confirmed,
+        script: &ScriptInvocation<'_>,
+        patience: Duration,
+    ) -> Result<T, StoreError> {
+        let patience = patience.min(self.timeout);
+        let mut held = on.lane.now()?;
+        held.connection.set_response_timeout(self.timeout + patience);
+        // Both on this connection: on another one WAIT would wait for nothing.
+        let answer = noting(&on.lane, held.number, counted(script.invoke_async(&mut held.connection)).await)?;
+        let confirmed = confirmed(&mut held.connection, on.replicas, patience).await;
+        let confirmed = noting(&on.lane, held.number, confirmed)?;
+        if confirmed < on.replicas {
+            return Err(StoreError::Unconfirmed { confirmed, required: on.replicas });
+        }
+        Ok(answer)
+    }
+
     pub(super) fn firehose(&self) -> u64 {
         self.firehose
     }
+}
+
+/// How many replicas have, after this time at the latest, what was written on this connection.
+pub(super) async fn confirmed(
+    connection: &mut MultiplexedConnection,
+    required: u64,
+    patience: Duration,
+) -> RedisResult<u64> {
+    // 0 would be for ever.
+    let timeout = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1);
+    redis::cmd("WAIT").arg(required).arg(timeout).query_async(connection).await
 }
 
 pub(super) fn noting<T>(link: &Link, number: u64, result: RedisResult<T>) -> Result<T, StoreError> {

@@ -143,6 +143,9 @@ impl Schema {
             "xrange",
             "xadd",
             "xlen",
+            "wait",
+            "cluster|info",
+            "cluster|slots",
         ];
         let mut rules: Vec<String> = ["on", "resetkeys", "resetchannels", "-@all"].map(str::to_owned).into();
         rules.extend(read.iter().map(|key| format!("%R{key}")));

@@ -124,6 +124,7 @@ impl Setup {
         let options = Options {
             prefix: self.prefix.clone(),
             replicas_required: 0,
+            renewals_wait: false,
             replica_timeout: Duration::from_secs(1),
             retention,
             twins: self.twins.clone(),

@@ -138,6 +138,8 @@ pub struct Asked {
     account: AccountId,
     /// The version of the account's record that was known then.
     version: Option<Epoch>,
+    /// Until when memory might have been decided upon.
+    lease: Option<Instant>,
 }
 
 /// Why an answer is not used.
@@ -152,6 +154,9 @@ pub enum Unusable {
     /// The store has gone back behind what it had said before (R2).
     #[error("the store has gone back behind what it had said before")]
     RolledBack,
+    /// Answers count under a lease alone, and there is none.
+    #[error("the lease of this node is not renewed: too few replicas confirm it")]
+    NoLease,
 }
 
 /// What is counted.
@@ -182,6 +187,8 @@ pub struct Freshness {
     max_staleness: Duration,
     /// The most bytes that memory may hold.
     bytes: u64,
+    /// Whether an answer to a look-up, too, counts only under a lease.
+    only_under_leases: bool,
     current: ArcSwapOption<Memory>,
     /// Rises whenever everything is dropped.
     era: AtomicU64,
@@ -198,12 +205,20 @@ impl Freshness {
             clock,
             max_staleness,
             bytes,
+            only_under_leases: false,
             current: ArcSwapOption::empty(),
             era: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             furthest: Mutex::new(None),
             counters: Counters::default(),
         }
+    }
+
+    /// Where renewals wait for replicas: answers to look-ups, which wait for none, count under a lease alone. So nothing rests on
+    /// what a server says that may have lost its replicas without having noticed (F1).
+    #[must_use]
+    pub fn only_under_leases(self, only: bool) -> Self {
+        Self { only_under_leases: only, ..self }
     }
 
     /// How old the state behind a decision may be. Zero: every record is looked up (F4), and there is no memory.
@@ -248,7 +263,8 @@ impl Freshness {
         let memory = self.memory();
         let applied = memory.as_ref().map(|memory| memory.applied());
         let version = memory.as_ref().and_then(|memory| memory.version_of(account));
-        Asked { era, memory, applied, version, account, at: self.clock.monotonic() }
+        let lease = memory.as_ref().and_then(|memory| memory.lease());
+        Asked { era, memory, applied, version, lease, account, at: self.clock.monotonic() }
     }
 
     /// The answer to a look-up: put into memory where it may be, and good for a decision for as long as it is not older than
@@ -281,7 +297,11 @@ impl Freshness {
             }
         }
         // F4: without a bound to keep, every answer is as good as its time-out.
-        let until = (!self.max_staleness.is_zero()).then(|| asked.at + self.max_staleness);
+        let bound = (!self.max_staleness.is_zero()).then(|| asked.at + self.max_staleness);
+        let until = match (self.only_under_leases, bound) {
+            (true, Some(bound)) => Some(bound.min(asked.lease.ok_or(Unusable::NoLease)?)),
+            (_, bound) => bound,
+        };
         Ok(Basis { snapshot: snapshot_of(answer), until })
     }
 
