@@ -95,14 +95,9 @@ async fn measured(events: u64, accounts: u64, distinct: bool) -> serde_json::Val
     fill(&redis, events, accounts, distinct);
     let stop = CancellationToken::new();
     let target = Target::new(Address {
-        place: Place::Socket(redis.1.path().join("redis.sock")),
-        database: 0,
-        user: None,
-        password: None,
-        ca_pem: None,
-        client_certificate: None,
         timeout: Duration::from_secs(60),
         connect_timeout: Duration::from_secs(5),
+        ..Address::to(Place::Socket(redis.1.path().join("redis.sock")))
     });
     let age = Duration::from_secs(400 * 86_400);
     let options = Options {

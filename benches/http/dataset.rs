@@ -49,9 +49,20 @@ pub struct Dataset {
 impl Dataset {
     /// Of so many accounts, with tokens for so many of them, which lie evenly among all.
     pub fn make(directory: &Path, certificate: &Certificate, accounts: usize, tokens: usize) -> Self {
+        Self::on(directory, certificate, accounts, tokens, Redis::start)
+    }
+
+    /// The same, on servers that are made so.
+    pub fn on(
+        directory: &Path,
+        certificate: &Certificate,
+        accounts: usize,
+        tokens: usize,
+        redis: fn(&Path) -> Redis,
+    ) -> Self {
         let directory = directory.join(format!("dataset-{accounts}"));
         std::fs::create_dir_all(&directory).unwrap();
-        let redis = Redis::start(&directory);
+        let redis = redis(&directory);
         let store = redis.url();
         let start = Start { directory: &directory, name: "first", store: &store, certificate, settings: "" };
         let node = Node::start(&start);
@@ -136,7 +147,7 @@ impl Dataset {
         });
         let answers: Vec<f64> = asked.query(&mut connection).unwrap();
         self.bytes_of_one = answers.iter().sum::<f64>() / answers.len() as f64;
-        write_the_rest(&schema, &new, key.public().key_id(), &mut connection, now);
+        write_the_rest(&schema, &new, key.public().key_id(), &mut connection, now, self.redis.shards.is_empty());
     }
 
     /// The key that signs, as an issuer has it.
@@ -240,6 +251,7 @@ fn write_the_rest(
     key: &str,
     connection: &mut redis::Connection,
     now: DateTime<Utc>,
+    with_generations: bool,
 ) {
     let token = IssuedToken { key_id: key.to_owned(), issued_at: now, expires_at: now + VALID, for_own_api: true };
     let profile = Profile {
@@ -280,10 +292,12 @@ fn write_the_rest(
         chunk.iter().for_each(|account| {
             command.arg(until).arg(format!("{}:1", account.id));
         });
-        let command = pipe.cmd("MSET");
-        chunk.iter().for_each(|account| {
-            command.arg(format!("gen:{}", account.id)).arg(1);
-        });
+        if with_generations {
+            let command = pipe.cmd("MSET");
+            chunk.iter().for_each(|account| {
+                command.arg(format!("gen:{}", account.id)).arg(1);
+            });
+        }
         pipe.cmd("HINCRBY").arg(schema.role_refs()).arg(ROLE).arg(chunk.len());
         pipe.exec(connection).unwrap();
     }

@@ -13,6 +13,7 @@
 
 mod api;
 mod cases;
+mod costs;
 mod dataset;
 mod figures;
 mod load;
@@ -22,6 +23,7 @@ mod processes;
 mod reading;
 mod redis_server;
 mod report;
+mod simulation;
 
 use std::path::{Path, PathBuf};
 

@@ -304,11 +304,8 @@ impl Builder {
             Err(refused) => return Err(StartError::Redis(refused.0)),
         }
         let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
-        let options = NodeOptions {
-            prefix: self.prefix.clone(),
-            firehose: self.firehose,
-            renewals_wait: self.renewals_wait,
-        };
+        let options =
+            NodeOptions { prefix: self.prefix.clone(), firehose: self.firehose, renewals_wait: self.renewals_wait };
         let store = Arc::new(NodeStore::open(&target, &options, &disconnect));
         let process = uuid_v7(clock.now()).to_string();
         let (capacity, mode) = (self.audit_queue, self.audit_mode);

@@ -39,7 +39,7 @@ pub enum StoreSource {
         redis_server: Option<PathBuf>,
     },
     /// One that somebody runs (`store.url`, `--store`).
-    Url(StoreUrl),
+    Url(Box<StoreUrl>),
 }
 
 /// An external Redis.
@@ -131,7 +131,7 @@ pub(super) fn read(reader: &mut Reader) -> Store {
                 let problem = format!("is of no use beside store.url ({}): keep one", url.origin);
                 reader.problem("store.redis_server", &binary.origin, problem);
             }
-            external(reader, url, access).map(StoreSource::Url)
+            external(reader, url, access).map(|url| StoreSource::Url(Box::new(url)))
         }
         None => {
             access.refuse_all(reader, "is of no use without store.url: the private store has no users and no network");

@@ -206,6 +206,51 @@ fn a_store_url_is_taken_apart() {
 }
 
 #[test]
+fn sentinels_and_a_cluster_are_told_by_the_url() {
+    let mut setup = Setup::new();
+    let password = setup.secret_file("sentinels", 0o600);
+    setup.overrides.store = Some("redis+sentinel://:p@a,b:26380/primary/1".into());
+    let setup = setup
+        .variable("COUNTERMARK_STORE_SENTINEL_USER", "watcher")
+        .variable("COUNTERMARK_STORE_SENTINEL_PASSWORD_FILE", &password.display().to_string());
+    let StoreSource::Url(url) = setup.load().unwrap().store.source else { panic!("not a URL") };
+    assert_eq!(url.shown(), "redis+sentinel://a:26379,b:26380/primary/1");
+    assert_eq!((url.sentinel.user.as_deref(), url.sentinel.tls), (Some("watcher"), false));
+    assert_eq!(url.sentinel.password.as_ref().unwrap().read().unwrap().expose(), "sesame");
+    let setup = Setup::new().flags(|flags| flags.store = Some("rediss+cluster://a,[::1]:7000".into()));
+    let StoreSource::Url(url) = setup.load().unwrap().store.source else { panic!("not a URL") };
+    assert_eq!((url.shown().as_str(), url.tls), ("rediss+cluster://a:6379,[::1]:7000", true));
+}
+
+#[test]
+fn what_belongs_to_sentinels_is_of_no_use_without_them() {
+    let setup = Setup::new().file("[store]\nurl = \"redis+cluster://h\"\nsentinel_user = \"x\"\nsentinel_tls = true\n");
+    let text = setup.errors();
+    assert_eq!(text.matches("redis+sentinel://").count(), 2, "{text}");
+    let setup = Setup::new().file("[store]\nurl = \"redis+sentinel://h/n\"\nsentinel_tls = \"maybe\"\n");
+    assert!(setup.errors().contains("must be true or false"));
+    // Their TLS is with the certificates of the store, and as the store's unless something else is said.
+    let tls = |url: &str, more: &str| {
+        let config = Setup::new().file(&format!("[store]\nurl = {url:?}\n{more}")).load().unwrap();
+        let StoreSource::Url(url) = config.store.source else { panic!("not a URL") };
+        (url.tls, url.sentinel.tls)
+    };
+    assert_eq!(tls("rediss+sentinel://h/n", ""), (true, true));
+    assert_eq!(tls("rediss+sentinel://h/n", "sentinel_tls = false\n"), (true, false));
+    assert_eq!(tls("redis+sentinel://h/n", "sentinel_tls = true\n"), (false, true));
+}
+
+#[test]
+fn renewals_wait_for_replicas_that_there_are_and_under_leases() {
+    let with = |text: &str| Setup::new().file(&format!("{text}[store]\nurl = \"redis://h\"\nrenewals_wait = true\n"));
+    assert!(with("").errors().contains("store.replicas_required"));
+    let text = with("max_staleness = \"0\"\n").errors();
+    assert!(text.contains("max_staleness above 0"), "{text}");
+    let config = Setup::new().file("[store]\nurl = \"redis://h\"\nreplicas_required = 2\nrenewals_wait = true\n");
+    assert!(config.load().unwrap().store.renewals_wait);
+}
+
+#[test]
 fn a_password_in_the_store_url_is_decoded_and_shown_nowhere() {
     let setup = Setup::new().flags(|flags| flags.store = Some("redis://:p%40ss+w%3D&d@[::1]".into()));
     let config = setup.load().unwrap();

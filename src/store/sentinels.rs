@@ -29,6 +29,9 @@ pub(super) struct Sentinels {
     last: Mutex<Option<(Instant, Result<Primary, ConnectError>)>>,
 }
 
+/// Where the primary is, and what else is known of it.
+type Said = (Option<(String, u16)>, HashMap<String, String>);
+
 struct Sentinel {
     at: HostPort,
     route: Route,
@@ -100,9 +103,7 @@ impl Sentinels {
         let mut questions = redis::pipe();
         questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
         questions.cmd("SENTINEL").arg("MASTER").arg(&self.name);
-        let answers: redis::RedisResult<(Option<(String, u16)>, HashMap<String, String>)> =
-            questions.query_async(&mut connection).await;
-        match answers {
+        match questions.query_async::<Said>(&mut connection).await {
             Ok((address, facts)) => {
                 driver.share.answered();
                 *held = Some((connection, driver));

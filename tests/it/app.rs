@@ -110,14 +110,9 @@ pub fn a_master_key() -> String {
 impl Setup {
     pub fn open_store(&self, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store {
         let target = Target::new(Address {
-            place: Place::Socket(self.store.clone().unwrap_or_else(|| self.redis.socket())),
-            database: 0,
-            user: None,
-            password: None,
-            ca_pem: None,
-            client_certificate: None,
             timeout: self.command_timeout,
             connect_timeout: Duration::from_secs(5),
+            ..Address::to(Place::Socket(self.store.clone().unwrap_or_else(|| self.redis.socket())))
         })
         .unwrap();
         let retention = Retention { firehose: self.firehose, activity: self.activity, age: self.name_retention };

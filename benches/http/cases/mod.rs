@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod cluster;
 mod cold;
 mod console;
 mod export;
@@ -45,11 +46,13 @@ pub enum Case {
     Start,
     /// Pages, with much to show. Only where it is named: what they show is made first, which takes a quarter of an hour.
     Console,
+    /// A million accounts on a Redis Cluster, and what ten million with a thousand nodes would cost. Only where it is named.
+    Cluster,
 }
 
 impl Case {
     pub fn all() -> Vec<Self> {
-        Self::value_variants().iter().copied().filter(|case| *case != Self::Console).collect()
+        Self::value_variants().iter().copied().filter(|case| !matches!(case, Self::Console | Self::Cluster)).collect()
     }
 }
 
@@ -78,6 +81,7 @@ impl Bench {
             Case::Flat => flat::run(self),
             Case::Start => start::run(self),
             Case::Console => console::run(self),
+            Case::Cluster => cluster::run(self),
         }
     }
 
