@@ -110,6 +110,26 @@ fn memory_is_used_under_a_lease_only() {
 }
 
 #[test]
+fn f1_where_renewals_wait_for_replicas_a_look_up_counts_under_a_lease_alone() {
+    let mut node = Node::unbegun();
+    node.freshness = Arc::new(Freshness::new(node.clock.clone(), LEASE, 1 << 20).only_under_leases(true));
+    let looks_up = |node: &Node| {
+        let asked = node.freshness.asking(node.account);
+        node.freshness.answered(asked, node.answer(10, 3, 5))
+    };
+    assert_eq!(looks_up(&node).err(), Some(Unusable::NoLease), "nothing is followed yet");
+    node.freshness.begin(&place(10), None).unwrap();
+    assert_eq!(looks_up(&node).err(), Some(Unusable::NoLease), "nothing is renewed yet");
+    node.renews(10);
+    node.advance(400);
+    let basis = looks_up(&node).unwrap();
+    assert_eq!(basis.until, Some(node.clock.monotonic() + Duration::from_millis(100)), "no longer than the lease");
+    node.advance(100);
+    let late = looks_up(&node).unwrap().until.unwrap();
+    assert!(late <= node.clock.monotonic(), "the lease is over, and with it what was looked up");
+}
+
+#[test]
 fn f2_a_lease_runs_from_before_the_renewal_was_sent() {
     let node = Node::new();
     node.fill(10, 3, 5);
