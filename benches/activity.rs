@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use countermark::account::AccountId;
 use countermark::clock::{Clock as _, SystemClock, rfc3339};
-use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target, Twins};
+use countermark::store::{Address, Filler, Options, Place, REPLICA_MAX_LAG, Retention, Store, Target, Twins};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -107,6 +107,9 @@ async fn measured(events: u64, accounts: u64, distinct: bool) -> serde_json::Val
         replica_timeout: Duration::from_secs(1),
         retention: Retention { firehose: 1_000_000, activity: 10_000, age },
         twins: Twins::Impossible,
+        replicated: false,
+        replica_max_lag: REPLICA_MAX_LAG,
+        remembering: None,
         sinks: false,
     };
     let store = Arc::new(Store::open(target.unwrap(), options, Arc::new(SystemClock), &stop));

@@ -28,7 +28,7 @@ use countermark::clock::{Clock, SystemClock};
 use countermark::config::{Secret, SecretSource};
 use countermark::keyring::MasterKey;
 use countermark::node::{Call, Ending, Follower, Mode, Writer};
-use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target, Twins};
+use countermark::store::{Address, Filler, Options, Place, REPLICA_MAX_LAG, Retention, Store, Target, Twins};
 use countermark::token::Algorithm;
 use countermark::verify::{Demand, Presenter};
 use serde_json::{Value, json};
@@ -236,6 +236,9 @@ fn open(redis: &Redis, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store
         replica_timeout: Duration::from_secs(1),
         retention: Retention { firehose: 1_000_000, activity: 10_000, age },
         twins: Twins::Impossible,
+        replicated: false,
+        replica_max_lag: REPLICA_MAX_LAG,
+        remembering: None,
         sinks: false,
     };
     Store::open(target, options, clock, stop)

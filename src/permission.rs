@@ -101,6 +101,21 @@ impl Grant {
     }
 }
 
+/// What both sets grant: of a wildcard and what it includes, the latter.
+#[cfg(feature = "server")]
+pub fn common_grants(a: &BTreeSet<Grant>, b: &BTreeSet<Grant>) -> BTreeSet<Grant> {
+    let half = |mine: &str, other: &str| match (mine, other) {
+        ("*", narrow) | (narrow, "*") => Some(narrow.to_owned()),
+        (one, same) => (one == same).then(|| one.to_owned()),
+    };
+    let both = |(a, b): (&Grant, &Grant)| {
+        Some(Grant { resource: half(&a.resource, &b.resource)?, action: half(&a.action, &b.action)? })
+    };
+    let all: BTreeSet<Grant> = a.iter().flat_map(|one| b.iter().filter_map(move |other| both((one, other)))).collect();
+    let is_in_another = |grant: &&Grant| !all.iter().any(|other| other != *grant && other.includes(grant));
+    all.iter().filter(is_in_another).cloned().collect()
+}
+
 fn matches(mine: &str, other: &str) -> bool {
     mine == "*" || mine == other
 }
@@ -207,6 +222,24 @@ mod tests {
 
     fn grants(texts: &[&str]) -> BTreeSet<Grant> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn what_two_sets_have_in_common_is_what_both_allow() {
+        let set = |text: &str| text.split_whitespace().map(|grant| grant.parse().unwrap()).collect::<BTreeSet<Grant>>();
+        for (a, b, both) in [
+            ("a:b c:d", "c:d e:f", "c:d"),
+            ("*:*", "a:b c:*", "a:b c:*"),
+            ("a:*", "*:b", "a:b"),
+            ("a:* c:d", "a:b *:d", "a:b a:d c:d"),
+            ("*:b a:*", "*:b a:*", "*:b a:*"),
+            ("a:b", "a:c", ""),
+            ("", "*:*", ""),
+        ] {
+            assert_eq!(common_grants(&set(a), &set(b)), set(both), "{a} and {b}");
+            assert_eq!(common_grants(&set(b), &set(a)), set(both), "{b} and {a}");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Asker {
         store.node_connected().await;
         store.feed_connected().await;
         store.recognise(ISSUER).await.unwrap();
-        let found = store.follow("none", None, Epoch::default()).await.unwrap();
+        let found = store.follow("none", None, Epoch::default(), None).await.unwrap();
         let accounts = std::fs::read_to_string(&dataset.others).unwrap();
         let accounts = accounts.lines().map(|id| id.parse().unwrap()).collect();
         Self { store, identity: found.place.identity, epoch: found.place.epoch, accounts }
@@ -113,7 +113,7 @@ impl Asker {
         let before = Epoch { counter: self.epoch.counter - 1, ..self.epoch };
         let follow = async |number: usize, applied: Epoch, entries: usize| {
             let node = format!("simulated-{}", number % NODES);
-            let found = self.store.follow(&node, Some(&self.identity), applied).await.unwrap();
+            let found = self.store.follow(&node, Some(&self.identity), applied, None).await.unwrap();
             assert_eq!(found.entries.len(), entries);
         };
         let renewal = cost(dataset, renew).await;

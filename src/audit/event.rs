@@ -102,11 +102,15 @@ pub mod kinds {
     pub const AUDIT_KEY: &str = "key.audit";
     /// An admin got a new token on the machine itself.
     pub const RECOVER: &str = "admin.recover";
+    /// The store had lost a change, and what that had ended was ended again.
+    pub const RAISE: &str = "store.raise";
+    /// An issuer was declared gone: the store waits for it no more.
+    pub const ISSUER_FORGET: &str = "node.forget";
     /// The store was set up.
     pub const BOOTSTRAP: &str = "dataset.create";
 
     /// All there are.
-    pub const ALL: [&str; 27] = [
+    pub const ALL: [&str; 29] = [
         CALL,
         TOKEN_EXPOSED,
         INVALID_SIGNATURES,
@@ -133,6 +137,8 @@ pub mod kinds {
         AUDIT_DROPPED,
         AUDIT_KEY,
         RECOVER,
+        RAISE,
+        ISSUER_FORGET,
         BOOTSTRAP,
     ];
 }

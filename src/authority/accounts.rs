@@ -177,6 +177,7 @@ impl Authority {
             keys_version: Some(signed.keys_version),
             now,
             event: &event,
+            raises: None,
         };
         let committed = self.commit(By::Somebody(act), &change).await?;
         // There is no older token, and no node knows anything of the account: it holds everywhere.
@@ -320,6 +321,7 @@ impl Authority {
             keys_version: None,
             now: self.clock.now(),
             event: &event,
+            raises: None,
         };
         let receipt = self.commit_everywhere(By::Somebody(act), &change, None).await;
         let receipt = receipt.map_err(|error| only.or_failed(error))?;
@@ -370,6 +372,7 @@ impl Authority {
             keys_version: None,
             now,
             event,
+            raises: None,
         }
     }
 

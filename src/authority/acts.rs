@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Authority;
 use crate::audit::{Event, Numbered};
 use crate::node::{ActEnd, Recorder};
-use crate::store::{AccountChange, Committed, KeyringChange, NamedChange, StoreError};
+use crate::store::{AccountChange, Committed, Forgetting, KeyringChange, NamedChange, StoreError};
 
 /// How often a number is asked for anew: only another process of the same name makes this necessary more than once.
 const CLAIMS: usize = 4;
@@ -15,6 +15,7 @@ pub(super) enum Change<'a> {
     Account(&'a AccountChange<'a>),
     Named(&'a NamedChange<'a>),
     Keys(&'a KeyringChange<'a>, &'a Event),
+    Forget(&'a Forgetting<'a>),
 }
 
 /// An act that is committed once, with whatever number is good when it is.
@@ -33,6 +34,7 @@ impl<'a> Acting<'a> {
             Change::Account(change) => change.event,
             Change::Named(change) => change.event,
             Change::Keys(_, event) => event,
+            Change::Forget(forgetting) => forgetting.event,
         }
     }
 }
@@ -81,9 +83,10 @@ impl Authority {
                 Change::Account(change) => self.store.change_account(change, act, again).await,
                 Change::Named(change) => self.store.change_named(change, act, again).await,
                 Change::Keys(change, _) => self.store.replace_keyring(change, Some(act), again).await,
+                Change::Forget(forgetting) => self.store.forget_issuer(forgetting.id, act, again).await,
             };
             underway.end = match &done {
-                Ok(_) | Err(StoreError::Unconfirmed { .. }) => ActEnd::Committed,
+                Ok(_) | Err(StoreError::Unconfirmed { .. } | StoreError::NotNoted(_)) => ActEnd::Committed,
                 Err(StoreError::Uncertain(_)) => ActEnd::Unknown,
                 Err(_) => ActEnd::NotCommitted,
             };

@@ -64,7 +64,13 @@ impl Startup {
     pub async fn run(self) -> Result<(Authority, Writer), BootstrapError> {
         let dataset = self.meet().await?;
         let master = self.master_key().await?;
-        let keys = self.keys(&master, &dataset).await?;
+        let keys = self.keys(&master, &dataset).await.map_err(|error| match error {
+            // Whoever has changed the keys last may have to raise the store first.
+            BootstrapError::Refused(_) if !self.store.waited_for().is_empty() => {
+                BootstrapError::Store(StoreError::Waits(self.store.waited_for().join(", ")))
+            }
+            other => other,
+        })?;
         let own_audience = dataset
             .issuer
             .parse()
@@ -106,6 +112,8 @@ impl Startup {
             dataset,
             own_audience,
         };
+        // R2: before anything rests on what the store says.
+        authority.raise().await.map_err(|error| BootstrapError::Store(StoreError::Unavailable(error.cause())))?;
         Ok((authority, writer))
     }
 
@@ -129,6 +137,8 @@ impl Startup {
                 "the store holds dataset {found}, but this data directory belongs to dataset {expected}: give the store that \
                  it belongs to, or start with a fresh --data-dir. Nothing was written"
             )),
+            // What is wrong with a journal does not mend itself.
+            MeetError::Store(error @ StoreError::Journal(_)) => BootstrapError::Refused(error.to_string()),
             MeetError::Store(error) => BootstrapError::Store(error),
         })
     }
@@ -192,11 +202,12 @@ impl Startup {
             mark: self.keys_mark.clone(),
             hardware: self.hardware.clone(),
         };
-        if let Some(keys) = Keys::open(at(), Arc::clone(&self.clock)).await.map_err(wrong)? {
+        let lacks = self.store.to_raise().is_some_and(|what| what.lost.keys);
+        if let Some(keys) = Keys::open(at(), Arc::clone(&self.clock), lacks).await.map_err(wrong)? {
             return Ok(keys);
         }
         Keys::create(&at(), self.settings.signing.algorithm, self.clock.now()).await.map_err(wrong)?;
-        Keys::open(at(), Arc::clone(&self.clock))
+        Keys::open(at(), Arc::clone(&self.clock), false)
             .await
             .map_err(wrong)?
             .ok_or_else(|| BootstrapError::Refused("the signing keys vanished from the store".into()))
@@ -307,6 +318,7 @@ impl Authority {
             keys_version: Some(signed.keys_version),
             now,
             event: &event,
+            raises: None,
         };
         match self.commit(By::Machine, &change).await {
             Ok(_) => Ok(true),

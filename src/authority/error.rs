@@ -103,6 +103,12 @@ pub enum Error {
     /// The state can't be known, or not be changed. Nothing was done.
     #[error("the store is not available; nothing was changed, try again")]
     Unavailable(String),
+    /// What is changed can't be noted where no store can lose it. Nothing was done.
+    #[error(
+        "the journal of changes can't be written, so nothing was changed: make room in the data directory. Checking tokens goes on. The \
+         log says why"
+    )]
+    Journal(String),
     /// There is no room for the change. Nothing was done.
     #[error(
         "the store's {0} is full, so nothing was changed: make room, or give it more. Checking tokens, revoking, disabling and \
@@ -137,6 +143,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is behind it, for the log.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Unavailable(cause)
+            | Self::Journal(cause)
+            | Self::Uncertain { cause, .. }
+            | Self::KeysUnreadable(cause)
+            | Self::TokenAway(cause)
+            | Self::Internal(cause) => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// One wrong field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { field: field.into(), message: message.into() }])
@@ -188,7 +207,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => Self::Unavailable(cause),
-            StoreError::Unmet | StoreError::Unclaimed => Self::Unavailable(error.to_string()),
+            StoreError::Unmet | StoreError::Unclaimed | StoreError::Waits(_) => Self::Unavailable(error.to_string()),
+            StoreError::Journal(cause) => Self::Journal(cause),
+            StoreError::NotNoted(cause) => Self::uncertain(cause),
             StoreError::Uncertain(cause) => Self::uncertain(cause),
             StoreError::Unconfirmed { .. } => Self::uncertain(error.to_string()),
             StoreError::Full(what) => Self::Full(what),

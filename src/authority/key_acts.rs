@@ -95,11 +95,11 @@ struct Step {
 
 /// The admins, as a key divides them.
 #[derive(Default)]
-struct AdminsOfKey {
+pub(super) struct AdminsOfKey {
     /// One whose token another key signed, which is not revoked.
-    remaining: Option<(AccountId, Epoch)>,
+    pub(super) remaining: Option<(AccountId, Epoch)>,
     /// Those whose token this key signed.
-    shut_out: Vec<(AccountId, Epoch)>,
+    pub(super) shut_out: Vec<(AccountId, Epoch)>,
 }
 
 impl Step {
@@ -220,6 +220,9 @@ impl Authority {
                     KeyState::Revoked => AdminsOfKey::default(),
                     _ => self.admins_of_key(key_id, document, now).await?,
                 };
+                if was != KeyState::Revoked && admins.remaining.is_none() {
+                    return Err(Error::LastAdminOfKey);
+                }
                 let made = if was == KeyState::Active && document.next_to_sign().is_none() {
                     Some(self.new_key(algorithm, self.successor_is_in_token(document)?).await?)
                 } else {
@@ -236,8 +239,8 @@ impl Authority {
         }
     }
 
-    /// One admin must remain whose token lives, and does not die with the key.
-    async fn admins_of_key(
+    /// Which admins have a token that lives, and does not die with the key, and whose does.
+    pub(super) async fn admins_of_key(
         &self,
         key_id: &str,
         document: &KeyringDocument,
@@ -258,7 +261,7 @@ impl Authority {
                 admins.remaining.get_or_insert((account.id, account.version));
             }
         }
-        if admins.remaining.is_some() { Ok(admins) } else { Err(Error::LastAdminOfKey) }
+        Ok(admins)
     }
 
     /// Takes a step on the newest document, and once more on a newer one where another step came first.
@@ -272,13 +275,12 @@ impl Authority {
             let sealed = self.keys.seal(&read)?;
             let event = self.key_event(by, wanted.kind(), &step, &read.document);
             let change = KeyringChange {
-                read: read.version,
-                document: &sealed,
                 unneeded: step.is_unneeded.then(|| (step.key_id.as_str(), until_accepted(now))),
                 remains: step.admins.remaining,
                 revoked: step.is_revoked.then_some(step.key_id.as_str()),
                 shut_out: &step.admins.shut_out,
                 author: by.author(),
+                ..KeyringChange::of(read.version, &sealed)
             };
             let new = if let Wanted::Prepare { key, .. } = wanted { Some(key) } else { step.made.as_ref() };
             // Whoever leaves in the middle does not know either.

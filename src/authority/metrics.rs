@@ -45,6 +45,12 @@ pub struct Metrics {
     duration: Histogram,
     /// Acts committed.
     pub acts: Counter,
+    /// Changes that the store had lost, and that were made up for.
+    pub raises: Counter,
+    /// Issuers that have not raised the store yet.
+    pub issuers_waited_for: Gauge,
+    /// 1 while the journal takes no entries.
+    pub journal_stuck: Gauge,
     /// Looks at signing keys in the store that were not what they had been: changed by hand, or older.
     pub keys_refused: Counter,
     /// What the recorder of events has counted.
@@ -103,6 +109,9 @@ impl Metrics {
             requests,
             duration: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             acts: Counter::default(),
+            raises: Counter::default(),
+            issuers_waited_for: Gauge::default(),
+            journal_stuck: Gauge::default(),
             keys_refused: Counter::default(),
             recorder: RecorderMetrics::default(),
             checkpoint_age: Gauge::default(),
@@ -137,6 +146,21 @@ impl Metrics {
         registry.register("requests", "HTTP requests", metrics.requests.clone());
         registry.register("request_duration_seconds", "Time to answer", metrics.duration.clone());
         registry.register("acts", "Administrative acts committed", metrics.acts.clone());
+        registry.register(
+            "raises",
+            "Changes that a restored or promoted store lacked, and that were made up for",
+            metrics.raises.clone(),
+        );
+        registry.register(
+            "issuers_waited_for",
+            "Issuers that have not raised the store yet: until then it serves nobody",
+            metrics.issuers_waited_for.clone(),
+        );
+        registry.register(
+            "journal_stuck",
+            "1 while the journal of changes takes no entries, so that no change is made",
+            metrics.journal_stuck.clone(),
+        );
         registry.register(
             "keys_refused",
             "Looks at signing keys in the store that were older than before, or did not open",

@@ -21,6 +21,7 @@ mod new_key;
 mod overview;
 mod passwords;
 mod precondition;
+mod raise;
 mod receipts;
 mod recorder_metrics;
 mod recover;

@@ -50,6 +50,7 @@ pub async fn recover(
         keys_version: Some(signed.keys_version),
         now,
         event: &event,
+        raises: None,
     };
     let receipt = authority.commit_everywhere(By::Machine, &change, None).await?;
     Ok(authority.issued(before.id, state, profile, signed, receipt))

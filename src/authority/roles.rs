@@ -72,8 +72,9 @@ impl Authority {
             name: role.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::role_definition(&role)),
-            author: Author::of(&act.actor),
+            author: Some(Author::of(&act.actor)),
             event: &event,
+            raises: None,
         };
         let receipt = self.commit_named(act, &change, only).await?;
         Ok(Changed { value: role, created: before.is_none(), receipt })
@@ -94,8 +95,9 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            author: Author::of(&act.actor),
+            author: Some(Author::of(&act.actor)),
             event: &event,
+            raises: None,
         };
         self.commit_named(act, &change, only).await
     }
@@ -121,8 +123,9 @@ impl Authority {
             name: team.name.as_str(),
             before: before.as_ref().map(|before| before.version),
             after: Some(crate::store::team_definition(&team)),
-            author: Author::of(&act.actor),
+            author: Some(Author::of(&act.actor)),
             event: &event,
+            raises: None,
         };
         let receipt = self.commit_named(act, &change, only).await?;
         Ok(Changed { value: team, created: before.is_none(), receipt })
@@ -139,8 +142,9 @@ impl Authority {
             name: name.as_str(),
             before: Some(before.version),
             after: None,
-            author: Author::of(&act.actor),
+            author: Some(Author::of(&act.actor)),
             event: &event,
+            raises: None,
         };
         self.commit_named(act, &change, only).await
     }

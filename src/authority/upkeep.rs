@@ -12,7 +12,7 @@ use super::checkpoints::Checkpoints;
 use super::{AccountRef, Authority, Error};
 use crate::account::AccountState;
 use crate::audit::kinds;
-use crate::store::AccountChange;
+use crate::store::{AccountChange, KnownIssuer};
 
 /// How often ended overlaps are looked for.
 const OVERLAPS: Duration = Duration::from_secs(1);
@@ -42,6 +42,9 @@ const STANDING: Duration = Duration::from_secs(1);
 /// After so long without a renewal a node is taken out of the table: it has no lease, or none for long.
 const GONE: Duration = Duration::from_secs(60);
 
+/// How long it is until the store is tried to be raised again, where that failed.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// An issuer's regular work.
 pub struct Upkeep {
     authority: Arc<Authority>,
@@ -49,12 +52,14 @@ pub struct Upkeep {
     standing: HashMap<String, (u64, Instant)>,
     /// Acts that no block linked at the last look.
     unlinked: BTreeSet<(String, u64)>,
+    /// Issuers that are no nodes, as they stand in the store, and since when that is so by our clock.
+    gone: HashMap<KnownIssuer, Instant>,
 }
 
 impl Upkeep {
     /// Of this issuer.
     pub fn new(authority: Arc<Authority>) -> Self {
-        Self { authority, standing: HashMap::new(), unlinked: BTreeSet::new() }
+        Self { authority, standing: HashMap::new(), unlinked: BTreeSet::new(), gone: HashMap::new() }
     }
 
     /// Works until it is stopped.
@@ -64,7 +69,8 @@ impl Upkeep {
         let signing = checkpoints(Arc::clone(&self.authority), stop.clone());
         let archiving = archive(Arc::clone(&self.authority), stop.clone());
         let counting = count_accounts(Arc::clone(&self.authority), stop.clone());
-        tokio::join!(self.work(stop), rotating, signing, archiving, counting);
+        let raising = raise(Arc::clone(&self.authority), stop.clone());
+        tokio::join!(self.work(stop), rotating, signing, archiving, counting, raising);
     }
 
     async fn work(mut self, stop: CancellationToken) {
@@ -81,6 +87,7 @@ impl Upkeep {
                 _ = look.tick() => {
                     self.look_at_keys().await;
                     self.link_orphans().await;
+                    self.withdraw_gone().await;
                 }
             }
         }
@@ -112,6 +119,35 @@ impl Upkeep {
         }
     }
 
+    /// An issuer that was killed changes nothing more: all that it has changed is in this store, which it has raised. One that was
+    /// only paused is known again with its next change.
+    async fn withdraw_gone(&mut self) {
+        let store = &self.authority.store;
+        let (issuers, table) = match tokio::try_join!(store.issuers(), store.table()) {
+            Ok(found) => found,
+            Err(error) => return tracing::debug!(%error, "the list of issuers waits"),
+        };
+        let now = self.authority.clock.monotonic();
+        let is_there = |issuer: &KnownIssuer| {
+            issuer.node.as_ref().is_some_and(|node| table.leases.iter().any(|lease| lease.id == *node))
+        };
+        let gone: Vec<KnownIssuer> = issuers.into_iter().filter(|issuer| !is_there(issuer)).collect();
+        self.gone.retain(|known, _| gone.contains(known));
+        for issuer in gone {
+            let since = *self.gone.entry(issuer.clone()).or_insert(now);
+            if now.saturating_duration_since(since) < GONE {
+                continue;
+            }
+            match store.withdraw_gone(&issuer).await {
+                Ok(true) => tracing::info!(issuer = issuer.name, "it is gone, and all that it has changed is here"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, issuer = issuer.name, "an issuer that is gone still stands in the store")
+                }
+            }
+        }
+    }
+
     /// Whoever writes to the store by hand is noticed, and not only by the next one to start.
     async fn look_at_keys(&self) {
         if let Err(error) = self.authority.keys.look().await {
@@ -138,6 +174,28 @@ impl Upkeep {
                 Err(error) => tracing::warn!(%error, account = %id, "an overlap could not be ended"),
             }
         }
+    }
+}
+
+/// By itself: whoever changes something waits for it.
+async fn raise(authority: Arc<Authority>, stop: CancellationToken) {
+    let mut pause = Duration::MAX;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = authority.store.lacks_something() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = match authority.raise().await {
+            Ok(()) => Duration::MAX,
+            Err(error) => {
+                tracing::error!(
+                    cause = error.cause(),
+                    "the store lacks changes that were made from here, and serves nobody before they are made up for"
+                );
+                AGAIN
+            }
+        };
     }
 }
 
@@ -233,6 +291,7 @@ impl Authority {
             keys_version: None,
             now,
             event: &event,
+            raises: None,
         };
         self.commit(By::Machine, &change).await.map(|_| ())
     }

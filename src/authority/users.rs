@@ -128,6 +128,7 @@ impl Authority {
             keys_version: None,
             now,
             event: &event,
+            raises: None,
         };
         let committed = self.commit(By::Somebody(act), &change).await?;
         let receipt = Receipt::of_the_first(&committed, self.clock.now());
@@ -372,6 +373,7 @@ impl Authority {
             keys_version: None,
             now,
             event: &event.detail("role", ADMIN).detail("kind", "user").detail("by", "setup"),
+            raises: None,
         };
         self.commit(By::Holder(call), &change).await?;
         let device = self.only_known(id).await;

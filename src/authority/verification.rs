@@ -39,6 +39,8 @@ impl Authority {
     pub fn measure(&self) {
         self.metrics.signatures(self.node.signature_counts());
         self.metrics.freshness(self.node.freshness());
+        self.metrics.issuers_waited_for.set(i64::try_from(self.store.waited_for().len()).unwrap_or(i64::MAX));
+        self.metrics.journal_stuck.set(i64::from(self.store.journal_trouble().is_some()));
         self.metrics.recorder.update(self.node.recorder());
     }
 }

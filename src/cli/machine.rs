@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::Output;
 use super::answer::{Answer, Failure};
+use super::nodes::ForgetArgs;
 use super::serve::{AclCommand, PlaceArgs, RecoverArgs, RotateMasterArgs, ServiceArgs};
 use crate::authority::MasterKeyChange;
 use crate::config::Overrides;
@@ -82,6 +83,24 @@ pub async fn rotate_master(arguments: RotateMasterArgs, output: Output) -> Resul
         }
         Err(error) => Err(Failure::new(error.to_string())),
     }
+}
+
+/// `countermark node forget`
+pub async fn forget_issuer(arguments: ForgetArgs, output: Output) -> Result<Answer, Failure> {
+    let overrides = Overrides::from(arguments.place);
+    let forgotten = crate::server::forget_issuer(&overrides, &arguments.name).await;
+    let (name, still) = forgotten.map_err(|error| Failure::new(error.to_string()))?;
+    if output == Output::Json {
+        return Ok(Answer::yes(serde_json::json!({"forgotten": name, "waits_for": still}).to_string()));
+    }
+    let next = match still.as_slice() {
+        [] => "Nothing else is waited for: the store serves.".to_owned(),
+        still => format!("The store still waits for {}.", still.join(", ")),
+    };
+    Ok(Answer::yes(format!(
+        "{name} is waited for no more. What it alone has changed, and the store has lost, stays lost until it is started again with its \
+         data directory: look at what was revoked, disabled and narrowed there lately. {next}"
+    )))
 }
 
 /// `countermark acl …`

@@ -176,7 +176,7 @@ async fn dispatch(command: ClientCommand, connection: &ConnectionArgs, output: O
         ClientCommand::Team(command) => teams::run(command, &session()?).await,
         ClientCommand::Key(command) => keys::run(command, connection, output).await,
         ClientCommand::Audit(command) => audit::run(command, connection, output).await,
-        ClientCommand::Node(command) => nodes::run(command, &session()?).await,
+        ClientCommand::Node(command) => nodes::run(command, connection, output).await,
         ClientCommand::Login(args) => login::run(args, connection, output).await,
     }
 }

@@ -1,24 +1,41 @@
 //! `node …`: the processes that verify tokens.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::answer::{Answer, Failure};
 use super::client::Session;
+use super::connect::ConnectionArgs;
 use super::pages::{self, Wanted};
+use super::serve::PlaceArgs;
 use super::table::{or_dash, table, text};
+use super::{Output, machine};
 
 /// `node …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum NodeCommand {
     /// List nodes: how fresh each one keeps its state, what it has applied, how much it has to do
     List,
+    /// Declare an issuer gone for good, so that a restored or promoted store waits for it no more (needs the master key and the store)
+    Forget(ForgetArgs),
+}
+
+/// `node forget`: declare an issuer gone for good.
+#[derive(Clone, Debug, Args)]
+pub struct ForgetArgs {
+    /// Its name or its id, as the log, /readyz and doctor call it
+    pub name: String,
+    /// Where the store is.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// Does what the command says.
-pub async fn run(command: NodeCommand, session: &Session) -> Result<Answer, Failure> {
+pub async fn run(command: NodeCommand, connection: &ConnectionArgs, output: Output) -> Result<Answer, Failure> {
     match command {
+        NodeCommand::Forget(args) => machine::forget_issuer(args, output).await,
         NodeCommand::List => {
+            let session = &Session::open(connection, output)?;
             pages::read(&session.client, &["nodes"], &[], Wanted::Everything).await?.answer(session, |items| {
                 let rows = items.iter().map(|node| {
                     vec![

@@ -35,8 +35,7 @@ pub(super) const ROTATE_EVERY: Bounded<Duration> = bounded(days(90), Duration::Z
 pub(super) const STORE_PREFIX: &str = "cm";
 pub(super) const REPLICAS_REQUIRED: Bounded<u32> = bounded(0, 0, 16);
 pub(super) const REPLICA_TIMEOUT: Bounded<Duration> = bounded(seconds(2), Duration::from_millis(10), seconds(60));
-// As min-replicas-max-lag of Redis, unless somebody says otherwise.
-pub(super) const REPLICA_MAX_LAG: Bounded<Duration> = bounded(seconds(10), seconds(1), seconds(300));
+pub(super) const REPLICA_MAX_LAG: Bounded<Duration> = bounded(crate::store::REPLICA_MAX_LAG, seconds(1), seconds(300));
 pub(super) const COMMAND_TIMEOUT: Bounded<Duration> = bounded(seconds(1), Duration::from_millis(10), seconds(60));
 pub(super) const CONNECT_TIMEOUT: Bounded<Duration> = bounded(seconds(1), Duration::from_millis(10), seconds(60));
 

@@ -233,6 +233,8 @@ pub fn title_of(kind: &str) -> &str {
         kinds::AUDIT_DROPPED => "Calls without an event",
         kinds::AUDIT_KEY => "Audit key changed",
         kinds::RECOVER => "Admin recovered",
+        kinds::RAISE => "Lost change made up for",
+        kinds::ISSUER_FORGET => "Issuer declared gone",
         kinds::BOOTSTRAP => "Dataset created",
         other => other,
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::Entry;
 use crate::config::{Config, StoreSource};
-use crate::store::private_binary;
+use crate::store::{Journal, JournalError, private_binary};
 
 /// Secrets by their names, where they are at all.
 const SECRETS: [&str; 5] = ["keys/master.key", "admin.token", "admin.token.new", "tls/ca.key", "tls/server.key"];
@@ -76,8 +76,29 @@ pub(super) fn look(config: &Config) -> Vec<Entry> {
         admin_token(path),
         file_system(path),
         space(path),
+        journal(path),
         program(config),
     ]
+}
+
+/// What was changed from here, and a store may lose.
+fn journal(path: &Path) -> Entry {
+    const CHECK: &str = "data_directory.journal";
+    match Journal::check(&path.join("journal")) {
+        Ok(entries) => Entry::ok(CHECK, format!("the journal of changes is whole, {entries} entries")),
+        Err(error @ JournalError::Damaged { .. }) => Entry::finding(
+            CHECK,
+            error.to_string(),
+            "a store that is restored or promoted may have tokens and rights again that were ended",
+            "restore the file from a backup of the data directory, or move it away",
+        ),
+        Err(error) => Entry::finding(
+            CHECK,
+            error.to_string(),
+            "no change is made that can't be noted there: no token can be issued, and none revoked",
+            "make it readable and writable for the user of the service, and make room",
+        ),
+    }
 }
 
 fn rights(path: &Path, metadata: &Metadata) -> Entry {

@@ -78,6 +78,7 @@ pub(super) async fn look(config: &Arc<Config>, running: &Found, entries: &mut Ve
     // First what others build upon.
     entries.push(dataset(config, &mut examiner, seen).await);
     seen.newest = examiner.newest_event().await.unwrap_or_default();
+    entries.push(issuers(&mut examiner).await);
     entries.extend(store_access::look(config, &mut examiner).await);
     entries.push(scripts(&mut examiner).await);
     entries.push(latency(config, &mut examiner).await);
@@ -92,6 +93,23 @@ fn shown(config: &Config) -> String {
     match &config.store.source {
         StoreSource::Private { .. } => "the private Redis".to_owned(),
         StoreSource::Url(url) => url.shown(),
+    }
+}
+
+/// R2: whom it waits for before it serves.
+async fn issuers(examiner: &mut Examiner) -> Entry {
+    const CHECK: &str = "store.issuers";
+    match examiner.issuers().await {
+        Ok((known, waited_for)) if waited_for.is_empty() => {
+            Entry::ok(CHECK, format!("{known} issuers are known, and none is waited for"))
+        }
+        Ok((_, waited_for)) => Entry::finding(
+            CHECK,
+            format!("the store was restored, promoted or restarted, and waits for {}", waited_for.join(", ")),
+            "it serves nobody before they have made up for changes that it may lack: every answer is 503",
+            "start them again, with their data directories; of one that is gone for good: countermark node forget NAME",
+        ),
+        Err(error) => Entry::unchecked(CHECK, error.to_string(), "let the user run HMGET and HGETALL"),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::listen::{Peer, Transport};
 use crate::name::TeamName;
 use crate::permission::Permission;
+use crate::store::StoreError;
 use crate::web::{client_address, forwarded};
 
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -104,7 +105,14 @@ impl Edge {
         let authority = self.authority.load_full();
         let store = match &authority {
             // What a verification needs, and not just an answer: a replica answers too.
-            Some(authority) => authority.node().can_decide().await.map_err(|error| error.to_string()),
+            Some(authority) => authority.node().can_decide().await.map_err(|error| {
+                let waited_for = authority.store().waited_for();
+                if waited_for.is_empty() {
+                    error.to_string()
+                } else {
+                    StoreError::Waits(waited_for.join(", ")).to_string()
+                }
+            }),
             None => Err("it has not been reached yet".to_owned()),
         };
         let key = match authority.as_ref().map(|authority| authority.keys().now()) {
@@ -133,8 +141,10 @@ impl Edge {
             Some(signer) => signer.trouble(),
             None => loaded.out_of_reach.clone(),
         });
+        let journal = self.authority.load().as_ref().and_then(|authority| authority.store().journal_trouble());
+        let journal = journal.map(|why| format!("{why}: no change is made until it can be noted"));
         let room = room.err().map(|error| format!("{error}: only revoking, disabling and deleting go on"));
-        room.into_iter().chain(signing.map(|why| format!("{why}: no token is issued here"))).collect()
+        room.into_iter().chain(journal).chain(signing.map(|why| format!("{why}: no token is issued here"))).collect()
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

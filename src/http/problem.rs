@@ -186,6 +186,12 @@ impl From<Error> for Problem {
                 problem.0.retry_after = Some(Duration::from_secs(10));
                 problem
             }
+            Error::Journal(cause) => {
+                let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "journal_stuck", detail);
+                problem.0.retry_after = Some(Duration::from_secs(10));
+                problem.0.cause = Some(cause);
+                problem
+            }
             Error::Unavailable(cause) => {
                 let mut problem = Self::not_ready(detail);
                 problem.0.cause = Some(cause);

@@ -155,8 +155,9 @@ struct Sealed {
 }
 
 impl Sealed {
-    /// Reads and opens it. `None`: there is none.
-    async fn open(&self) -> Result<Option<Read>, KeyringError> {
+    /// Reads and opens it. `None`: there is none. `lacks`: whether the store is known to have lost changes of it (R2), so that it is older
+    /// than what was read before.
+    async fn open(&self, lacks: bool) -> Result<Option<Read>, KeyringError> {
         let found = self.store.keyring_here().await?;
         let (seen, mark) = self.high_water.seen();
         let older = |found| KeyringError::RolledBack { found, seen, mark: mark.map(Into::into) };
@@ -164,16 +165,19 @@ impl Sealed {
             return if seen == 0 { Ok(None) } else { Err(older(0)) };
         };
         // Looked at before it is opened: an older one may be sealed under another master key.
-        if version < seen {
+        if version < seen && !lacks {
             return Err(older(version));
         }
         let Opened { text, envelope } = self.unseal(version, &sealed)?;
         let sighting = Sighting::of(version, &sealed, envelope.master_keys());
-        self.high_water.check(&sighting).map_err(|unlikely| match unlikely {
-            Unlikely::Older => older(version),
-            Unlikely::Other => KeyringError::Forked(version),
-            Unlikely::OlderMasterKey => KeyringError::Sealed,
-        })?;
+        let checked = self.high_water.check(&sighting);
+        if !(lacks && version <= seen) {
+            checked.map_err(|unlikely| match unlikely {
+                Unlikely::Older => older(version),
+                Unlikely::Other => KeyringError::Forked(version),
+                Unlikely::OlderMasterKey => KeyringError::Sealed,
+            })?;
+        }
         let document = serde_json::from_slice(&text)
             .map_err(|error| KeyringError::Unreadable(format!("{:?} error", error.classify())))?;
         if let Err(error) = self.high_water.note(sighting) {
@@ -218,7 +222,7 @@ impl KeyOrigin for Sealed {
 
     async fn read(&self, now: &Loaded, _within: Duration) -> Result<Loaded, NotRead> {
         let seen = now.set.version();
-        let read = self.open().await.and_then(|read| match read {
+        let read = self.open(false).await.and_then(|read| match read {
             Some(read) if read.version >= seen => loaded(&read, self.hardware.as_ref()),
             read => Err(KeyringError::RolledBack { found: read.map_or(0, |read| read.version), seen, mark: None }),
         });
@@ -230,13 +234,14 @@ impl KeyOrigin for Sealed {
 }
 
 impl Keys {
-    /// Opens the keys of the store. `None`: there are none.
-    pub async fn open(at: KeysAt, clock: Arc<dyn Clock>) -> Result<Option<Self>, KeyringError> {
+    /// Opens the keys of the store. `None`: there are none. `lacks`: whether the store is known to have lost changes of them, and will be
+    /// raised.
+    pub async fn open(at: KeysAt, clock: Arc<dyn Clock>, lacks: bool) -> Result<Option<Self>, KeyringError> {
         let KeysAt { store, master, source, dataset, mark, hardware } = at;
         let shown = mark.as_ref().map(|mark| mark.display().to_string()).unwrap_or_default();
         let high_water = HighWater::of(mark, &dataset).map_err(|error| KeyringError::Mark(shown, error))?;
         let origin = Sealed { store, master: Mutex::new(master), source, dataset, high_water, hardware };
-        let Some(read) = origin.open().await? else { return Ok(None) };
+        let Some(read) = origin.open(lacks).await? else { return Ok(None) };
         let loaded = loaded(&read, origin.hardware.as_ref())?;
         Ok(Some(Self(KeyCache::new(origin, loaded, clock))))
     }
@@ -247,7 +252,7 @@ impl Keys {
         let mut document = KeyringDocument { keys, ..Default::default() };
         document.change_audit_key(now)?;
         let envelope = Envelope::under(&[&at.master], &at.dataset).map_err(|_| KeyringError::Sealed)?;
-        let sealed = seal(&at.dataset, &Read { version: 0, document, envelope })?;
+        let sealed = seal(&at.dataset, &Read { version: 0, document, envelope }, 1)?;
         let first = KeyringChange::of(0, &sealed);
         match at.store.replace_keyring(&first, None, false).await {
             Ok(_) | Err(StoreError::Conflict) => Ok(()),
@@ -257,14 +262,30 @@ impl Keys {
 
     /// What was read, and changed since, sealed as the next version.
     pub fn seal(&self, changed: &Read) -> Result<String, KeyringError> {
-        seal(&self.0.origin().dataset, changed)
+        self.seal_as(changed, changed.version + 1)
+    }
+
+    /// The same, as this version.
+    pub fn seal_as(&self, changed: &Read, version: u64) -> Result<String, KeyringError> {
+        seal(&self.0.origin().dataset, changed, version)
     }
 
     /// The document of the store, opened, for changing it.
     pub async fn document(&self) -> Result<Read, KeyringError> {
         let origin = self.0.origin();
         let (seen, mark) = origin.high_water.seen();
-        origin.open().await?.ok_or(KeyringError::RolledBack { found: 0, seen, mark: mark.map(Into::into) })
+        origin.open(false).await?.ok_or(KeyringError::RolledBack { found: 0, seen, mark: mark.map(Into::into) })
+    }
+
+    /// The same of a store that is known to have lost changes of it.
+    pub async fn document_to_raise(&self) -> Result<Read, KeyringError> {
+        let seen = self.highest_version();
+        self.0.origin().open(true).await?.ok_or(KeyringError::RolledBack { found: 0, seen, mark: None })
+    }
+
+    /// The highest version that was seen so far.
+    pub fn highest_version(&self) -> u64 {
+        self.0.origin().high_water.seen().0.max(self.set().version())
     }
 
     /// These master keys open the next version of what was read, and no others; the newest last.
@@ -342,9 +363,9 @@ fn loaded(read: &Read, hardware: Option<&Arc<HardwareToken>>) -> Result<Loaded, 
     Ok(Loaded { set: Arc::new(document.key_set(*version)?), signer, out_of_reach, facts, audit })
 }
 
-fn seal(dataset: &str, read: &Read) -> Result<String, KeyringError> {
+fn seal(dataset: &str, read: &Read, version: u64) -> Result<String, KeyringError> {
     let text = zeroize::Zeroizing::new(
         serde_json::to_vec(&read.document).map_err(|_| KeyringError::Unreadable("no JSON form".into()))?,
     );
-    read.envelope.seal(dataset, read.version + 1, &text).map_err(|_| KeyringError::Sealed)
+    read.envelope.seal(dataset, version, &text).map_err(|_| KeyringError::Sealed)
 }

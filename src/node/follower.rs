@@ -100,11 +100,13 @@ impl<H: Home> Follower<H> {
         let store = self.node.store();
         self.freshness().counters().feed_reads.fetch_add(1, Ordering::Relaxed);
         let Some(memory) = self.freshness().memory() else {
-            let found = store.follow(&self.node_id, None, self.freshness().furthest()).await?;
+            let known = self.freshness().furthest();
+            let (on, applied) = known.map(|known| (known.identity, known.epoch)).unzip();
+            let found = store.follow(&self.node_id, None, applied.unwrap_or_default(), on.as_ref()).await?;
             return self.begin(&found).await;
         };
         let applied = memory.applied();
-        let found = store.follow(&self.node_id, Some(memory.identity()), applied).await?;
+        let found = store.follow(&self.node_id, Some(memory.identity()), applied, Some(memory.identity())).await?;
         if self.freshness().same_server(&memory, &found.place).is_err() {
             tracing::warn!("the store has become another server: what was known of it is dropped");
             return self.begin(&found).await;

@@ -10,7 +10,7 @@ use crate::authority::{Authority, BootstrapError, Metrics, Startup};
 use crate::clock::SystemClock;
 use crate::config::{Config, SecretSource, StoreSource};
 use crate::node::Mode;
-use crate::store::{DataDir, DataDirError, PrivateRedis, Store};
+use crate::store::{DataDir, DataDirError, PrivateRedis, Store, StoreError};
 
 /// An issuer that serves nobody.
 pub(super) struct OnTheMachine {
@@ -18,7 +18,7 @@ pub(super) struct OnTheMachine {
     private: Option<PrivateRedis>,
     disconnect: CancellationToken,
     /// Held where no server runs.
-    _data_dir: Option<DataDir>,
+    data_dir: Option<DataDir>,
 }
 
 impl OnTheMachine {
@@ -52,13 +52,13 @@ impl OnTheMachine {
             if !target.reached().await.map_err(ServeError::of)? {
                 return Err(away());
             }
-            let store = Arc::new(open(config, target, Arc::new(SystemClock), &disconnect));
+            let store = Arc::new(open(config, target, Arc::new(SystemClock), &disconnect, None)?);
             tokio::time::timeout(Duration::from_secs(5), store.connected()).await.map_err(|_| away())?;
             begin(config, store, what, signs).await
         }
         .await;
         match authority {
-            Ok(authority) => Ok(Self { authority, private, disconnect, _data_dir: data_dir }),
+            Ok(authority) => Ok(Self { authority, private, disconnect, data_dir }),
             Err(error) => {
                 disconnect.cancel();
                 stop_private(private).await;
@@ -67,7 +67,22 @@ impl OnTheMachine {
         }
     }
 
+    /// Whether the store serves: before every issuer has raised it, what it holds may be older than what was changed.
+    pub(super) fn serves(&self) -> Result<(), ServeError> {
+        let waited_for = self.authority.store().waited_for();
+        if waited_for.is_empty() {
+            return Ok(());
+        }
+        Err(ServeError(format!("{}; nothing was changed", StoreError::Waits(waited_for.join(", ")))))
+    }
+
     pub(super) async fn close(self) {
+        // Where a server runs, what was changed here stands in its journal, and it stays.
+        if self.data_dir.is_some()
+            && let Err(error) = self.authority.store().withdraw().await
+        {
+            tracing::debug!(%error, "the store does not know that this issuer has ended");
+        }
         self.disconnect.cancel();
         stop_private(self.private).await;
     }

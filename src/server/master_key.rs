@@ -23,6 +23,7 @@ pub async fn rotate_master(overrides: &Overrides, step: &MasterKeyStep) -> Resul
     let config = load(overrides).map_err(ServeError::of)?;
     let machine = OnTheMachine::open(&config, "master-key", false).await?;
     let changed = async {
+        machine.serves()?;
         match step {
             MasterKeyStep::Begin(path) => {
                 if !path.exists() {

@@ -1,6 +1,7 @@
 //! The composition root: configuration → store → authority → router → listeners, and back down again.
 
 mod descriptors;
+mod forget;
 mod logging;
 mod machine;
 mod master_key;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use descriptors::OTHER_FILES;
+pub use forget::forget_issuer;
 pub use master_key::{MasterKeyStep, rotate_master};
 pub use recover::recover;
 pub use serve_file::ServeFile;
@@ -137,6 +139,14 @@ async fn run(config: Config) -> Result<(), ServeError> {
         return probed.map(|_| ()).map_err(ServeError::of);
     }
     let (disconnect, retire) = (CancellationToken::new(), CancellationToken::new());
+    let node_id = uuid_v7(clock.now()).to_string();
+    let store = match open(&config, target, Arc::clone(&clock), &disconnect, Some(&node_id)) {
+        Ok(store) => Arc::new(store),
+        Err(error) => {
+            stop_private(private).await;
+            return Err(error);
+        }
+    };
     let metrics = Arc::new(Metrics::new());
     let running = Arc::new(Running {
         edge: Edge::new(
@@ -148,12 +158,12 @@ async fn run(config: Config) -> Result<(), ServeError> {
             config.limits.body_bytes,
             config.limits.body_timeout,
         ),
-        store: Arc::new(open(&config, target, Arc::clone(&clock), &disconnect)),
+        store,
         addresses: listeners.iter().map(|listener| listener.address().to_string()).collect(),
         operations: operations_listener.address().to_string(),
         ca_file: tls.ca_file(),
         default_issuer: setup::default_issuer(&config, &listeners),
-        node_id: uuid_v7(clock.now()).to_string(),
+        node_id,
         node_name,
         disconnect,
         retire,
@@ -228,10 +238,11 @@ async fn run(config: Config) -> Result<(), ServeError> {
 
 /// What a process that ended in the middle of writing has left. The data directory is ours alone.
 fn remove_leftovers(data_dir: &std::path::Path) {
-    let all: [(&str, &[&str]); 3] = [
-        (".", &["node-name", "dataset", "journal", "keys-seen", "serve.json", "admin.token.new", "setup.url.new"]),
+    let all: [(&str, &[&str]); 4] = [
+        (".", &["node-name", "dataset", "keys-seen", "serve.json", "admin.token.new", "setup.url.new"]),
         ("tls", &["ca.key", "ca.pem", "server.key", "server.pem"]),
         ("keys", &["master.key"]),
+        ("journal", &["issuer", "server"]),
     ];
     for (directory, names) in all {
         let directory = data_dir.join(directory);
@@ -247,8 +258,15 @@ async fn stop_private(private: Option<PrivateRedis>) {
     }
 }
 
-fn open(config: &Config, target: Target, clock: Arc<dyn Clock>, stop: &CancellationToken) -> Store {
-    Store::open(target, setup::store_options(config), clock, stop)
+/// `node`: under what this process will stand in the table of nodes, if it will.
+fn open(
+    config: &Config,
+    target: Target,
+    clock: Arc<dyn Clock>,
+    stop: &CancellationToken,
+    node: Option<&str>,
+) -> Result<Store, ServeError> {
+    Ok(Store::open(target, setup::store_options(config, node)?, clock, stop))
 }
 
 impl Running {
@@ -291,6 +309,12 @@ impl Running {
                 let _ = follower.await;
             }
         });
+        // The last of all: from here on nothing is changed.
+        match self.store.withdraw().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the store still waits for what this issuer alone may know: start it again"),
+            Err(error) => tracing::debug!(%error, "the store does not know that this issuer has ended"),
+        }
         Ok(())
     }
 

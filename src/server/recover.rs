@@ -26,7 +26,10 @@ pub async fn recover(
     }
     let out = out.unwrap_or_else(|| config.data_dir.join("admin.token"));
     let machine = OnTheMachine::open(&config, "recover", true).await?;
-    let issued = issue(&machine.authority, &username, months, &out).await;
+    let issued = match machine.serves() {
+        Ok(()) => issue(&machine.authority, &username, months, &out).await,
+        waits => waits,
+    };
     machine.close().await;
     issued.map(|()| out)
 }

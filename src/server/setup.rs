@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use zeroize::Zeroizing;
 
-use super::{Running, ServeError};
+use super::{Running, ServeError, node_name};
 use crate::authority::{Archive, ArchivePlace, SessionSettings, Settings, SigningSettings, Startup};
 use crate::config::{
     Address, AuditMode, Config, Policy, SecretSource, SigningAlgorithm, Sink, StoreSource, StoreUrl, read_private,
@@ -18,7 +18,10 @@ use crate::listen::Listener;
 use crate::node::Mode;
 use crate::pkcs11::HardwareToken;
 use crate::sinks::{Courier, Outlet};
-use crate::store::{self, DataDir, Options, Place, PrivateRedis, Retention, SentinelAccess, Target, Twins};
+use crate::store::{
+    self, DataDir, Journal, Options, Place, PrivateRedis, Remembering, Retention, SentinelAccess, Servers, Target,
+    Twins,
+};
 use crate::token::Algorithm;
 
 /// A segment of the archive has about so many bytes at the most.
@@ -87,8 +90,16 @@ pub(super) fn remote_target(config: &Config, url: &StoreUrl) -> Result<Target, S
     .map_err(ServeError::of)
 }
 
-pub(super) fn store_options(config: &Config) -> Options {
-    Options {
+/// `node`: under what this process will stand in the table of nodes, if it will.
+/// Whether another server may take over by itself.
+fn has_failover(config: &Config) -> bool {
+    matches!(&config.store.source, StoreSource::Url(url) if !matches!(url.servers, Servers::One(_)))
+}
+
+pub(super) fn store_options(config: &Config, node: Option<&str>) -> Result<Options, ServeError> {
+    let journal = Journal::open(&journal(config), config.audit.retention).map_err(ServeError::of)?;
+    let name = node_name::of(config, &config.data_dir)?;
+    Ok(Options {
         prefix: config.store.prefix.clone(),
         replicas_required: u64::from(config.store.replicas_required),
         replica_timeout: config.store.replica_timeout,
@@ -100,10 +111,18 @@ pub(super) fn store_options(config: &Config) -> Options {
         },
         twins: match &config.store.source {
             StoreSource::Private { .. } => Twins::Impossible,
-            StoreSource::Url(_) => Twins::Possible { journal: Some(config.data_dir.join("journal")) },
+            StoreSource::Url(_) => Twins::Possible,
         },
+        replicated: config.store.replicas_required > 0 || has_failover(config),
+        replica_max_lag: config.store.replica_max_lag,
+        remembering: Some(Remembering { journal: Arc::new(journal), name, node: node.map(str::to_owned) }),
         sinks: !config.audit.sinks.is_empty(),
-    }
+    })
+}
+
+/// The directory of the journal of changes.
+pub(super) fn journal(config: &Config) -> PathBuf {
+    config.data_dir.join("journal")
 }
 
 pub(super) fn settings(config: &Config) -> Settings {

@@ -8,12 +8,14 @@ use serde_json::json;
 
 use super::account_record::{LiveToken, Profile, StoredAccount, live_tokens};
 use super::catalogue::Entry;
+use super::journal::{self, AccountAfter};
 use super::schema::hard_bound;
 use super::{Committed, Store, StoreError, refused};
 use crate::account::{AccountId, AccountState, Kind, StateRecord, Tombstone};
 use crate::audit::block::hash;
 use crate::audit::{Event, Numbered};
 use crate::session::SessionId;
+use crate::verify::freshness::Identity;
 use crate::verify::{Actor, AsOf};
 
 /// Whoever changes something, as he was when he was let in.
@@ -54,6 +56,13 @@ pub enum Admin {
     Able(Option<DateTime<Utc>>),
 }
 
+impl Admin {
+    /// Whether it can administer now.
+    pub fn is_able(self, now: DateTime<Utc>) -> bool {
+        matches!(self, Self::Able(Some(until)) if until > now)
+    }
+}
+
 /// One change of one account.
 #[derive(Debug)]
 pub struct AccountChange<'a> {
@@ -77,6 +86,8 @@ pub struct AccountChange<'a> {
     pub now: DateTime<Utc>,
     /// The act, without a number.
     pub event: &'a Event,
+    /// The server which it raises by what that lacks (R2). `None`: it is a change like any other.
+    pub raises: Option<&'a Identity>,
 }
 
 impl AccountChange<'_> {
@@ -166,9 +177,11 @@ impl Store {
         let event = act.to_line();
         let overlap =
             change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
-        let only_less = change.only_takes_away();
+        let only_less = change.raises.is_some() || change.only_takes_away();
         let plan = json!({
             "dataset": self.dataset_id().await?,
+            "issuer": self.issuer_id(),
+            "raises": change.raises.map_or(serde_json::Value::Bool(false), |identity| identity.server().into()),
             "keys_version": change.keys_version.map_or(serde_json::Value::Bool(false), serde_json::Value::from),
             "id": change.id,
             "username": username,
@@ -232,7 +245,8 @@ impl Store {
             .key(schema.users())
             .key(schema.setup())
             .key(schema.catalogue())
-            .key(self.session_of(change.author.as_ref()));
+            .key(self.session_of(change.author.as_ref()))
+            .key(schema.issuers());
         for key_id in &key_ids {
             script.key(schema.live(key_id));
         }
@@ -246,7 +260,15 @@ impl Store {
             .arg(event)
             .arg(hard_bound(self.options.retention.firehose))
             .arg(self.options.retention.activity);
-        let changed = if only_less { self.restrict(script, again).await? } else { self.change(script, again).await? };
+        let profile = change.after.map(|(_, profile)| profile);
+        // What is new ends nothing.
+        let note = change.before.map(|before| AccountAfter::of(change.id, before.version, record, profile));
+        let note = note.map(|after| journal::Change::Account(Box::new(after)));
+        let changed = match (change.raises, &note) {
+            (Some(_), Some(note)) => self.raise(script, note).await?,
+            _ if only_less => self.restrict(script, note.as_ref(), again).await?,
+            _ => self.change(script, note.as_ref(), again).await?,
+        };
         changed.map_err(|reply| refused(&reply))
     }
 
@@ -269,7 +291,7 @@ impl Store {
             .key(self.schema.state(id))
             .key(self.schema.leases())
             .arg(self.dataset_id().await?);
-        let told = self.restrict(script, false).await.map_err(|error| match error {
+        let told = self.restrict(script, None, false).await.map_err(|error| match error {
             // Nothing was to be changed by it.
             StoreError::Uncertain(why) => StoreError::Unavailable(why),
             other => other,
@@ -345,6 +367,7 @@ mod tests {
                 keys_version: None,
                 now: DateTime::UNIX_EPOCH,
                 event: &event,
+                raises: None,
             }
             .only_takes_away()
         };

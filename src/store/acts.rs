@@ -35,8 +35,8 @@ impl Store {
         let mut script = self.scripts.claim_acts.prepare_invoke();
         script.key(self.schema.act_heads()).key(self.schema.unlinked()).arg(node).arg(claim);
         // On the connection on which acts are committed: it may lead to another server for a moment. A change before it may still be
-        // waiting for its replicas.
-        let mut held = self.met().await?;
+        // waiting for its replicas. Also before nodes are served: what raises the store is an act.
+        let mut held = self.begun().await?;
         held.connection.set_response_timeout(self.longest_wait());
         let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
         let reply = noting(&self.changes, held.number, reply)?;

@@ -19,6 +19,18 @@ pub enum StoreError {
         /// That had to.
         required: u64,
     },
+    /// Issuers that have changed the dataset have not raised this server yet (R2). Nothing was changed.
+    #[error(
+        "the store may lack changes that these issuers have made, and serves nobody before they have made up for it: {0}. Start them \
+         again, with their data directories; of one that is gone for good: countermark node forget NAME"
+    )]
+    Waits(String),
+    /// The journal of changes can't be written or read. Nothing was changed.
+    #[error("{0}. No change is made that could not be noted there")]
+    Journal(String),
+    /// The change was made, and could not be noted in the journal.
+    #[error("the change was made, and could not be noted: {0}")]
+    NotNoted(String),
     /// There is no room for it. Nothing was changed.
     #[error("the store has no room: its {0} is full")]
     Full(Full),
@@ -103,7 +115,12 @@ impl StoreError {
     /// mean that nothing was changed. What a script says that looked for it stands.
     pub(super) fn of_what_was_sent_before(self) -> Self {
         match self {
-            Self::Unavailable(_) | Self::Unmet | Self::Full(_) | Self::Corrupt(_) => Self::Uncertain(self.to_string()),
+            Self::Unavailable(_)
+            | Self::Unmet
+            | Self::Waits(_)
+            | Self::Journal(_)
+            | Self::Full(_)
+            | Self::Corrupt(_) => Self::Uncertain(self.to_string()),
             said => said,
         }
     }

@@ -16,7 +16,7 @@ use super::nodes;
 use super::schema::{Owner, SHARDS, Schema};
 use super::scripts::{NodeScripts, Scripts};
 use super::target::{ConnectError, Connected, Driver};
-use super::{Node, Refused, StoreError, Target};
+use super::{KnownIssuer, Node, Refused, StoreError, Target};
 use crate::account::AccountId;
 
 /// A connection of its own, which is not kept up.
@@ -85,6 +85,19 @@ impl Examiner {
     /// Whether it may write, as the service asks: the refusal's code and words if not.
     pub async fn may_write(&mut self) -> Result<(), String> {
         fence(&mut self.connection, self.target.fence_key()).await.map_err(|error| describe(&error))
+    }
+
+    /// Issuers that are known, and the names of those that have not raised the store yet, where it serves nobody for that.
+    pub async fn issuers(&mut self) -> Result<(usize, Vec<String>), StoreError> {
+        let meta = self.schema.meta();
+        let (term, identity, serving): (Option<u64>, Option<String>, Option<String>) =
+            self.ask(&["HMGET", &meta, "term", "identity", "serving"]).await?;
+        let issuers = self.schema.issuers();
+        let all: Vec<(String, String)> = self.ask(&["HGETALL", &issuers]).await?;
+        let known: Vec<KnownIssuer> = all.into_iter().map(|(id, text)| KnownIssuer::read(id, text)).collect();
+        let is_waited_for =
+            |issuer: &&KnownIssuer| identity != serving && term.is_some_and(|term| issuer.raised < term);
+        Ok((known.len(), known.iter().filter(is_waited_for).map(|issuer| issuer.name.clone()).collect()))
     }
 
     /// Its clock.

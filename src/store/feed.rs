@@ -32,12 +32,13 @@ pub struct Followed {
 
 impl NodeStore {
     /// Reports what a node has applied and returns what comes after it, by one script: report and entries belong to the same
-    /// server. On the connection of the feed.
+    /// server. On the connection of the feed. `applied_on`: the server whose epoch that is.
     pub async fn follow(
         &self,
         node: &str,
         identity: Option<&Identity>,
         applied: Epoch,
+        applied_on: Option<&Identity>,
     ) -> Result<Followed, StoreError> {
         let mut script = self.node_scripts.follow.prepare_invoke();
         script
@@ -49,7 +50,8 @@ impl NodeStore {
             .arg(identity.map_or("", Identity::server))
             .arg(applied.to_string())
             .arg(node)
-            .arg(ENTRIES);
+            .arg(ENTRIES)
+            .arg(applied_on.map_or("", Identity::server));
         let reply: Vec<String> = self.run(&self.feed, &script).await?;
         let (place, rest) = self.place(&reply).await?;
         let [keys_version, term_ended, fields @ ..] = rest else {

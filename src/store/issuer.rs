@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
@@ -10,15 +9,15 @@ use redis::{FromRedisValue, RedisResult, ScriptInvocation};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::journal::{Change, Entry};
 use super::lane::Lane;
 use super::link::{Link, Numbered, counted};
+use super::meeting::Raising;
 use super::node_store::{confirmed, noting};
-use super::place::{Met, Twins};
+use super::place::{Met, Remembering, Twins};
 use super::scripts::Scripts;
 use super::target::Target;
-use super::{
-    Dataset, Full, NodeLease, NodeOptions, NodeStore, Schema, StoreError, error, filler, link, nodes, place, roles,
-};
+use super::{Full, NodeLease, NodeOptions, NodeStore, Schema, StoreError, error, filler, link, nodes};
 use crate::audit::rollup::HOURS;
 use crate::clock::Clock;
 use crate::epoch::Epoch;
@@ -60,36 +59,14 @@ pub struct Options {
     pub retention: Retention,
     /// Whether another server may hold the same dataset.
     pub twins: Twins,
+    /// Whether it has replicas, one of which may be promoted.
+    pub replicated: bool,
+    /// For how long a primary goes on that its replicas don't hear: `min-replicas-max-lag` of Redis.
+    pub replica_max_lag: Duration,
+    /// What this issuer has changed, and the store may lose. `None`: it remembers nothing, and nobody waits for it.
+    pub remembering: Option<Remembering>,
     /// Whether the audit is sent on to sinks from here: they have a connection of their own.
     pub sinks: bool,
-}
-
-/// Why a store was not met.
-#[derive(Debug, thiserror::Error)]
-pub enum MeetError {
-    /// The dataset belongs to this other issuer.
-    #[error("the dataset belongs to the issuer {0}")]
-    Issuer(String),
-    /// It is not the dataset that was expected: another one, or none at all.
-    #[error("the store holds another dataset than it did, or none")]
-    Dataset {
-        /// What was expected.
-        expected: String,
-        /// What is there.
-        found: Option<String>,
-    },
-    /// The store is away, or holds something unreadable.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<MeetError> for StoreError {
-    fn from(error: MeetError) -> Self {
-        match error {
-            MeetError::Store(error) => error,
-            other => Self::Unavailable(other.to_string()),
-        }
-    }
 }
 
 /// What the confirmation of a change says.
@@ -126,7 +103,8 @@ pub struct Store {
     pub(super) clock: Arc<dyn Clock>,
     /// The server that was met.
     pub(super) here: std::sync::Mutex<Option<Met>>,
-    meeting: Mutex<()>,
+    pub(super) meeting: Mutex<()>,
+    pub(super) raising: Raising,
 }
 
 /// An issuer verifies like any other node.
@@ -164,6 +142,7 @@ impl Store {
             clock,
             here: std::sync::Mutex::new(None),
             meeting: Mutex::new(()),
+            raising: Raising::default(),
         }
     }
 
@@ -182,90 +161,6 @@ impl Store {
     /// The connection of the sinks.
     pub(super) fn of_sinks(&self) -> Result<&Lane, StoreError> {
         self.sinks.as_ref().ok_or_else(|| StoreError::Unavailable("it was opened without sinks".into()))
-    }
-
-    /// Meets the store: creates or recognises the dataset, begins a new term where the server is another one. A store that was
-    /// met before is only recognised: one that has been emptied meanwhile must not be taken for a new one.
-    ///
-    /// A dataset that has no issuer yet gets the `issuer`, or else the `default_issuer`.
-    pub async fn meet(
-        &self,
-        new_id: &str,
-        issuer: Option<&str>,
-        default_issuer: &str,
-        former_issuers: &[String],
-    ) -> Result<Dataset, MeetError> {
-        let _one = self.meeting.lock().await;
-        let connection = self.changes.now()?;
-        self.meet_on(connection, new_id, issuer, default_issuer, former_issuers).await
-    }
-
-    async fn meet_on(
-        &self,
-        mut held: Numbered,
-        new_id: &str,
-        issuer: Option<&str>,
-        default_issuer: &str,
-        former_issuers: &[String],
-    ) -> Result<Dataset, MeetError> {
-        let roles: serde_json::Map<String, serde_json::Value> = crate::permission::built_in_roles()
-            .into_iter()
-            .map(|role| (role.name.to_string(), roles::role_definition(&role).into()))
-            .collect();
-        let known = self.dataset.read().await.as_ref().map(|dataset| dataset.id.clone());
-        let known = known.or_else(|| self.expected.get().cloned());
-        self.has_some_room()?;
-        // A change before it may still be waiting for its replicas.
-        held.connection.set_response_timeout(self.longest_wait());
-        let mut script = self.scripts.start.prepare_invoke();
-        script
-            .key(self.schema.meta())
-            .key(self.schema.roles())
-            .arg(known.as_deref().unwrap_or_default())
-            .arg(new_id)
-            .arg(issuer.unwrap_or_default())
-            .arg(default_issuer)
-            .arg(serde_json::Value::from(former_issuers.to_vec()).to_string())
-            .arg(serde_json::Value::Object(roles).to_string())
-            .arg(u64::try_from(place::LEASE_CEILING.as_millis()).unwrap_or(0));
-        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
-        let reply = noting(&self.changes, held.number, reply)?;
-        match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["ok", id, issuer, term, counter, server, created, ceiling] => {
-                let ceiling = ceiling.parse().map_err(|_| StoreError::Corrupt("the lease ceiling".into()))?;
-                self.note_met(Identity::new(id, server), *created == "1", Duration::from_millis(ceiling));
-                let epoch = format!("{term}-{counter}").parse().map_err(|_| StoreError::Corrupt("the epoch".into()))?;
-                let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
-                *self.dataset.write().await = Some(dataset.clone());
-                self.met.store(held.number, Ordering::SeqCst);
-                Ok(dataset)
-            }
-            ["issuer", other] => Err(MeetError::Issuer((*other).to_owned())),
-            ["dataset", found] => Err(MeetError::Dataset {
-                expected: known.unwrap_or_default(),
-                found: Some((*found).to_owned()).filter(|found| !found.is_empty()),
-            }),
-            _ => Err(StoreError::Corrupt("the dataset".into()).into()),
-        }
-    }
-
-    /// The connection for changes, known to lead to the dataset that was met. F6: whoever answers on a new one may be another
-    /// server, whose epochs are another term's, so that it is met again before anything is changed on it.
-    pub(super) async fn met(&self) -> Result<Numbered, StoreError> {
-        let is_met = |held: &Numbered| self.met.load(Ordering::SeqCst) == held.number;
-        let held = self.changes.now()?;
-        if is_met(&held) {
-            return Ok(held);
-        }
-        let _one = self.meeting.lock().await;
-        let held = self.changes.now()?;
-        if !is_met(&held) {
-            // Not before it was met for the first time.
-            self.dataset_id().await?;
-            let dataset = self.meet_on(held.clone(), "", None, "", &[]).await?;
-            tracing::info!(epoch = %dataset.epoch, "met the store again");
-        }
-        Ok(held)
     }
 
     /// Whether there is room, and the dataset that was met is still there.
@@ -326,9 +221,12 @@ impl Store {
     ///
     /// Where the connection breaks after the script was sent, the same is sent once more: the script does nothing twice, and
     /// says of what it finds done that it is done. So the answer is the truth, as long as the store is back in time.
+    ///
+    /// `note`: what is written down of it before anybody is told.
     pub(super) async fn change(
         &self,
         script: ScriptInvocation<'_>,
+        note: Option<&Change>,
         again: bool,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
         match self.has_room() {
@@ -336,32 +234,37 @@ impl Store {
             Err(error) if again => return Err(error.of_what_was_sent_before()),
             room => room?,
         }
-        self.restrict(script, again).await
+        self.restrict(script, note, again).await
     }
 
     /// The same for what only takes something away: that is still possible where there is hardly any room.
     pub(super) async fn restrict(
         &self,
         script: ScriptInvocation<'_>,
+        note: Option<&Change>,
         again: bool,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
-        let carried_out = self.carry_out(script, again).await;
+        let carried_out = self.carry_out(script, note, again).await;
         if again { carried_out.map_err(StoreError::of_what_was_sent_before) } else { carried_out }
     }
 
     async fn carry_out(
         &self,
         mut script: ScriptInvocation<'_>,
+        note: Option<&Change>,
         again: bool,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
         self.has_some_room()?;
+        if let (Some(it), Some(_)) = (self.remembering(), note) {
+            it.journal.ready().await?;
+        }
         let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
         if again {
             script.arg("again");
         }
         let first = async {
-            match self.try_change(self.met().await?, &script).await? {
-                Tried::Unmet => self.try_change(self.met().await?, &script).await,
+            match self.try_change(self.met().await?, &script, note).await? {
+                Tried::Unmet => self.try_change(self.met().await?, &script, note).await,
                 tried => Ok(tried),
             }
         };
@@ -382,12 +285,12 @@ impl Store {
             loop {
                 self.changes.connected_after(number).await;
                 let tried = match self.met().await {
-                    Ok(held) => self.try_change(held, &script).await,
+                    Ok(held) => self.try_change(held, &script, note).await,
                     Err(error) => Err(error),
                 };
                 match tried {
                     Ok(Tried::Answered(answer)) => return Ok(answer),
-                    Err(error @ StoreError::Unconfirmed { .. }) => return Err(error),
+                    Err(error @ (StoreError::Unconfirmed { .. } | StoreError::NotNoted(_))) => return Err(error),
                     // That it is away again says nothing of what was sent before.
                     Ok(Tried::Lost { .. } | Tried::Unmet) | Err(_) => {
                         tokio::time::sleep(Duration::from_millis(20)).await
@@ -406,7 +309,12 @@ impl Store {
         (self.timeout * 3 / 2).saturating_sub(link::taken()).min(self.timeout / 2)
     }
 
-    async fn try_change(&self, mut held: Numbered, script: &ScriptInvocation<'_>) -> Result<Tried, StoreError> {
+    async fn try_change(
+        &self,
+        mut held: Numbered,
+        script: &ScriptInvocation<'_>,
+        note: Option<&Change>,
+    ) -> Result<Tried, StoreError> {
         let number = held.number;
         let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
         let reply = match reply {
@@ -431,11 +339,38 @@ impl Store {
         let epoch = epoch.parse().map_err(|_| StoreError::Corrupt("an epoch".into()))?;
         let identity = Identity::new(&self.dataset_id().await?, server);
         let leases = nodes::leases(leases);
+        if !self.noted(&identity, epoch, note).await? {
+            return Ok(Tried::Lost { number, why: "the store became another server meanwhile".into() });
+        }
         let (replicas, waited) = match self.wait(held).await? {
             Some(confirmed) => confirmed,
             None => return Ok(Tried::Lost { number, why: "the connection broke during WAIT".into() }),
         };
         Ok(Tried::Answered(Ok(Committed { epoch, identity, leases, replicas, waited })))
+    }
+
+    /// R2: a change is on disk here before anybody is told of it. `false`: the server that has made it is no longer the one that was
+    /// met, and what the present one lacks has been looked at without it.
+    async fn noted(&self, identity: &Identity, epoch: Epoch, note: Option<&Change>) -> Result<bool, StoreError> {
+        let (Some(it), Some(change)) = (self.remembering(), note) else { return Ok(true) };
+        let Some(here) = self.here().filter(|met| met.identity == *identity) else { return Ok(false) };
+        let entry = Entry::of(&here.lineage, epoch, self.clock.now().timestamp(), change.clone());
+        it.journal.append(&entry).await.map_err(|error| StoreError::NotNoted(error.to_string()))?;
+        Ok(true)
+    }
+
+    /// What raises the server on which it was found out what is lacking: before it serves nodes, and there alone.
+    pub(super) async fn raise(
+        &self,
+        script: ScriptInvocation<'_>,
+        note: &Change,
+    ) -> Result<Result<Committed, Vec<String>>, StoreError> {
+        self.has_some_room()?;
+        match self.try_change(self.begun().await?, &script, Some(note)).await? {
+            Tried::Answered(answer) => Ok(answer),
+            Tried::Lost { why, .. } => Err(StoreError::Uncertain(why)),
+            Tried::Unmet => Err(StoreError::Unmet),
+        }
     }
 
     async fn reserve(&self) -> Result<MutexGuard<'_, ()>, StoreError> {

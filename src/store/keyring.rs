@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::schema::hard_bound;
-use super::{Author, Committed, Store, StoreError, refused};
+use super::{Author, Committed, Store, StoreError, journal, refused};
 use crate::account::AccountId;
 use crate::audit::Numbered;
 use crate::audit::block::hash;
 use crate::epoch::Epoch;
+use crate::verify::freshness::Identity;
 
 /// One change of the document.
 #[derive(Debug, Clone)]
@@ -27,12 +28,26 @@ pub struct KeyringChange<'a> {
     pub shut_out: &'a [(AccountId, Epoch)],
     /// Who does it. `None`: Countermark itself.
     pub author: Option<Author>,
+    /// The server which it raises by what that lacks (R2). `None`: it is a change like any other.
+    pub raises: Option<&'a Identity>,
+    /// The version of the next one.
+    pub next: u64,
 }
 
 impl<'a> KeyringChange<'a> {
     /// The document of this version is replaced by this one, whatever else is.
     pub fn of(read: u64, document: &'a str) -> Self {
-        Self { read, document, unneeded: None, remains: None, revoked: None, shut_out: &[], author: None }
+        Self {
+            read,
+            document,
+            unneeded: None,
+            remains: None,
+            revoked: None,
+            shut_out: &[],
+            author: None,
+            raises: None,
+            next: read + 1,
+        }
     }
 }
 
@@ -72,10 +87,13 @@ impl Store {
     ) -> Result<Committed, StoreError> {
         let schema = &self.schema;
         let event = act.map(|act| act.to_line()).unwrap_or_default();
-        let only_less = change.revoked.is_some() || change.unneeded.is_some();
+        let only_less = change.raises.is_some() || change.revoked.is_some() || change.unneeded.is_some();
         let plan = json!({
             "dataset": self.dataset_id().await?,
+            "issuer": self.issuer_id(),
+            "raises": change.raises.map_or(Value::Bool(false), |identity| identity.server().into()),
             "read": change.read.to_string(),
+            "next": change.next.to_string(),
             "author": change.author.as_ref().map_or(Value::Bool(false), Author::plan),
             "unneeded": change.unneeded.map_or(Value::Bool(false), |(_, since)| since.timestamp().into()),
             "remains": change.remains.map_or(Value::Bool(false), |(_, version)| version.to_string().into()),
@@ -104,7 +122,8 @@ impl Store {
             .key(schema.state(change.remains.map_or_else(AccountId::nobody, |(admin, _)| admin)))
             .key(schema.admins())
             .key(schema.unlinked())
-            .key(self.session_of(change.author.as_ref()));
+            .key(self.session_of(change.author.as_ref()))
+            .key(schema.issuers());
         for (admin, _) in change.shut_out {
             script.key(schema.state(*admin));
         }
@@ -114,7 +133,14 @@ impl Store {
             .arg(event)
             .arg(hard_bound(self.options.retention.firehose))
             .arg(self.options.retention.activity);
-        let changed = if only_less { self.restrict(script, again).await? } else { self.change(script, again).await? };
+        let note = journal::Change::Keys { revoked: change.revoked.map(str::to_owned) };
+        let changed = if change.raises.is_some() {
+            self.raise(script, &note).await?
+        } else if only_less {
+            self.restrict(script, Some(&note), again).await?
+        } else {
+            self.change(script, Some(&note), again).await?
+        };
         changed.map_err(|reply| refused(&reply))
     }
 }

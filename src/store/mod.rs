@@ -35,6 +35,10 @@ mod filler;
 #[cfg(feature = "server")]
 mod issuer;
 #[cfg(feature = "server")]
+mod issuers;
+#[cfg(feature = "server")]
+pub mod journal;
+#[cfg(feature = "server")]
 mod key_uses;
 #[cfg(feature = "server")]
 mod keyring;
@@ -45,6 +49,8 @@ mod link;
 #[cfg(feature = "server")]
 mod listing;
 mod lookups;
+#[cfg(feature = "server")]
+mod meeting;
 mod node_rights;
 mod node_store;
 #[cfg(feature = "server")]
@@ -103,7 +109,11 @@ pub use feed::Followed;
 #[cfg(feature = "server")]
 pub use filler::Filler;
 #[cfg(feature = "server")]
-pub use issuer::{Committed, MeetError, Options, Retention, Store};
+pub use issuer::{Committed, Options, Retention, Store};
+#[cfg(feature = "server")]
+pub use issuers::{Forgetting, KnownIssuer};
+#[cfg(feature = "server")]
+pub use journal::{Journal, JournalError};
 #[cfg(feature = "server")]
 pub use key_uses::CallsOfKey;
 #[cfg(feature = "server")]
@@ -112,11 +122,13 @@ pub use lease::{Introduction, Renewal, Renewed};
 pub use link::for_one_request;
 #[cfg(feature = "server")]
 pub use listing::{List, Listing, Page};
+#[cfg(feature = "server")]
+pub use meeting::{MeetError, ToRaise};
 pub use node_store::{NodeOptions, NodeStore, NotRecognised, Recognised};
 #[cfg(feature = "server")]
 pub use nodes::{Node, NodeLease, Table};
 #[cfg(feature = "server")]
-pub use place::{Twins, with_drift};
+pub use place::{REPLICA_MAX_LAG, Remembering, Twins, with_drift};
 #[cfg(feature = "server")]
 pub(crate) use private::is_running;
 #[cfg(feature = "server")]

@@ -1,18 +1,21 @@
 //! Roles and teams: named definitions that accounts refer to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::definition::{RoleDefinition, split};
+use super::definition::{RoleDefinition, grants_of, split};
+use super::journal::{self, RoleAfter};
 use super::schema::hard_bound;
 use super::{Author, Committed, Store, StoreError, refused};
+use crate::account::AccountId;
 use crate::audit::block::hash;
 use crate::audit::{Event, Numbered};
 use crate::epoch::Epoch;
 use crate::name::{Description, RoleName, TeamName};
 use crate::permission::{Role, Team};
+use crate::verify::freshness::Identity;
 
 /// A role or a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +46,25 @@ pub struct NamedChange<'a> {
     pub before: Option<Epoch>,
     /// The new definition. `None`: deleted.
     pub after: Option<String>,
-    /// Who does it.
-    pub author: Author,
+    /// Who does it. `None`: Countermark itself.
+    pub author: Option<Author>,
     /// The act.
     pub event: &'a Event,
+    /// The server which it raises by what that lacks (R2). `None`: it is a change like any other.
+    pub raises: Option<&'a Identity>,
+}
+
+impl NamedChange<'_> {
+    /// What is written down of it. Teams end nothing, and neither does what is new.
+    fn note(&self) -> Result<Option<journal::Change>, StoreError> {
+        if self.kind == NamedKind::Team || self.before.is_none() {
+            return Ok(None);
+        }
+        let unreadable = || StoreError::Corrupt(format!("the role {}", self.name));
+        let grants = self.after.as_deref().map_or(Some(BTreeSet::new()), grants_of).ok_or_else(unreadable)?;
+        let name = self.name.parse().map_err(|_| unreadable())?;
+        Ok(Some(journal::Change::Role(RoleAfter { name, grants })))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,7 +114,9 @@ impl Store {
         let event = act.to_line();
         let plan = json!({
             "dataset": self.dataset_id().await?,
-            "author": change.author.plan(),
+            "issuer": self.issuer_id(),
+            "raises": change.raises.map_or(Value::Bool(false), |identity| identity.server().into()),
+            "author": change.author.as_ref().map_or(Value::Bool(false), Author::plan),
             "kind": kind,
             "name": change.name,
             "expect": change.before.map(|version| version.to_string()).unwrap_or_default(),
@@ -104,8 +124,11 @@ impl Store {
             "claim": act.claim,
             "sequence": act.sequence,
             "hash": hash(&event),
+            "takes_away": change.raises.is_some(),
         });
-        let mut script = self.scripts.named.prepare_invoke();
+        let author = change.author.as_ref().map(|author| author.id);
+        let script = if change.raises.is_some() { &self.scripts.named_less } else { &self.scripts.named };
+        let mut script = script.prepare_invoke();
         script
             .key(self.schema.meta())
             .key(self.schema.feed())
@@ -113,19 +136,25 @@ impl Store {
             .key(self.schema.act_heads())
             .key(definitions)
             .key(references)
-            .key(self.schema.acts_of(change.author.id))
-            .key(self.schema.state(change.author.id))
+            .key(author.map_or_else(|| self.schema.acts(), |author| self.schema.acts_of(author)))
+            .key(self.schema.state(author.unwrap_or_else(AccountId::nobody)))
             .key(self.schema.roles())
             .key(self.schema.leases())
             .key(self.schema.keyring())
             .key(self.schema.unlinked())
-            .key(self.session_of(Some(&change.author)))
+            .key(self.session_of(change.author.as_ref()))
+            .key(self.schema.issuers())
             .arg(plan.to_string())
             .arg(change.after.as_deref().unwrap_or_default())
             .arg(event)
             .arg(hard_bound(self.options.retention.firehose))
             .arg(self.options.retention.activity);
-        self.change(script, again).await?.map_err(|reply| refused(&reply))
+        let note = change.note()?;
+        let changed = match (change.raises, &note) {
+            (Some(_), Some(note)) => self.raise(script, note).await?,
+            _ => self.change(script, note.as_ref(), again).await?,
+        };
+        changed.map_err(|reply| refused(&reply))
     }
 
     /// One role.

@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | kept |
 //! |---|---|---|---|
-//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server, `ended:TERM`, `lease_ceiling_ms`, `indexed`: 1 where every account stands under its role and its teams, 2 where in the catalogue as well | for ever |
+//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server that was met, `serving`: of the one that serves nodes, `ended:TERM` and `identity:TERM` of the last 1,000 terms, `lease_ceiling_ms`, `indexed`: 1 where every account stands under its role and its teams, 2 where in the catalogue as well | for ever |
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
 //! | `{P}:s:PACKED` | string | `EPOCH {state record}`, see [`crate::account::AccountState`], of the account with this id in base64url | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |
@@ -25,6 +25,7 @@
 //! | `{P}:overlaps` | sorted set | account id → end of its previous token | until the end |
 //! | `{P}:live:KID` | sorted set | `ACCOUNT:GENERATION` → expiry, of living tokens that the key signed | until dead |
 //! | `{P}:keyring` | hash | `version`, `document`: sealed, see `keyring`; `revoked:KID` → the version that revoked it | for ever |
+//! | `{P}:issuers` | hash | issuer's own id → `TERM NODE NAME`: the last term in which it has raised the store, its id among the nodes or `-` | until it has ended, or is declared gone |
 //! | `{P}:nodes` | hash | node id → what it says of itself, JSON | as long as its lease |
 //! | `{P}:leases` | hash | node id → `RENEWALS LENGTH APPLIED SEEN RATE`, times in milliseconds | about four leases after the last renewal, or a minute without a lease |
 //! | `{P}:acts` | stream | events of administrative acts: `v` epoch, `e` line | `audit.firehose_max_entries` |
@@ -194,6 +195,10 @@ impl Schema {
     pub(super) fn setup(&self) -> String {
         self.together("setup")
     }
+    /// Issuers whose changes the store may lose.
+    pub fn issuers(&self) -> String {
+        self.together("issuers")
+    }
     pub(super) fn teams(&self) -> String {
         self.together("teams")
     }
@@ -276,7 +281,7 @@ impl Schema {
 
     /// Who keeps a key there.
     pub(super) fn owner_of(&self, key: &str) -> Owner {
-        const ALWAYS: [&str; 25] = [
+        const ALWAYS: [&str; 26] = [
             "meta",
             "feed",
             "names",
@@ -290,6 +295,7 @@ impl Schema {
             "admins",
             "overlaps",
             "keyring",
+            "issuers",
             "nodes",
             "leases",
             "acts",

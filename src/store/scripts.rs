@@ -22,6 +22,7 @@ pub(super) struct Scripts {
     /// The same for a store whose memory is full: for changes that only take something away.
     pub(super) account_less: Script,
     pub(super) named: Script,
+    pub(super) named_less: Script,
     pub(super) keyring: Script,
     /// The same for a store whose memory is full: for what only takes something away.
     pub(super) keyring_less: Script,
@@ -40,6 +41,9 @@ pub(super) struct Scripts {
     pub(super) sink: Script,
     pub(super) tries: Script,
     pub(super) forgive: Script,
+    pub(super) raised: Script,
+    pub(super) withdraw: Script,
+    pub(super) forget: Script,
 }
 
 const IDENTITY: &str = include_str!("scripts/identity.lua");
@@ -48,6 +52,8 @@ const ARCHIVED: &str = include_str!("scripts/archived.lua");
 #[cfg(feature = "server")]
 const COMMIT: &str = include_str!("scripts/commit.lua");
 #[cfg(feature = "server")]
+const ISSUERS: &str = include_str!("scripts/issuers.lua");
+#[cfg(feature = "server")]
 const AUTHOR: &str = include_str!("scripts/author.lua");
 #[cfg(feature = "server")]
 const AGAIN: &str = include_str!("scripts/again.lua");
@@ -55,6 +61,8 @@ const AGAIN: &str = include_str!("scripts/again.lua");
 const ACT: &str = include_str!("scripts/act.lua");
 #[cfg(feature = "server")]
 const KEYRING: &str = include_str!("scripts/keyring.lua");
+#[cfg(feature = "server")]
+const NAMED: &str = include_str!("scripts/named.lua");
 #[cfg(feature = "server")]
 const ACCOUNT: &str = include_str!("scripts/account.lua");
 
@@ -84,13 +92,14 @@ impl Scripts {
     pub(super) fn new() -> Self {
         let act = [IDENTITY, COMMIT, AUTHOR, AGAIN, ARCHIVED, ACT];
         Self {
-            start: after(&[IDENTITY], include_str!("scripts/start.lua")),
+            start: after(&[IDENTITY, ISSUERS], include_str!("scripts/start.lua")),
             table: after(&[IDENTITY], include_str!("scripts/table.lua")),
             keys: after(&[IDENTITY], include_str!("scripts/keys.lua")),
             holds: after(&[IDENTITY, COMMIT], include_str!("scripts/holds.lua")),
             account: after(&act, ACCOUNT),
             account_less: after(&act, &for_full_stores(ACCOUNT)),
-            named: after(&act, include_str!("scripts/named.lua")),
+            named: after(&act, NAMED),
+            named_less: after(&act, &for_full_stores(NAMED)),
             keyring: after(&act, KEYRING),
             keyring_less: after(&act, &for_full_stores(KEYRING)),
             claim_acts: Script::new(include_str!("scripts/claim_acts.lua")),
@@ -108,11 +117,17 @@ impl Scripts {
             sink: Script::new(include_str!("scripts/sink.lua")),
             tries: Script::new(include_str!("scripts/tries.lua")),
             forgive: Script::new(include_str!("scripts/forgive.lua")),
+            raised: after(&[IDENTITY, ISSUERS], include_str!("scripts/raised.lua")),
+            withdraw: after(&[IDENTITY], include_str!("scripts/withdraw.lua")),
+            forget: after(
+                &[IDENTITY, COMMIT, AUTHOR, AGAIN, ARCHIVED, ACT, ISSUERS],
+                include_str!("scripts/forget.lua"),
+            ),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 24] {
+    pub(super) fn all(&self) -> [&Script; 28] {
         let Self {
             start,
             table,
@@ -121,6 +136,7 @@ impl Scripts {
             account,
             account_less,
             named,
+            named_less,
             keyring,
             keyring_less,
             claim_acts,
@@ -138,6 +154,9 @@ impl Scripts {
             sink,
             tries,
             forgive,
+            raised,
+            withdraw,
+            forget,
         } = self;
         [
             start,
@@ -147,6 +166,7 @@ impl Scripts {
             account,
             account_less,
             named,
+            named_less,
             keyring,
             keyring_less,
             claim_acts,
@@ -164,6 +184,9 @@ impl Scripts {
             sink,
             tries,
             forgive,
+            raised,
+            withdraw,
+            forget,
         ]
     }
 }

@@ -123,6 +123,9 @@ impl Store {
         if ended.is_empty() {
             return Ok(());
         }
+        if let Some(it) = self.remembering() {
+            it.journal.session_ended(ended, self.clock.now().timestamp()).await?;
+        }
         let mut pipeline = redis::pipe();
         for id in ended {
             pipeline.cmd("DEL").arg(self.schema.session(*id)).ignore();
@@ -130,6 +133,18 @@ impl Store {
         let names: Vec<String> = ended.iter().map(ToString::to_string).collect();
         pipeline.cmd("ZREM").arg(self.schema.sessions_of(account)).arg(names).ignore();
         self.pipeline(&self.shared, &pipeline).await
+    }
+
+    /// Ends sessions that were ended before: the store may have lost that (R2).
+    pub(super) async fn end_again(&self, ended: &[SessionId]) -> Result<(), StoreError> {
+        for some in ended.chunks(500) {
+            let mut pipeline = redis::pipe();
+            for id in some {
+                pipeline.cmd("DEL").arg(self.schema.session(*id)).ignore();
+            }
+            self.pipeline::<()>(&self.changes, &pipeline).await?;
+        }
+        Ok(())
     }
 
     /// Ends all sessions of an account but this one.

@@ -208,12 +208,6 @@ impl Target {
         }
     }
 
-    /// Whether another server may take over: by sentinels, or in a cluster.
-    #[cfg(feature = "server")]
-    pub fn has_failover(&self) -> bool {
-        !matches!(self.way, Way::To(_))
-    }
-
     /// One connection, checked to lead to a Redis that will do, and what drives it.
     pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let (route, at) = self.find().await?;

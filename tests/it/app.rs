@@ -22,7 +22,9 @@ use countermark::http::{Edge, NamedDemand};
 use countermark::keyring::MasterKey;
 use countermark::listen::{Arrival, Peer, Transport};
 use countermark::node::{Follower, Mode, Writer};
-use countermark::store::{Address, Filler, Options, Place, Retention, Store, Target, Twins};
+use countermark::store::{
+    Address, Filler, Journal, Options, Place, REPLICA_MAX_LAG, Remembering, Retention, Store, Target, Twins,
+};
 use countermark::token::Algorithm;
 use http_body_util::BodyExt as _;
 use ipnet::IpNet;
@@ -62,6 +64,8 @@ pub struct Setup {
     /// Where the store is to be found, if not at its own socket.
     pub store: Option<PathBuf>,
     pub twins: Twins,
+    /// The directory of its journal. `None`: it remembers nothing of what it has changed.
+    pub journal: Option<PathBuf>,
     pub node: &'static str,
     /// Whoever joins a dataset that has an admin already is told his token.
     pub admin: Option<String>,
@@ -93,6 +97,7 @@ impl Default for Setup {
             command_timeout: Duration::from_secs(10),
             store: None,
             twins: Twins::Impossible,
+            journal: None,
             node: "node-1",
             admin: None,
             clock: None,
@@ -122,7 +127,14 @@ impl Setup {
             renewals_wait: false,
             replica_timeout: Duration::from_secs(1),
             retention,
-            twins: self.twins.clone(),
+            twins: self.twins,
+            replicated: false,
+            replica_max_lag: REPLICA_MAX_LAG,
+            remembering: self.journal.as_ref().map(|directory| Remembering {
+                journal: Arc::new(Journal::open(directory, 400 * DAY).unwrap()),
+                name: self.node.to_owned(),
+                node: None,
+            }),
             sinks: true,
         };
         Store::open(target, options, clock, stop)

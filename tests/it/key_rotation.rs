@@ -421,6 +421,7 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
     let before = app.store.account(actor.account()).await.unwrap().unwrap();
     let event = countermark::audit::Event::new(app.clock.now(), "account.update", countermark::audit::Outcome::Done);
     let change = AccountChange {
+        raises: None,
         id: before.id,
         before: Some(&before),
         after: Some((&before.state, &before.profile)),
@@ -439,7 +440,8 @@ async fn what_was_begun_with_a_token_of_a_revoked_key_is_not_done() {
         name: "made",
         before: None,
         after: Some("{\"d\":\"\"}".to_owned()),
-        author,
+        author: Some(author),
+        raises: None,
         event: &event,
     };
     assert!(matches!(app.store.change_named(&change, &act, false).await, Err(StoreError::AuthorChanged)));

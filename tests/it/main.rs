@@ -19,6 +19,7 @@ mod bad_input;
 mod browser;
 mod console_pages;
 mod doors;
+mod failover;
 mod freshness;
 mod guessing;
 mod histories;

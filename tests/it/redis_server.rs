@@ -20,7 +20,7 @@ impl RedisServer {
     pub fn start() -> Arc<Self> {
         let directory = tempfile::tempdir().unwrap();
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--unixsocket"])
             .arg(directory.path().join("redis.sock"))
             .arg("--dir")
             .arg(directory.path())
@@ -41,7 +41,15 @@ impl RedisServer {
     /// Another server with a copy of all that this one holds, as a replica is that was promoted.
     pub async fn copy(&self) -> Arc<Self> {
         let copy = Self::start();
-        for key in self.run::<Vec<Vec<u8>>>(&["KEYS", "*"]).await {
+        self.copy_to(&copy).await;
+        copy
+    }
+
+    async fn copy_to(&self, copy: &Self) {
+        let mut keys = self.run::<Vec<Vec<u8>>>(&["KEYS", "*"]).await;
+        // Whoever finds the dataset there finds all of it.
+        keys.sort_by_key(|key| key.ends_with(b":meta"));
+        for key in keys {
             // What was there a moment ago may be gone.
             let dumped: Option<Vec<u8>> =
                 redis::cmd("DUMP").arg(&key).query_async(&mut self.connection().await).await.unwrap();
@@ -50,7 +58,18 @@ impl RedisServer {
             restore.arg(&key).arg(0).arg(dumped);
             restore.exec_async(&mut copy.connection().await).await.unwrap();
         }
-        copy
+    }
+
+    /// It becomes another server, as one that is restarted does.
+    pub async fn changes_identity(&self) {
+        self.run::<()>(&["DEBUG", "CHANGE-REPL-ID"]).await;
+    }
+
+    /// It becomes another server, with what this one holds: as where a backup is restored under running issuers.
+    pub async fn go_back_to(&self, earlier: &Self) {
+        self.changes_identity().await;
+        self.run::<()>(&["FLUSHALL"]).await;
+        earlier.copy_to(self).await;
     }
 
     /// The one of this binary.

@@ -4,10 +4,10 @@
 --       11 admins  12 overlaps  13 state  14 profile  15 acts of the account  16 acts of the actor (or 15 again)
 --       17 keyring  18 state of the author (or 13 again)  19 leases  20 acts that no block links
 --       21 usernames of people  22 setup link  23 catalogue
---       24 session of the author (or 1 again)  25… live tokens of a key, and who has a role or is in a team, as named in the plan by their place
+--       24 session of the author (or 1 again)  25 issuers  26… live tokens of a key, and who has a role or is in a team, as named in the plan by their place
 -- ARGV  1 plan  2 state  3 profile, or empty to remove it  4 event  5 length of the acts  6 length of one account's acts
 --       7 again, where it is not known whether the first try was carried out
--- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
+-- plan {dataset, issuer, raises, author = {record, roles = {name: epoch}, key} as he was let in, or false, keys_version, id, username, expect = epoch or '' for a new account, reuse = id of a tombstone, now,
 --       admin = expiry of an able admin's token, or 0, able, overlap = end or 0, roles = {name: ±n}, teams = {name: ±n}, need_roles = [], need_teams = [],
 --       line = how it stands in the catalogue, or '' where it no longer does,
 --       setup_offer, setup_take = the setup link that is offered with it, or used by it, or '', user = whether it is a person,
@@ -16,12 +16,12 @@
 local plan = cjson.decode(ARGV[1])
 local meta, feed, acts = KEYS[1], KEYS[2], KEYS[3]
 
-local dataset, here, latest = where(meta)
+local dataset, here, latest = where(meta, plan.raises)
 if dataset ~= plan.dataset then
   return { 'dataset' }
 end
 -- F6: an epoch of this server would be one of the term before.
-if latest == '' then
+if latest == '' or not is_met(plan, here, KEYS[25]) then
   return { 'unmet' }
 end
 local done = ARGV[7] and done_before(KEYS[15], ARGV[4])
@@ -74,7 +74,8 @@ for _, team in ipairs(plan.need_teams) do
   end
 end
 -- The last active admin stays: whoever is one, or is one with a living token, must not be the only one who then is not.
-local admin_until = tonumber(redis.call('ZSCORE', KEYS[11], plan.id) or '-1')
+-- A raise can't ask: it says so.
+local admin_until = plan.raises and -1 or tonumber(redis.call('ZSCORE', KEYS[11], plan.id) or '-1')
 if admin_until >= 0 and not plan.able and redis.call('ZCARD', KEYS[11]) <= 1 then
   return { 'last_admin' }
 end
@@ -131,16 +132,16 @@ for team, by in pairs(plan.teams) do
   redis.call('HINCRBY', KEYS[10], team, by)
 end
 for _, token in ipairs(plan.remove) do
-  redis.call('ZREM', KEYS[24 + token[1]], token[2])
+  redis.call('ZREM', KEYS[25 + token[1]], token[2])
 end
 for _, token in ipairs(plan.add) do
-  redis.call('ZADD', KEYS[24 + token[1]], token[3], token[2])
+  redis.call('ZADD', KEYS[25 + token[1]], token[3], token[2])
 end
 for _, place in ipairs(plan.leaves) do
-  redis.call('ZREM', KEYS[24 + place], plan.username)
+  redis.call('ZREM', KEYS[25 + place], plan.username)
 end
 for _, place in ipairs(plan.enters) do
-  redis.call('ZADD', KEYS[24 + place], 0, plan.username)
+  redis.call('ZADD', KEYS[25 + place], 0, plan.username)
 end
 record_act(plan, epoch, ARGV[4], acts, ARGV[5], KEYS[4], KEYS[20], { KEYS[15], KEYS[16] }, ARGV[6])
 return committed(epoch, here, KEYS[19])

@@ -8,3 +8,13 @@ local function committed(epoch, here, leases)
   return reply
 end
 
+-- A change is made only by issuers for whom a copy of this server waits that may lack it (R2); by those that raise it also before nodes
+-- are served, and only on the server for which they have found out what is lacking.
+-- plan {issuer = its id, or '': it remembers nothing, raises = identity of the server, or false}
+local function is_met(plan, here, issuers)
+  if plan.raises and plan.raises ~= here then
+    return false
+  end
+  return plan.issuer == '' or redis.call('HEXISTS', issuers, plan.issuer) == 1
+end
+

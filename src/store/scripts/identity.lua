@@ -13,12 +13,13 @@ local function identity()
 end
 
 -- Where the answer of a script comes from.
+-- unraised  whether it is for an issuer that is about to raise this server by what it knows (R2); nobody else may rest on it before
 -- reply dataset, identity, epoch: the epoch is empty where no issuer has met the dataset on this server yet, so that its
--- epochs are another term's and nothing may rest on it.
-local function where(meta)
-  local found = redis.call('HMGET', meta, 'dataset', 'identity', 'term', 'counter')
+-- epochs are another term's, or where one that has changed it before has not raised it yet: nothing may rest on it.
+local function where(meta, unraised)
+  local found = redis.call('HMGET', meta, 'dataset', 'identity', 'term', 'counter', 'serving')
   local here = identity()
-  local epoch = found[2] == here and found[3] .. '-' .. found[4] or ''
-  return found[1] or '', here, epoch
+  local answers = found[2] == here and (unraised or found[5] == here)
+  return found[1] or '', here, answers and found[3] .. '-' .. found[4] or ''
 end
 

@@ -1,18 +1,18 @@
 #!lua
 -- One change of one role or team.
 -- KEYS  1 meta  2 feed  3 acts  4 act heads  5 definitions  6 references  7 acts of the author  8 state of the author  9 roles  10 leases  11 keyring
---       12 acts that no block links  13 session of the author (or 1 again)
+--       12 acts that no block links  13 session of the author (or 1 again)  14 issuers
 -- ARGV  1 plan  2 definition, or empty to remove it  3 event  4 length of the acts  5 length of one account's acts
 --       6 again, where it is not known whether the first try was carried out
--- plan {dataset, author = {record, roles = {name: epoch}, key} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, claim, sequence, hash}
+-- plan {dataset, issuer, raises, author = {record, roles = {name: epoch}, key} as he was let in, kind = 'role' | 'team', name, expect = epoch or '' for a new one, node, claim, sequence, hash, takes_away}
 -- reply {'ok', epoch, identity, node id, lease …} or {what is wrong, which}
 local plan = cjson.decode(ARGV[1])
-local dataset, here, latest = where(KEYS[1])
+local dataset, here, latest = where(KEYS[1], plan.raises)
 if dataset ~= plan.dataset then
   return { 'dataset' }
 end
 -- F6: an epoch of this server would be one of the term before.
-if latest == '' then
+if latest == '' or not is_met(plan, here, KEYS[14]) then
   return { 'unmet' }
 end
 local done = ARGV[6] and done_before(KEYS[7], ARGV[3])

@@ -328,21 +328,17 @@ impl Freshness {
         self.same_server(&noted.memory, place)
     }
 
-    /// How far the feed was applied at last, on whatever server.
-    pub fn furthest(&self) -> Epoch {
-        let known = self.memory().map(|memory| memory.applied());
-        let furthest = || {
-            let furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
-            furthest.as_ref().map(|known| known.epoch).unwrap_or_default()
-        };
-        known.unwrap_or_else(furthest)
+    /// How far the feed was applied at last, and on which server. `None`: it never was.
+    pub fn furthest(&self) -> Option<Place> {
+        let now = self.memory().map(|memory| Place { identity: memory.identity().clone(), epoch: memory.applied() });
+        now.or_else(|| self.furthest.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Begins anew with an empty memory at this place, from which on the feed is followed. Everything known before is dropped:
     /// memory, window, lease, and every answer under way.
     ///
-    /// `term_ended`: the counter at which, as this place has it, the term of the epoch ended that was applied at last. R2: one
-    /// that does not know all that was applied is a copy from before, and is not followed.
+    /// `term_ended`: the counter at which, as this place has it, the term of the epoch ended that was applied at last, if that was the same
+    /// server's. R2: one that does not know all that was applied is a copy from before, or has gone another way, and is not followed.
     pub fn begin(&self, place: &Place, term_ended: Option<u64>) -> Result<Arc<Memory>, Unusable> {
         let mut furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
         self.drop_known(&mut furthest);

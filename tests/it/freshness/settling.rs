@@ -19,7 +19,7 @@ fn the_wait() -> Duration {
 }
 
 fn with_twins(journal: Option<PathBuf>, setup: Setup) -> Setup {
-    Setup { twins: Twins::Possible { journal }, ..setup }
+    Setup { twins: Twins::Possible, journal, ..setup }
 }
 
 #[tokio::test]

@@ -1,0 +1,243 @@
+use std::fs;
+
+use super::*;
+use crate::account::{AccountId, AccountState, StateRecord, Status};
+use crate::epoch::Epoch;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn now() -> i64 {
+    SystemClock.now().timestamp()
+}
+
+/// A store in this term of this server, after terms of others.
+fn lineage(server: &str, now: &str, past: &[(u64, &str, u64)]) -> Lineage {
+    let past: Vec<String> = past.iter().map(|(term, server, ended)| format!("{term} {ended} {server}")).collect();
+    Lineage::read("d", server, now.parse().unwrap(), &past.join("\n"))
+}
+
+fn account(number: u32) -> AccountId {
+    format!("00000000-0000-7000-8000-{number:012}").parse().unwrap()
+}
+
+fn state(generation: u64) -> AccountState {
+    AccountState {
+        username: "ci".parse().unwrap(),
+        generation,
+        token_id: None,
+        status: Status::Active,
+        role: "auditor".parse().unwrap(),
+        teams: Default::default(),
+        audiences: Vec::new(),
+        allowed_networks: Vec::new(),
+        binding: None,
+        previous: None,
+        sign_ins: 0,
+    }
+}
+
+/// A change of an account on this server, from one epoch to the next.
+fn change(server: &str, id: AccountId, before: &str, epoch: &str, generation: u64) -> Entry {
+    let epoch: Epoch = epoch.parse().unwrap();
+    let after = AccountAfter::of(id, before.parse().unwrap(), StateRecord::Live(state(generation)), None);
+    Entry::of(&lineage(server, &epoch.to_string(), &[]), epoch, now(), Change::Account(Box::new(after)))
+}
+
+fn raised(server: &str, epoch: &str) -> Entry {
+    let epoch: Epoch = epoch.parse().unwrap();
+    Entry::of(&lineage(server, &epoch.to_string(), &[]), epoch, now(), Change::Raised)
+}
+
+struct Scene {
+    directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("journal")
+    }
+
+    fn open(&self) -> Result<Arc<Journal>, JournalError> {
+        Journal::open(&self.path(), 400 * DAY).map(Arc::new)
+    }
+
+    async fn with(entries: &[Entry]) -> (Self, Arc<Journal>) {
+        let scene = Self::new();
+        let journal = scene.open().unwrap();
+        for entry in entries {
+            journal.append(entry).await.unwrap();
+        }
+        (scene, journal)
+    }
+
+    fn last_file(&self) -> std::path::PathBuf {
+        segment::all_in(&self.path()).unwrap().pop().unwrap().path
+    }
+}
+
+async fn lost(journal: &Arc<Journal>, lineage: Lineage) -> Lost {
+    journal.lost(Arc::new(lineage), now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_store_lacks_is_what_comes_after_the_end_of_its_term() {
+    let (a, b) = (account(1), account(2));
+    let entries = [change("X", a, "5-1", "5-9", 2), change("X", b, "5-2", "5-10", 3)];
+    let (_scene, journal) = Scene::with(&entries).await;
+    assert!(lost(&journal, lineage("X", "5-10", &[])).await.is_nothing());
+    let found = lost(&journal, lineage("Y", "6-0", &[(5, "X", 9)])).await;
+    assert_eq!(found.accounts.iter().map(|lost| lost.after.id).collect::<Vec<_>>(), [b]);
+    assert!(found.accounts[0].follows("5-2".parse().unwrap(), &lineage("Y", "6-0", &[(5, "X", 9)])));
+    assert!(!found.accounts[0].follows("6-1".parse().unwrap(), &lineage("Y", "6-1", &[(5, "X", 9)])));
+}
+
+/// Two servers have both begun term 6. What one of them made in it the other does not have, whatever their counters.
+#[tokio::test]
+async fn f6_the_same_term_of_another_server_is_another_history() {
+    let (_scene, journal) = Scene::with(&[change("X", account(1), "5-1", "6-2", 2)]).await;
+    let of_its_own = lineage("Z", "7-0", &[(5, "P", 4), (6, "X", 3)]);
+    assert!(lost(&journal, of_its_own).await.is_nothing());
+    let twin = lineage("Z", "7-0", &[(5, "P", 4), (6, "Y", 30)]);
+    assert_eq!(lost(&journal, twin).await.accounts.len(), 1);
+    let still = lineage("Y", "6-30", &[(5, "P", 4)]);
+    assert_eq!(lost(&journal, still).await.accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn the_last_change_of_an_account_counts_in_the_order_in_which_they_were_made() {
+    let id = account(1);
+    // Noted in another order than they were made in.
+    let entries = [change("X", id, "5-8", "5-9", 3), change("X", id, "5-1", "5-8", 2)];
+    let (_scene, journal) = Scene::with(&entries).await;
+    let found = lost(&journal, lineage("Y", "6-0", &[(5, "X", 7)])).await;
+    let StateRecord::Live(state) = &found.accounts[0].after.record else { panic!() };
+    assert_eq!((state.generation, found.accounts[0].epoch()), (3, "5-9".parse().unwrap()));
+    // Upon what the first of them was made.
+    assert!(found.accounts[0].follows("5-1".parse().unwrap(), &lineage("Y", "6-0", &[(5, "X", 7)])));
+    // The store has the first one: what lacks was made upon that.
+    let found = lost(&journal, lineage("Y", "6-0", &[(5, "X", 8)])).await;
+    assert!(found.accounts[0].follows("5-8".parse().unwrap(), &lineage("Y", "6-0", &[(5, "X", 8)])));
+}
+
+#[tokio::test]
+async fn what_was_made_up_for_is_not_looked_at_again_unless_that_is_lost_too() {
+    let entries = [change("X", account(1), "5-1", "5-9", 2), raised("Y", "6-3")];
+    let (_scene, journal) = Scene::with(&entries).await;
+    assert!(lost(&journal, lineage("Y", "6-3", &[(5, "X", 8)])).await.is_nothing());
+    assert!(lost(&journal, lineage("Z", "7-0", &[(5, "X", 8), (6, "Y", 3)])).await.is_nothing());
+    let earlier = lineage("Z", "7-0", &[(5, "X", 8), (6, "Y", 2)]);
+    assert_eq!(lost(&journal, earlier).await.accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn entries_of_other_datasets_are_nobodys() {
+    let (_scene, journal) = Scene::with(&[change("X", account(1), "5-1", "5-9", 2)]).await;
+    let other = Lineage::read("another", "Y", "6-0".parse().unwrap(), "");
+    assert!(lost(&journal, other).await.is_nothing());
+}
+
+#[tokio::test]
+async fn what_is_torn_at_the_end_is_cut_off_and_what_comes_next_can_be_read() {
+    let (a, b) = (account(1), account(2));
+    let (scene, journal) = Scene::with(&[change("X", a, "5-1", "5-9", 2)]).await;
+    drop(journal);
+    let whole = fs::read(scene.last_file()).unwrap();
+    let next = change("X", b, "5-1", "5-10", 2);
+    let line = next.to_line();
+    for cut in 1..line.len() {
+        fs::write(scene.last_file(), [&whole, &line.as_bytes()[..cut]].concat()).unwrap();
+        let journal = scene.open().unwrap();
+        assert_eq!(fs::read(scene.last_file()).unwrap(), whole, "{cut}");
+        drop(journal);
+    }
+    // Blocks that the disk never got.
+    fs::write(scene.last_file(), [&whole[..], &[0; 100]].concat()).unwrap();
+    let journal = scene.open().unwrap();
+    journal.append(&next).await.unwrap();
+    assert_eq!(lost(&journal, lineage("Y", "6-0", &[])).await.accounts.len(), 2);
+}
+
+#[tokio::test]
+async fn damage_before_the_end_is_refused_and_says_where_and_what_to_do() {
+    let entries = [change("X", account(1), "5-1", "5-9", 2), change("X", account(2), "5-1", "5-10", 2)];
+    let (scene, journal) = Scene::with(&entries).await;
+    let whole = fs::read(scene.last_file()).unwrap();
+    let first = entries[0].to_line().len();
+    for place in [0, 9, first / 2, first - 1] {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        fs::write(scene.last_file(), damaged).unwrap();
+        let error = scene.open().unwrap_err().to_string();
+        assert!(error.contains("damaged at line 1 of") && error.contains("move it away"), "{place}: {error}");
+        assert!(journal.lost(Arc::new(lineage("Y", "6-0", &[])), now()).await.is_err());
+        assert!(Journal::check(&scene.path()).is_err());
+    }
+    fs::write(scene.last_file(), whole).unwrap();
+    assert_eq!(Journal::check(&scene.path()).unwrap(), 2);
+}
+
+#[tokio::test]
+async fn two_processes_write_to_one_journal() {
+    let (scene, one) = Scene::with(&[]).await;
+    let other = scene.open().unwrap();
+    assert_eq!(one.issuer(), other.issuer());
+    for number in 0..50 {
+        let entry = change("X", account(number), "5-1", &format!("5-{}", number + 2), 2);
+        let (mine, yours) = (&one, &other);
+        if number % 2 == 0 { mine } else { yours }.append(&entry).await.unwrap();
+    }
+    assert_eq!(lost(&one, lineage("Y", "6-0", &[])).await.accounts.len(), 50);
+}
+
+#[tokio::test]
+async fn a_journal_that_can_not_be_written_says_so_until_it_can() {
+    let (scene, journal) = Scene::with(&[change("X", account(1), "5-1", "5-9", 2)]).await;
+    let (path, aside) = (scene.path(), scene.directory.path().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    assert!(journal.append(&change("X", account(2), "5-1", "5-10", 2)).await.is_err());
+    assert!(journal.trouble().is_some());
+    assert!(journal.ready().await.is_err());
+    fs::rename(&aside, &path).unwrap();
+    journal.ready().await.unwrap();
+    assert!(journal.trouble().is_none());
+    assert_eq!(Journal::check(&path).unwrap(), 1);
+}
+
+#[test]
+fn compaction_keeps_the_last_change_of_each_account_and_what_is_late() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path()).unwrap();
+    let write = |number: usize, entries: &[Entry]| {
+        let lines: String = entries.iter().map(Entry::to_line).collect();
+        fs::write(segment::path_of(&scene.path(), number as u64), lines).unwrap();
+    };
+    let mut old = change("X", account(4), "5-1", "5-2", 2);
+    old.at = now() - 500 * 86_400;
+    write(1, &[change("X", account(1), "5-1", "5-3", 2), change("X", account(2), "5-1", "5-4", 2), old]);
+    write(2, &[change("X", account(1), "5-3", "5-5", 3), change("X", account(3), "5-1", "5-6", 2), raised("Y", "6-0")]);
+    write(3, &[change("X", account(1), "5-5", "5-7", 4)]);
+    for number in 0..compaction::LATEST {
+        write(4 + number, &[change("Y", account(3), "6-1", &format!("6-{}", number + 2), 9)]);
+    }
+    compaction::compact(&scene.path(), 400 * DAY).unwrap();
+    let mut kept = Vec::new();
+    let files = segment::all_in(&scene.path()).unwrap();
+    assert_eq!(files.len(), compaction::LATEST + 1);
+    segment::read(&files[0], |entry| kept.push(entry.epoch.to_string())).unwrap();
+    // In their order; of account 3 there is a later one, and what is older than it is to be kept is gone.
+    assert_eq!(kept, ["5-4", "6-0", "5-7"]);
+    assert_eq!(files[0].number, 3);
+}
+
+#[test]
+fn an_entry_holds_no_secret_and_reads_back() {
+    let entry = change("X", account(1), "5-1", "5-9", 2);
+    let line = entry.to_line();
+    assert_eq!(Entry::parse(line.as_bytes()), Some(entry));
+    assert!(line.contains(r#""record":{"r":"auditor","u":"ci","g":2}"#), "{line}");
+    assert!(line.len() < 300, "{} bytes", line.len());
+}

@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- R2: an issuer has raised this server by all that it knows. Nodes are served once each that is known has.
+-- KEYS  1 meta  2 issuers
+-- ARGV  1 dataset  2 identity of the server that was raised  3 id of the issuer  4 its node, or empty: as it is known  5 its name
+-- reply {'ok', epoch, issuers that are still waited for …} or {what is wrong}
+local dataset, here, epoch = where(KEYS[1], true)
+if dataset ~= ARGV[1] then
+  return { 'dataset' }
+end
+if epoch == '' or here ~= ARGV[2] then
+  return { 'unmet' }
+end
+local node = ARGV[4]
+if node == '' then
+  node = string.match(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^%d+ (%S+) ') or '-'
+end
+redis.call('HSET', KEYS[2], ARGV[3], string.match(epoch, '^%d+') .. ' ' .. node .. ' ' .. ARGV[5])
+local reply = { 'ok', epoch }
+for _, name in ipairs(serve_if_raised(KEYS[1], KEYS[2], here)) do
+  reply[#reply + 1] = name
+end
+return reply
