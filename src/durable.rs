@@ -47,6 +47,20 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     File::open(directory_of(to))?.sync_all()
 }
 
+/// Gives a file that is whole and on disk already a name that is not taken; never over another file.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that knows no such renaming: linking replaces nothing either.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)?;
+        }
+        renamed => renamed?,
+    }
+    File::open(directory_of(to))?.sync_all()
+}
+
 /// Removes what processes that ended in between have left of these files: it may hold a secret, and is nobody's. Only where
 /// nobody else writes them now.
 pub fn remove_leftovers(directory: &Path, names: &[&str]) -> io::Result<()> {
@@ -135,6 +149,18 @@ mod tests {
         }
         assert!(std::os::unix::net::UnixStream::connect(&link).is_ok());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_not_given_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("new"), "new").unwrap();
+        rename_new(&at("new"), &at("a")).unwrap();
+        std::fs::write(at("new"), "newer").unwrap();
+        assert_eq!(rename_new(&at("new"), &at("a")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(at("a")).unwrap(), b"new");
+        assert!(at("new").exists());
     }
 
     #[test]

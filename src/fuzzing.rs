@@ -2,6 +2,7 @@
 //!
 //! An entry takes any bytes and panics where something is wrong. Its seeds, in `fuzz/seeds/`, run once with the tests.
 
+pub use crate::authority::backup::fuzz as backup;
 pub use crate::config::fuzzing::configuration;
 pub use crate::http::fuzzing::{headers, json};
 pub use crate::verify::fuzzing::token;
@@ -92,6 +93,11 @@ mod tests {
     #[test]
     fn the_seeds_of_the_configuration_target_find_nothing() {
         seeds("configuration", super::configuration);
+    }
+
+    #[test]
+    fn the_seeds_of_the_backup_target_find_nothing() {
+        seeds("backup", super::backup);
     }
 
     #[test]

@@ -39,6 +39,8 @@ fn main() -> ExitCode {
             code
         }
         Command::Recover(arguments) => runtime.block_on(countermark::cli::recover(arguments)),
+        Command::Backup(arguments) => runtime.block_on(countermark::cli::backup(arguments, output)),
+        Command::Restore(arguments) => runtime.block_on(countermark::cli::restore(arguments, output)),
         Command::Acl(command) => countermark::cli::acl(command),
         Command::Completions(arguments) => countermark::cli::completions(&arguments),
         Command::Man(arguments) => countermark::cli::man(&arguments),

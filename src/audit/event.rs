@@ -108,9 +108,13 @@ pub mod kinds {
     pub const ISSUER_FORGET: &str = "node.forget";
     /// The store was set up.
     pub const BOOTSTRAP: &str = "dataset.create";
+    /// Accounts, roles, teams and keys were written to a file.
+    pub const BACKUP: &str = "dataset.backup";
+    /// They, or what was missing of them, came back from such a file.
+    pub const RESTORE: &str = "dataset.restore";
 
     /// All there are.
-    pub const ALL: [&str; 29] = [
+    pub const ALL: [&str; 31] = [
         CALL,
         TOKEN_EXPOSED,
         INVALID_SIGNATURES,
@@ -140,6 +144,8 @@ pub mod kinds {
         RAISE,
         ISSUER_FORGET,
         BOOTSTRAP,
+        BACKUP,
+        RESTORE,
     ];
 }
 

@@ -144,6 +144,7 @@ fn api_activity(event: &Event) -> Activity {
             None => named(0, "Unknown"),
         },
         kinds::ACCOUNT_CREATE | kinds::KEY_PREPARE | kinds::BOOTSTRAP => named(1, "Create"),
+        kinds::BACKUP => named(2, "Read"),
         kinds::ACCOUNT_DELETE | kinds::ROLE_DELETE | kinds::TEAM_DELETE => named(4, "Delete"),
         kinds::ACCOUNT_UPDATE
         | kinds::ROLE_SET
@@ -152,7 +153,8 @@ fn api_activity(event: &Event) -> Activity {
         | kinds::KEY_RETIRE
         | kinds::KEY_REVOKE
         | kinds::MASTER_KEY
-        | kinds::AUDIT_KEY => named(3, "Update"),
+        | kinds::AUDIT_KEY
+        | kinds::RESTORE => named(3, "Update"),
         // One that a later version wrote.
         other => named(99, other),
     }

@@ -445,19 +445,28 @@ impl Authority {
             *audience == self.own_audience
                 || self.settings.also_accept_issuers.iter().any(|issuer| issuer == audience.as_str())
         };
-        let able = state.role.as_str() == ADMIN
-            && state.status == Status::Active
-            && profile.is_reachable(state)
-            && (state.audiences.is_empty() || state.audiences.iter().any(ours));
         let keys = self.keys.set();
-        let is_good = |token: &&IssuedToken| {
-            token.for_own_api && keys.find(&token.key_id).is_none_or(|key| key.state != KeyState::Revoked)
-        };
-        let token = state.token_id.and(profile.token.as_ref()).filter(is_good);
-        // Whoever has a password can get in whatever becomes of tokens.
-        let until = profile.password.as_ref().map(|_| NEVER).or(token.map(|token| token.expires_at));
-        if able { Admin::Able(until) } else { Admin::No }
+        let is_revoked = |key_id: &str| keys.find(key_id).is_some_and(|key| key.state == KeyState::Revoked);
+        admin_of(state, profile, ours, is_revoked)
     }
+}
+
+/// The same, where `ours` are the audiences of Countermark's own API.
+pub(super) fn admin_of(
+    state: &AccountState,
+    profile: &Profile,
+    ours: impl Fn(&Audience) -> bool,
+    is_revoked: impl Fn(&str) -> bool,
+) -> Admin {
+    let able = state.role.as_str() == ADMIN
+        && state.status == Status::Active
+        && profile.is_reachable(state)
+        && (state.audiences.is_empty() || state.audiences.iter().any(ours));
+    let is_good = |token: &&IssuedToken| token.for_own_api && !is_revoked(&token.key_id);
+    let token = state.token_id.and(profile.token.as_ref()).filter(is_good);
+    // Whoever has a password can get in whatever becomes of tokens.
+    let until = profile.password.as_ref().map(|_| NEVER).or(token.map(|token| token.expires_at));
+    if able { Admin::Able(until) } else { Admin::No }
 }
 
 /// When a password expires.

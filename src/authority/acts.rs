@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Authority;
 use crate::audit::{Event, Numbered};
 use crate::node::{ActEnd, Recorder};
-use crate::store::{AccountChange, Committed, Forgetting, KeyringChange, NamedChange, StoreError};
+use crate::store::{AccountChange, Committed, Forgetting, KeyringChange, NamedChange, Note, StoreError};
 
 /// How often a number is asked for anew: only another process of the same name makes this necessary more than once.
 const CLAIMS: usize = 4;
@@ -16,6 +16,7 @@ pub(super) enum Change<'a> {
     Named(&'a NamedChange<'a>),
     Keys(&'a KeyringChange<'a>, &'a Event),
     Forget(&'a Forgetting<'a>),
+    Noted(&'a Note<'a>),
 }
 
 /// An act that is committed once, with whatever number is good when it is.
@@ -35,6 +36,7 @@ impl<'a> Acting<'a> {
             Change::Named(change) => change.event,
             Change::Keys(_, event) => event,
             Change::Forget(forgetting) => forgetting.event,
+            Change::Noted(note) => note.event,
         }
     }
 }
@@ -84,6 +86,7 @@ impl Authority {
                 Change::Named(change) => self.store.change_named(change, act, again).await,
                 Change::Keys(change, _) => self.store.replace_keyring(change, Some(act), again).await,
                 Change::Forget(forgetting) => self.store.forget_issuer(forgetting.id, act, again).await,
+                Change::Noted(note) => self.store.note(note, act, again).await,
             };
             underway.end = match &done {
                 Ok(_) | Err(StoreError::Unconfirmed { .. } | StoreError::NotNoted(_)) => ActEnd::Committed,

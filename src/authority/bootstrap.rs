@@ -114,6 +114,11 @@ impl Startup {
         };
         // R2: before anything rests on what the store says.
         authority.raise().await.map_err(|error| BootstrapError::Store(StoreError::Unavailable(error.cause())))?;
+        match authority.tell_of_restore().await {
+            // Upkeep tells it once all issuers have raised the store.
+            Ok(()) | Err(StoreError::Unmet | StoreError::Waits(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok((authority, writer))
     }
 
@@ -139,6 +144,10 @@ impl Startup {
             )),
             // What is wrong with a journal does not mend itself.
             MeetError::Store(error @ StoreError::Journal(_)) => BootstrapError::Refused(error.to_string()),
+            MeetError::Restoring(backup) => BootstrapError::Refused(format!(
+                "the backup {backup} is being restored into the store, or was and did not come to its end: let `countermark \
+                 restore` end, or run it again with the same file"
+            )),
             MeetError::Store(error) => BootstrapError::Store(error),
         })
     }

@@ -5,6 +5,7 @@ mod activity;
 mod acts;
 mod archive;
 mod audit_status;
+pub mod backup;
 mod bootstrap;
 mod call;
 mod checkpoints;
@@ -148,6 +149,11 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// The id of the dataset.
+    pub fn dataset_id(&self) -> &str {
+        &self.dataset.id
+    }
+
     /// The issuer URL of the dataset.
     pub fn issuer(&self) -> &str {
         &self.dataset.issuer

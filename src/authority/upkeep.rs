@@ -88,6 +88,9 @@ impl Upkeep {
                     self.look_at_keys().await;
                     self.link_orphans().await;
                     self.withdraw_gone().await;
+                    if let Err(error) = self.authority.tell_of_restore().await {
+                        tracing::debug!(%error, "that a backup was restored is told later");
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ mod activity;
 mod address;
 mod answer;
 mod audit;
+mod backup;
 mod client;
 mod completions;
 mod confirm;
@@ -47,6 +48,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use self::accounts::AccountCommand;
 pub use self::audit::AuditCommand;
+pub use self::backup::{BackupArgs, RestoreArgs};
 pub use self::completions::CompletionsArgs;
 pub use self::connect::ConnectionArgs;
 pub use self::keys::KeyCommand;
@@ -99,6 +101,10 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Give an account a new token when nobody is left who could (needs the master key and the store)
     Recover(RecoverArgs),
+    /// Write accounts, roles, teams and keys to a sealed file (needs the master key and the store)
+    Backup(BackupArgs),
+    /// Put back what a backup has (needs the master key and the store)
+    Restore(RestoreArgs),
     /// Print access rules for the store
     #[command(subcommand)]
     Acl(AclCommand),
@@ -155,6 +161,16 @@ pub fn man(arguments: &ManArgs) -> ExitCode {
 /// `countermark doctor`
 pub async fn doctor(arguments: DoctorArgs, output: Output) -> ExitCode {
     doctor::run(arguments, output).await.map_or_else(Failure::report, Answer::deliver)
+}
+
+/// `countermark backup`
+pub async fn backup(arguments: BackupArgs, output: Output) -> ExitCode {
+    backup::backup(arguments, output).await.map_or_else(Failure::report, Answer::deliver)
+}
+
+/// `countermark restore`
+pub async fn restore(arguments: RestoreArgs, output: Output) -> ExitCode {
+    backup::restore(arguments, output).await.map_or_else(Failure::report, Answer::deliver)
 }
 
 /// Does what a client command says, prints the answer, and says how the process should end: 0 yes, 1 no, 2 could not

@@ -236,6 +236,8 @@ pub fn title_of(kind: &str) -> &str {
         kinds::RAISE => "Lost change made up for",
         kinds::ISSUER_FORGET => "Issuer declared gone",
         kinds::BOOTSTRAP => "Dataset created",
+        kinds::BACKUP => "Backup made",
+        kinds::RESTORE => "Restored from a backup",
         other => other,
     }
 }

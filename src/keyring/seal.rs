@@ -12,6 +12,7 @@ use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,15 @@ impl MasterKey {
         hash.update(self.0.as_slice());
         let hash = hash.finish();
         hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A key of its own for what is sealed under this salt (RFC 5869).
+    pub fn derived(&self, salt: &[u8], purpose: &str) -> Result<Zeroizing<[u8; 32]>, SealError> {
+        let mut key = Zeroizing::new([0; 32]);
+        let (secret, info) = (Salt::new(HKDF_SHA256, salt).extract(self.0.as_slice()), [purpose.as_bytes()]);
+        let expanded = secret.expand(&info, HKDF_SHA256).map_err(|_| SealError)?;
+        expanded.fill(key.as_mut_slice()).map_err(|_| SealError)?;
+        Ok(key)
     }
 
     /// Opens the document of this version.

@@ -144,8 +144,18 @@ impl<H: Home> Follower<H> {
 
     async fn begin(&self, found: &Followed) -> Result<(), Trouble> {
         self.have_keys(found.keys_version).await?;
+        let applied = self.freshness().furthest();
         match self.freshness().begin(&found.place, found.term_ended) {
             Ok(_) => {
+                if let Some(known) = applied.filter(|known| known.identity != found.place.identity)
+                    && found.term_ended.is_some_and(|ended| ended < known.epoch.counter)
+                {
+                    tracing::warn!(
+                        applied = %known.epoch,
+                        found = found.term_ended,
+                        "the store has lost changes that were applied here; its issuers have made up for what they had confirmed of them"
+                    );
+                }
                 self.begun.notify_one();
                 Ok(())
             }

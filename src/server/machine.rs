@@ -15,17 +15,21 @@ use crate::store::{DataDir, DataDirError, PrivateRedis, Store, StoreError};
 /// An issuer that serves nobody.
 pub(super) struct OnTheMachine {
     pub(super) authority: Authority,
+    place: StorePlace,
+}
+
+/// The store, not met yet.
+pub(super) struct StorePlace {
+    pub(super) store: Arc<Store>,
     private: Option<PrivateRedis>,
     disconnect: CancellationToken,
     /// Held where no server runs.
     data_dir: Option<DataDir>,
 }
 
-impl OnTheMachine {
-    /// Connects to the store of a running server, or starts the private one. Nothing is set up: what is not there is an error.
-    /// `what`: for the name under which its events are numbered, apart from the server's.
-    /// `signs`: whether a token is to be signed.
-    pub(super) async fn open(config: &Config, what: &str, signs: bool) -> Result<Self, ServeError> {
+impl StorePlace {
+    /// Connects to the store of a running server, or starts the private one.
+    pub(super) async fn open(config: &Config) -> Result<Self, ServeError> {
         memory::keep_to_ourselves(config);
         // Looked at before anything is changed: nothing here makes a key, and everything needs the one that there is.
         if let SecretSource::File(path) = &config.master_key
@@ -47,21 +51,46 @@ impl OnTheMachine {
             _ => (None, running_store(config)?),
         };
         let disconnect = CancellationToken::new();
-        let authority = async {
+        let store = async {
             let away = || ServeError("the store does not answer; nothing was changed".into());
             if !target.reached().await.map_err(ServeError::of)? {
                 return Err(away());
             }
             let store = Arc::new(open(config, target, Arc::new(SystemClock), &disconnect, None)?);
             tokio::time::timeout(Duration::from_secs(5), store.connected()).await.map_err(|_| away())?;
-            begin(config, store, what, signs).await
+            Ok(store)
         }
         .await;
-        match authority {
-            Ok(authority) => Ok(Self { authority, private, disconnect, data_dir }),
+        match store {
+            Ok(store) => Ok(Self { store, private, disconnect, data_dir }),
             Err(error) => {
                 disconnect.cancel();
                 stop_private(private).await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        self.disconnect.cancel();
+        stop_private(self.private).await;
+    }
+}
+
+impl OnTheMachine {
+    /// Connects to the store of a running server, or starts the private one. Nothing is set up: what is not there is an error.
+    /// `what`: for the name under which its events are numbered, apart from the server's.
+    /// `signs`: whether a token is to be signed.
+    pub(super) async fn open(config: &Config, what: &str, signs: bool) -> Result<Self, ServeError> {
+        Self::at(StorePlace::open(config).await?, config, what, signs).await
+    }
+
+    /// The same where the store is connected.
+    pub(super) async fn at(place: StorePlace, config: &Config, what: &str, signs: bool) -> Result<Self, ServeError> {
+        match begin(config, Arc::clone(&place.store), what, signs).await {
+            Ok(authority) => Ok(Self { authority, place }),
+            Err(error) => {
+                place.close().await;
                 Err(error)
             }
         }
@@ -78,13 +107,12 @@ impl OnTheMachine {
 
     pub(super) async fn close(self) {
         // Where a server runs, what was changed here stands in its journal, and it stays.
-        if self.data_dir.is_some()
+        if self.place.data_dir.is_some()
             && let Err(error) = self.authority.store().withdraw().await
         {
             tracing::debug!(%error, "the store does not know that this issuer has ended");
         }
-        self.disconnect.cancel();
-        stop_private(self.private).await;
+        self.place.close().await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! `countermark key rotate-master`: on a machine with the master key and access to the store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::machine::OnTheMachine;
 use super::{ServeError, load};
@@ -31,15 +31,15 @@ pub async fn rotate_master(overrides: &Overrides, step: &MasterKeyStep) -> Resul
                     // On disk before anything is sealed under it.
                     new.write_new(path).map_err(ServeError::of)?;
                 }
-                let new = read(&SecretSource::File(path.clone()), Some(path))?;
+                let new = read(&SecretSource::File(path.clone()))?;
                 machine.authority.begin_master_key_change(&new).await.map_err(ServeError::of)
             }
             MasterKeyStep::Finish => {
-                let configured = read(&config.master_key, None)?;
+                let configured = read(&config.master_key)?;
                 machine.authority.finish_master_key_change(&configured).await.map_err(ServeError::of)
             }
             MasterKeyStep::Abort => {
-                let configured = read(&config.master_key, None)?;
+                let configured = read(&config.master_key)?;
                 machine.authority.abort_master_key_change(&configured).await.map_err(ServeError::of)
             }
         }
@@ -49,10 +49,10 @@ pub async fn rotate_master(overrides: &Overrides, step: &MasterKeyStep) -> Resul
     changed
 }
 
-fn read(source: &SecretSource, path: Option<&Path>) -> Result<MasterKey, ServeError> {
+pub(super) fn read(source: &SecretSource) -> Result<MasterKey, ServeError> {
     let secret = source.read().map_err(ServeError::of)?;
-    MasterKey::parse(secret.expose()).map_err(|error| match path {
-        Some(path) => ServeError(format!("{}: {error}", path.display())),
-        None => ServeError::of(error),
+    MasterKey::parse(secret.expose()).map_err(|error| match source {
+        SecretSource::File(path) => ServeError(format!("{}: {error}", path.display())),
+        SecretSource::Value(_) => ServeError::of(error),
     })
 }

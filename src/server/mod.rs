@@ -1,5 +1,6 @@
 //! The composition root: configuration → store → authority → router → listeners, and back down again.
 
+mod backup;
 mod descriptors;
 mod forget;
 mod logging;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use backup::{BackedUp, Restored, ToRestore, backup, restore};
 pub(crate) use descriptors::OTHER_FILES;
 pub use forget::forget_issuer;
 pub use master_key::{MasterKeyStep, rotate_master};

@@ -1,17 +1,16 @@
 //! Changes of accounts, each with all that goes with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use super::account_record::{LiveToken, Profile, StoredAccount, live_tokens};
-use super::catalogue::Entry;
+use super::account_record::{Profile, StoredAccount};
 use super::journal::{self, AccountAfter};
 use super::schema::hard_bound;
 use super::{Committed, Store, StoreError, refused};
-use crate::account::{AccountId, AccountState, Kind, StateRecord, Tombstone};
+use crate::account::{AccountId, AccountState, StateRecord, Tombstone};
 use crate::audit::block::hash;
 use crate::audit::{Event, Numbered};
 use crate::session::SessionId;
@@ -137,83 +136,33 @@ impl Store {
                 deleted_at: change.now.timestamp(),
             }),
         };
-        let mut roles = BTreeMap::<&str, i64>::new();
-        let mut teams = BTreeMap::<&str, i64>::new();
-        for (state, by) in [(no_longer, -1), (change.after.map(|(state, _)| state), 1)] {
-            let Some(state) = state else { continue };
-            *roles.entry(state.role.as_str()).or_default() += by;
-            for (team, role) in &state.teams {
-                *roles.entry(role.as_str()).or_default() += by;
-                *teams.entry(team.as_str()).or_default() += by;
-            }
-        }
-        roles.retain(|_, by| *by != 0);
-        teams.retain(|_, by| *by != 0);
+        let indexed = self.indexed(change.id, change.before, change.after, change.admin);
         let added = |counts: &BTreeMap<&str, i64>| -> Vec<String> {
             counts.iter().filter(|(_, by)| **by > 0).map(|(name, _)| (*name).to_owned()).collect()
         };
 
-        let before = change.before.map(StoredAccount::live_tokens).unwrap_or_default();
-        let after = change.after.map(|(state, profile)| live_tokens(change.id, state, profile)).unwrap_or_default();
-        let mut key_ids: Vec<&str> = before.iter().chain(&after).map(|token| token.key_id.as_str()).collect();
-        key_ids.sort_unstable();
-        key_ids.dedup();
-        let place = |token: &LiveToken| key_ids.iter().position(|id| *id == token.key_id).map_or(0, |place| place + 1);
-        let add: Vec<_> = after.iter().map(|token| json!([place(token), token.member, token.until])).collect();
-        let remove: Vec<_> = before
-            .iter()
-            .filter(|token| !after.iter().any(|other| other.member == token.member))
-            .map(|token| json!([place(token), token.member]))
-            .collect();
-
-        let was_in = self.lists_of(no_longer);
-        let is_in = self.lists_of(change.after.map(|(state, _)| state));
-        let lists: Vec<&String> = was_in.symmetric_difference(&is_in).collect();
-        let places = |of: &BTreeSet<String>| -> Vec<usize> {
-            let numbered = lists.iter().enumerate().filter(|(_, list)| of.contains(**list));
-            numbered.map(|(number, _)| key_ids.len() + number + 1).collect()
-        };
-
         let event = act.to_line();
-        let overlap =
-            change.after.and_then(|(state, _)| state.previous.as_ref()).map_or(0, |previous| previous.ends_at);
         let only_less = change.raises.is_some() || change.only_takes_away();
-        let plan = json!({
+        let mut plan = json!({
             "dataset": self.dataset_id().await?,
             "issuer": self.issuer_id(),
             "raises": change.raises.map_or(serde_json::Value::Bool(false), |identity| identity.server().into()),
             "keys_version": change.keys_version.map_or(serde_json::Value::Bool(false), serde_json::Value::from),
-            "id": change.id,
-            "username": username,
             "expect": change.before.map(|before| before.version.to_string()).unwrap_or_default(),
             "reuse": change.reuse.map(|id| id.to_string()).unwrap_or_default(),
             "now": change.now.timestamp(),
-            "line": change.after.map(|(state, profile)| Entry::of(state, profile).line()).unwrap_or_default(),
             "setup_offer": if let Some(Setup::Offer(offer)) = change.setup { offer } else { "" },
             "setup_take": if let Some(Setup::Take(offer)) = change.setup { offer } else { "" },
-            "user": change.after.map(|(_, profile)| profile).or(change.before.map(|before| &before.profile)).is_some_and(|profile| profile.kind == Kind::User),
-            "able": change.admin != Admin::No,
-            "admin": match change.admin {
-                Admin::Able(Some(until)) => until.timestamp(),
-                Admin::Able(None) | Admin::No => 0,
-            },
             "author": change.author.as_ref().map_or(serde_json::Value::Bool(false), Author::plan),
-            "overlap": overlap,
-            "roles": roles,
-            "teams": teams,
-            "need_roles": added(&roles),
-            "need_teams": added(&teams),
-            "add": add,
-            "remove": remove,
-            "enters": places(&is_in),
-            "leaves": places(&was_in),
-            "deleted": change.after.is_none(),
+            "need_roles": added(&indexed.roles),
+            "need_teams": added(&indexed.teams),
             "node": act.node,
             "claim": act.claim,
             "sequence": act.sequence,
             "hash": hash(&event),
             "takes_away": only_less,
         });
+        indexed.tell(&mut plan, change.id, username);
         let profile = match change.after {
             Some((_, profile)) => encode(profile)?,
             None => String::new(),
@@ -247,11 +196,8 @@ impl Store {
             .key(schema.catalogue())
             .key(self.session_of(change.author.as_ref()))
             .key(schema.issuers());
-        for key_id in &key_ids {
-            script.key(schema.live(key_id));
-        }
-        for list in &lists {
-            script.key(list);
+        for key in &indexed.keys {
+            script.key(key);
         }
         script
             .arg(plan.to_string())
@@ -272,16 +218,6 @@ impl Store {
         changed.map_err(|reply| refused(&reply))
     }
 
-    /// The lists that an account of this state is in.
-    fn lists_of(&self, state: Option<&AccountState>) -> BTreeSet<String> {
-        let Some(state) = state else { return BTreeSet::new() };
-        let of_teams = state
-            .teams
-            .iter()
-            .flat_map(|(team, role)| [self.schema.of_team(team.as_str()), self.schema.of_role(role.as_str())]);
-        of_teams.chain([self.schema.of_role(state.role.as_str())]).collect()
-    }
-
     /// The last change of an account, also of one that was deleted, as if it had just been made: with the replicas that have it
     /// and the nodes that may not. For whoever finds done what he wanted, and answers for it.
     pub async fn last_change(&self, id: AccountId) -> Result<Committed, StoreError> {
@@ -300,7 +236,7 @@ impl Store {
     }
 }
 
-fn encode(value: &impl Serialize) -> Result<String, StoreError> {
+pub(super) fn encode(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::Corrupt("a record has no JSON form".into()))
 }
 
@@ -308,7 +244,7 @@ fn encode(value: &impl Serialize) -> Result<String, StoreError> {
 mod tests {
     use super::super::account_record::{StoredLink, StoredPassword};
     use super::*;
-    use crate::account::Status;
+    use crate::account::{Kind, Status};
     use crate::audit::{Outcome, kinds};
     use crate::name::Description;
 

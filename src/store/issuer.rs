@@ -379,6 +379,12 @@ impl Store {
             .map_err(|_| StoreError::Unavailable("other changes still wait for replicas".into()))
     }
 
+    /// Waits until the replicas have all that this connection has written.
+    pub(super) async fn replicated(&self, held: Numbered) -> Result<(), StoreError> {
+        let confirmed = self.wait(held).await?;
+        confirmed.map(|_| ()).ok_or_else(|| StoreError::Uncertain("the connection broke during WAIT".into()))
+    }
+
     /// `None`: the connection broke meanwhile.
     async fn wait(&self, held: Numbered) -> Result<Option<(u64, Duration)>, StoreError> {
         let Numbered { mut connection, number, .. } = held;

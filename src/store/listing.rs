@@ -145,7 +145,11 @@ impl Store {
         self.pipeline(&self.reads, &pipeline).await
     }
 
-    async fn some_ids(&self, which: Listing<'_>, count: usize) -> Result<(Vec<AccountId>, Option<String>), StoreError> {
+    pub(super) async fn some_ids(
+        &self,
+        which: Listing<'_>,
+        count: usize,
+    ) -> Result<(Vec<AccountId>, Option<String>), StoreError> {
         let list = match which.of {
             List::OfRole(_) | List::OfTeam(_) if !self.is_indexed().await? => List::All,
             list => list,

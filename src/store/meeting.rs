@@ -29,6 +29,9 @@ pub enum MeetError {
         /// What is there.
         found: Option<String>,
     },
+    /// This backup is being put back into it, or was begun to be.
+    #[error("a backup is being restored into the store")]
+    Restoring(String),
     /// The store is away, or holds something unreadable.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -202,6 +205,7 @@ impl Store {
                 Ok((dataset, standing))
             }
             ["issuer", other] => Err(MeetError::Issuer((*other).to_owned())),
+            ["restoring", backup] => Err(MeetError::Restoring((*backup).to_owned())),
             ["dataset", found] => Err(MeetError::Dataset {
                 expected: known.unwrap_or_default(),
                 found: Some((*found).to_owned()).filter(|found| !found.is_empty()),

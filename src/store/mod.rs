@@ -4,6 +4,8 @@
 //! [`NodeStore`] is what every node has that verifies; `Store`, the service's, changes things.
 
 #[cfg(feature = "server")]
+mod account_index;
+#[cfg(feature = "server")]
 mod account_reads;
 #[cfg(feature = "server")]
 mod account_record;
@@ -16,6 +18,8 @@ mod append;
 mod archive;
 #[cfg(feature = "server")]
 mod audit;
+#[cfg(feature = "server")]
+mod backup;
 #[cfg(feature = "server")]
 mod calls;
 #[cfg(feature = "server")]
@@ -56,6 +60,8 @@ mod node_store;
 #[cfg(feature = "server")]
 mod nodes;
 #[cfg(feature = "server")]
+mod noted;
+#[cfg(feature = "server")]
 mod overview;
 #[cfg(feature = "server")]
 mod place;
@@ -95,6 +101,8 @@ pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
 #[cfg(feature = "server")]
+pub use backup::{AccountTexts, Begun, Moment, RestoredAccount, RestoredAct, Standing, Texts};
+#[cfg(feature = "server")]
 pub use calls::{CallCounts, CallsInTime};
 #[cfg(feature = "server")]
 pub use catalogue::Entry;
@@ -127,6 +135,8 @@ pub use meeting::{MeetError, ToRaise};
 pub use node_store::{NodeOptions, NodeStore, NotRecognised, Recognised};
 #[cfg(feature = "server")]
 pub use nodes::{Node, NodeLease, Table};
+#[cfg(feature = "server")]
+pub use noted::Note;
 #[cfg(feature = "server")]
 pub use place::{REPLICA_MAX_LAG, Remembering, Twins, with_drift};
 #[cfg(feature = "server")]

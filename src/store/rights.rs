@@ -15,13 +15,14 @@ impl Schema {
         if is_cluster {
             commands.extend(["CLUSTER INFO", "CLUSTER SLOTS"].map(words));
         }
-        let of_a_key: [(&str, &str); 49] = [
+        let of_a_key: [(&str, &str); 50] = [
             ("EVALSHA # 1 @", &meta),
             ("HGET @ f", &meta),
             ("HMGET @ f", &meta),
             ("HGETALL @", &meta),
             ("HEXISTS @ f", &meta),
             ("HKEYS @", &meta),
+            ("HSCAN @ 0", &meta),
             ("HLEN @", &meta),
             ("HSET @ f v", &meta),
             ("HSETNX @ f v", &meta),

@@ -44,6 +44,14 @@ pub(super) struct Scripts {
     pub(super) raised: Script,
     pub(super) withdraw: Script,
     pub(super) forget: Script,
+    pub(super) backup: Script,
+    pub(super) ends: Script,
+    pub(super) noted: Script,
+    pub(super) restore_begin: Script,
+    pub(super) restore_account: Script,
+    pub(super) restore_some: Script,
+    pub(super) restore_acts: Script,
+    pub(super) restore_finish: Script,
 }
 
 const IDENTITY: &str = include_str!("scripts/identity.lua");
@@ -65,6 +73,8 @@ const KEYRING: &str = include_str!("scripts/keyring.lua");
 const NAMED: &str = include_str!("scripts/named.lua");
 #[cfg(feature = "server")]
 const ACCOUNT: &str = include_str!("scripts/account.lua");
+#[cfg(feature = "server")]
+const INDEX: &str = include_str!("scripts/index.lua");
 
 impl NodeScripts {
     pub(super) fn new() -> Self {
@@ -91,13 +101,14 @@ impl NodeScripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         let act = [IDENTITY, COMMIT, AUTHOR, AGAIN, ARCHIVED, ACT];
+        let account = [IDENTITY, COMMIT, AUTHOR, AGAIN, ARCHIVED, ACT, INDEX];
         Self {
             start: after(&[IDENTITY, ISSUERS], include_str!("scripts/start.lua")),
             table: after(&[IDENTITY], include_str!("scripts/table.lua")),
             keys: after(&[IDENTITY], include_str!("scripts/keys.lua")),
             holds: after(&[IDENTITY, COMMIT], include_str!("scripts/holds.lua")),
-            account: after(&act, ACCOUNT),
-            account_less: after(&act, &for_full_stores(ACCOUNT)),
+            account: after(&account, ACCOUNT),
+            account_less: after(&account, &for_full_stores(ACCOUNT)),
             named: after(&act, NAMED),
             named_less: after(&act, &for_full_stores(NAMED)),
             keyring: after(&act, KEYRING),
@@ -123,11 +134,19 @@ impl Scripts {
                 &[IDENTITY, COMMIT, AUTHOR, AGAIN, ARCHIVED, ACT, ISSUERS],
                 include_str!("scripts/forget.lua"),
             ),
+            backup: after(&[IDENTITY], include_str!("scripts/backup.lua")),
+            ends: Script::new(include_str!("scripts/ends.lua")),
+            noted: after(&act, include_str!("scripts/noted.lua")),
+            restore_begin: Script::new(include_str!("scripts/restore_begin.lua")),
+            restore_account: after(&[INDEX], include_str!("scripts/restore_account.lua")),
+            restore_some: Script::new(include_str!("scripts/restore_some.lua")),
+            restore_acts: Script::new(include_str!("scripts/restore_acts.lua")),
+            restore_finish: Script::new(include_str!("scripts/restore_finish.lua")),
         }
     }
 
     /// Each of them. One that is added does not compile without a place here.
-    pub(super) fn all(&self) -> [&Script; 28] {
+    pub(super) fn all(&self) -> [&Script; 36] {
         let Self {
             start,
             table,
@@ -157,6 +176,14 @@ impl Scripts {
             raised,
             withdraw,
             forget,
+            backup,
+            ends,
+            noted,
+            restore_begin,
+            restore_account,
+            restore_some,
+            restore_acts,
+            restore_finish,
         } = self;
         [
             start,
@@ -187,6 +214,14 @@ impl Scripts {
             raised,
             withdraw,
             forget,
+            backup,
+            ends,
+            noted,
+            restore_begin,
+            restore_account,
+            restore_some,
+            restore_acts,
+            restore_finish,
         ]
     }
 }

@@ -7,6 +7,7 @@ mod audit_archive;
 mod audit_export;
 mod audit_pipeline;
 mod audit_proof;
+mod backup;
 mod between;
 mod call;
 mod certificates;

@@ -17,6 +17,7 @@ use crate::clock::rfc3339;
 
 pub use report::Report;
 pub use verification::Verification;
+pub(crate) use verification::numbered;
 
 /// How a line that is a record begins, and no event does.
 pub const RECORD: &str = "{\"record\":";

@@ -508,7 +508,7 @@ impl Reading {
 }
 
 /// Node and number of an event, as we write them.
-fn numbered(line: &str) -> Option<(&str, u64)> {
+pub(crate) fn numbered(line: &str) -> Option<(&str, u64)> {
     let (node, rest) = line.strip_prefix("{\"node\":\"")?.split_once("\",\"sequence\":")?;
     let (number, _) = rest.split_once(',')?;
     Some((node, number.parse().ok()?))

@@ -107,11 +107,13 @@ impl Less {
     /// Sessions of another count have ended. A password that was replaced is good no more, and neither is the way to set it.
     fn password(&mut self, was: &AccountState, after: &AccountAfter) {
         let (state, profile) = (&mut self.state, &mut self.profile);
+        // By the count, and by no clock: of a higher one the store knows something that is later.
+        let is_earlier = state.sign_ins <= was.sign_ins;
+        let replaced = |at: i64, by: Option<i64>| is_earlier && by != Some(at);
         if state.sign_ins < was.sign_ins {
             state.sign_ins = was.sign_ins;
             self.what.push("sign_ins");
         }
-        let replaced = |at: i64, by: Option<i64>| by.is_none_or(|by| by > at);
         let set_at = profile.password.as_ref().map(|password| password.set_at.timestamp_millis());
         if set_at.is_some_and(|at| replaced(at, after.password_set_at)) {
             profile.password = None;

@@ -93,55 +93,11 @@ if ARGV[3] == '' then
 else
   redis.call('SET', KEYS[14], ARGV[3])
 end
-if plan.expect == '' then
-  redis.call('HSET', KEYS[5], plan.username, plan.id)
-  redis.call('ZADD', KEYS[6], 0, plan.username)
-  if plan.user then
-    redis.call('ZADD', KEYS[21], 0, plan.username)
-  end
-elseif plan.deleted then
-  -- The name stays taken for as long as the activity is kept.
-  redis.call('ZREM', KEYS[6], plan.username)
-  redis.call('ZREM', KEYS[21], plan.username)
-end
-for _, line in ipairs(redis.call('ZRANGEBYLEX', KEYS[23], '[' .. plan.username .. '\n', '(' .. plan.username .. '\v')) do
-  redis.call('ZREM', KEYS[23], line)
-end
-if plan.line ~= '' then
-  redis.call('ZADD', KEYS[23], 0, plan.line)
-end
+index(plan)
 if plan.setup_take ~= '' then
   redis.call('DEL', KEYS[22])
 elseif plan.setup_offer ~= '' then
   redis.call('SET', KEYS[22], plan.setup_offer)
-end
-if plan.able then
-  redis.call('ZADD', KEYS[11], plan.admin, plan.id)
-else
-  redis.call('ZREM', KEYS[11], plan.id)
-end
-if plan.overlap > 0 then
-  redis.call('ZADD', KEYS[12], plan.overlap, plan.id)
-else
-  redis.call('ZREM', KEYS[12], plan.id)
-end
-for role, by in pairs(plan.roles) do
-  redis.call('HINCRBY', KEYS[9], role, by)
-end
-for team, by in pairs(plan.teams) do
-  redis.call('HINCRBY', KEYS[10], team, by)
-end
-for _, token in ipairs(plan.remove) do
-  redis.call('ZREM', KEYS[25 + token[1]], token[2])
-end
-for _, token in ipairs(plan.add) do
-  redis.call('ZADD', KEYS[25 + token[1]], token[3], token[2])
-end
-for _, place in ipairs(plan.leaves) do
-  redis.call('ZREM', KEYS[25 + place], plan.username)
-end
-for _, place in ipairs(plan.enters) do
-  redis.call('ZADD', KEYS[25 + place], 0, plan.username)
 end
 record_act(plan, epoch, ARGV[4], acts, ARGV[5], KEYS[4], KEYS[20], { KEYS[15], KEYS[16] }, ARGV[6])
 return committed(epoch, here, KEYS[19])

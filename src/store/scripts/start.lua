@@ -8,9 +8,14 @@
 --       9 id of the issuer, or empty: it remembers no changes  10 its node, or empty: as it is known  11 its name
 -- reply {'ok', dataset, issuer, term, counter, identity, 1 where the dataset was made now, lease ceiling, 1 where this issuer has raised this
 --       server already, the terms that have ended: counter and server, by lines, issuers that are waited for …}
---       or {'issuer', the dataset's issuer} or {'dataset', its id, or empty: there is none}
+--       or {'issuer', the dataset's issuer} or {'dataset', its id, or empty: there is none} or {'restoring', which backup}
 local meta, roles = KEYS[1], KEYS[2]
 local wanted = ARGV[3]
+-- Half of it is not to be taken for a dataset, nor for an empty store.
+local restoring = redis.call('HGET', meta, 'restoring')
+if restoring then
+  return { 'restoring', restoring }
+end
 local dataset = redis.call('HGET', meta, 'dataset') or ''
 if (ARGV[1] ~= '' and dataset ~= ARGV[1]) or (dataset == '' and ARGV[2] == '') then
   return { 'dataset', dataset }

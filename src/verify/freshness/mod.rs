@@ -338,7 +338,8 @@ impl Freshness {
     /// memory, window, lease, and every answer under way.
     ///
     /// `term_ended`: the counter at which, as this place has it, the term of the epoch ended that was applied at last, if that was the same
-    /// server's. R2: one that does not know all that was applied is a copy from before, or has gone another way, and is not followed.
+    /// server's. R2: one that does not know that term is a copy from before, or has gone another way, and is not followed. One that knows
+    /// less of it than was applied has lost its tail; it serves, so that each of its issuers has made up for what that ended.
     pub fn begin(&self, place: &Place, term_ended: Option<u64>) -> Result<Arc<Memory>, Unusable> {
         let mut furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
         self.drop_known(&mut furthest);
@@ -346,7 +347,7 @@ impl Freshness {
             if known.identity == place.identity {
                 place.epoch >= known.epoch
             } else {
-                place.epoch.term > known.epoch.term && term_ended.is_some_and(|ended| ended >= known.epoch.counter)
+                place.epoch.term > known.epoch.term && term_ended.is_some()
             }
         });
         if !goes_on {

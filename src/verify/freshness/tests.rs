@@ -361,12 +361,13 @@ fn r2_a_store_that_has_gone_back_is_not_believed() {
 }
 
 #[test]
-fn r2_another_server_that_does_not_know_all_that_was_applied_is_not_followed() {
+fn r2_another_server_that_does_not_know_the_term_that_was_applied_is_not_followed() {
     let elsewhere = |term| Place { identity: Identity::new("dataset", "another"), epoch: Epoch { term, counter: 0 } };
     for (what, term, term_ended, follows) in [
         ("it was restarted with all that it had", 2, Some(11), true),
         ("it has gone further before it was restarted", 2, Some(12), true),
-        ("it has lost its tail", 2, Some(10), false),
+        ("it has lost its tail, and its issuers have made up for that", 2, Some(10), true),
+        ("it has gone another way in that term", 2, None, false),
         ("an older copy, met first", 2, None, false),
         ("an older copy, in a term that it has in common", 1, None, false),
         ("two terms later", 3, Some(11), true),

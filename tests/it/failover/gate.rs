@@ -120,13 +120,13 @@ async fn f6_what_was_made_in_the_same_term_of_the_old_primary_is_not_taken_for_k
     let (issuers, one) = Issuers::begin("one").await;
     let two = issuers.start("two", &one.redis).await;
     let ci = one.account("ci", &[]).await;
-    let (old, promoted) = (Arc::clone(&one.redis), one.redis.copy().await);
+    let promoted = one.redis.copy().await;
     // Both begin the next term; the one that was cut off makes a change in it, the other makes several.
-    old.changes_identity().await;
+    issuers.part(one, &two).await;
     two.admin().regenerate("ci").await;
     two.admin().regenerate("ci").await;
     let (term, counter) = two.epoch().await;
-    drop((one, two));
+    drop(two);
     let one = issuers.start("one", &promoted).await;
     one.authority.forget_issuer("two").await.unwrap();
     assert!(serves(&one).await);
@@ -145,10 +145,10 @@ async fn r2_a_token_is_not_put_in_place_over_what_another_issuer_has_ended_since
     let (issuers, one) = Issuers::begin("one").await;
     let two = issuers.start("two", &one.redis).await;
     one.account("ci", &[]).await;
-    let (old, promoted) = (Arc::clone(&one.redis), one.redis.copy().await);
-    old.changes_identity().await;
+    let promoted = one.redis.copy().await;
+    issuers.part(one, &two).await;
     let cut_off = two.admin().regenerate("ci").await;
-    drop((one, two));
+    drop(two);
     let one = issuers.start("one", &promoted).await;
     one.authority.forget_issuer("two").await.unwrap();
     assert!(serves(&one).await);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countermark::clock::ManualClock;
+use countermark::node::Home as _;
 use serde_json::Value;
 
 use crate::app::{App, Setup, a_clock};
@@ -58,7 +59,20 @@ impl Issuers {
         App::with(self.setup(name, redis)).await
     }
 
-    pub fn setup(&self, name: &'static str, redis: &Arc<RedisServer>) -> Setup {
+    /// One of them goes for good, and the server that the other one stays at becomes another one: with the one that goes to a promoted
+    /// server it begins the same term.
+    pub async fn part(&self, goes: App, stays: &App) {
+        assert!(goes.store.withdraw().await.unwrap());
+        let server = Arc::clone(&goes.redis);
+        drop(goes);
+        server.changes_identity().await;
+        crate::app::eventually("it serves as another one", || async {
+            stays.authority.node().home().met().await.is_ok()
+        })
+        .await;
+    }
+
+    fn setup(&self, name: &'static str, redis: &Arc<RedisServer>) -> Setup {
         Setup {
             redis: Arc::clone(redis),
             prefix: self.prefix.clone(),

@@ -122,6 +122,7 @@ async fn r2_who_has_signed_out_stays_so_and_a_replaced_password_is_good_no_more(
     sign_in(&out, "out", PASSWORD, 303).await;
     person(&first, "other", "auditor").await;
     let promoted = first.redis.copy().await;
+    issuers.clock.advance(std::time::Duration::from_secs(1));
     out.get("/console/me", 200).await;
     out.post("/console/sign-out", &[], 303).await;
     let link = first.admin().post("/accounts/other/password-link", json!({}), 201).await.text_of("link");

@@ -76,6 +76,19 @@ async fn f6_a_feed_that_leads_to_a_server_that_nobody_has_met_gives_no_lease() {
     assert_eq!(copy.run::<u64>(&["HGET", &pair.issuer.key("meta"), "term"]).await, 1);
 }
 
+/// The primary that was cut off and the replica that was promoted have both begun a term of this number.
+#[tokio::test]
+async fn f6_a_server_that_went_another_way_in_the_term_that_was_followed_is_not_followed() {
+    let pair = Pair::start().await;
+    pair.is_known().await;
+    let (copy, other) = another_server(&pair).await;
+    copy.run::<()>(&["HSET", &other.key("meta"), "identity:1", "another"]).await;
+    pair.wire.rehome(Sent::Follow, &copy);
+    eventually("it is counted", || async { pair.count(|counters| &counters.rolled_back) > 0 }).await;
+    never("a lease of it", || pair.node.authority.node().freshness().has_lease()).await;
+    assert_eq!(pair.verdict().await, "store_unavailable");
+}
+
 #[tokio::test]
 async fn r2_a_store_that_has_gone_back_is_not_believed_until_it_is_there_again() {
     let pair = Pair::start().await;

@@ -1,0 +1,9 @@
+//! What a backup reads of the store, and what is put back from one.
+
+mod audit;
+mod read;
+mod restore;
+
+pub use audit::RestoredAct;
+pub use read::{AccountTexts, Moment};
+pub use restore::{Begun, RestoredAccount, Standing, Texts};

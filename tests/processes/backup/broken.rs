@@ -1,0 +1,115 @@
+//! Files that are damaged, keys that don't fit, restores that don't come to their end.
+
+use std::time::Duration;
+
+use super::scene::Scene;
+use crate::machine::finish_within;
+use crate::until::{signal, until};
+
+#[test]
+fn a_damaged_file_another_master_key_and_another_place_are_refused_before_anything_is_changed() {
+    let scene = Scene::new();
+    let server = scene.serve().ready();
+    server.create("ci", "auditor");
+    scene.backup("a.backup").expect(0);
+    let taken = scene.backup("a.backup").expect(2);
+    assert!(taken.err.contains("name a new one"), "{taken:?}");
+    server.stop();
+    scene.lose();
+
+    let whole = std::fs::read(scene.machine.path("a.backup")).unwrap();
+    let end = whole.len();
+    let flipped = |place: usize| {
+        let mut changed = whole.clone();
+        changed[place] ^= 1;
+        changed
+    };
+    let another = [whole.as_slice(), b"x"].concat();
+    let cases: [(&str, Vec<u8>, &str); 6] = [
+        ("flipped", flipped(end - 40), "damaged"),
+        ("header", flipped(40), ""),
+        ("cut", whole[..end - 1].to_vec(), "cut off"),
+        ("empty", Vec::new(), "no backup"),
+        ("longer", another, "follows upon its end"),
+        ("other", b"REDIS0011".to_vec(), "no backup"),
+    ];
+    for (name, bytes, told) in cases {
+        std::fs::write(scene.machine.path(name), bytes).unwrap();
+        let refused = scene.restore(name).expect(2);
+        assert!(refused.err.contains(told), "{name}: {refused:?}");
+    }
+    let absent = scene.restore("nowhere").expect(2);
+    assert!(absent.err.contains("can't be read"), "{absent:?}");
+
+    // Another master key: in the place of the first, which opens the file all the same once it is named.
+    std::fs::rename(scene.machine.path("data/keys/master.key"), scene.machine.path("former.key")).unwrap();
+    let other = "A".repeat(43);
+    scene.machine.write("data/keys/master.key", &other);
+    let refused = scene.restore("a.backup").expect(2);
+    assert!(
+        refused.err.contains("sealed under the master key") && refused.err.contains("--backup-key-file"),
+        "{refused:?}"
+    );
+    assert_eq!(scene.redis.size(), 0, "nothing was changed");
+    scene.run(&["restore", "a.backup", "--yes", "--backup-key-file", "former.key"]).expect(0);
+    // The signing keys open under the present one.
+    let server = scene.serve().ready();
+    server.verify(&server.admin()).expect(200);
+    server.stop();
+
+    let theirs = scene.machine.serve_in("theirs").ready();
+    theirs.stop();
+    let backup = scene.machine.path("a.backup");
+    let arguments =
+        ["restore", backup.to_str().unwrap(), "--yes", "--data-dir", "theirs", "--backup-key-file", "former.key"];
+    let refused = scene.machine.run(&arguments).expect(2);
+    assert!(refused.err.contains("belongs to the dataset"), "{refused:?}");
+}
+
+#[test]
+fn a_restore_that_was_killed_serves_nobody_and_goes_on() {
+    let scene = Scene::new();
+    let server = scene.serve().ready();
+    let (_, token) = server.create("ci", "auditor");
+    scene.backup("first.backup").expect(0);
+    super::large::fill(&scene, 3_000, "one of many");
+    scene.backup("a.backup").expect(0);
+    server.stop();
+    let before = scene.content();
+    scene.lose();
+    let mut command = scene.machine.command();
+    command.args(["restore", "a.backup", "--yes", "--data-dir", "data", "--store", &scene.redis.url()]);
+    let mut restoring = command.spawn().unwrap();
+    until(Duration::from_secs(20), "a part of it", || (scene.keys("{cm}:s:*").len() > 100).then_some(()));
+    signal(restoring.id(), rustix::process::Signal::KILL);
+    restoring.wait().unwrap();
+    assert!(scene.keys("{cm}:s:*").len() < 3_002, "it was killed in the middle");
+
+    let refused = scene.serve().ends().expect(2);
+    assert!(refused.err.contains("is being restored into the store, or was"), "{refused:?}");
+    let refused = scene.machine.serve_in("fresh").option("--store", scene.redis.url()).ends().expect(2);
+    assert!(refused.err.contains("is being restored"), "{refused:?}");
+    let other = scene.restore("first.backup").expect(2);
+    assert!(other.err.contains("another backup") && other.err.contains("empty the store first"), "{other:?}");
+    let shown = scene.run(&["restore", "a.backup", "--dry-run"]).expect(0);
+    assert!(shown.out.contains("that goes on"), "{shown:?}");
+    let mut command = scene.machine.command();
+    command.args(["restore", "a.backup", "--yes", "--data-dir", "data", "--store", &scene.redis.url()]);
+    finish_within(&mut command, "", Duration::from_secs(60)).expect(0);
+    assert_eq!(scene.content(), before);
+    let server = scene.serve().ready();
+    server.verify(&token).expect(200);
+    server.stop();
+}
+
+#[test]
+fn a_store_that_has_lost_its_dataset_alone_is_not_taken_for_an_empty_one() {
+    let scene = Scene::new();
+    let server = scene.serve().ready();
+    scene.backup("a.backup").expect(0);
+    server.stop();
+    let () = scene.command(&["DEL", "{cm}:meta"]);
+    let refused = scene.restore("a.backup").expect(2);
+    assert!(refused.err.contains("and yet the key {cm}:names"), "{refused:?}");
+    assert!(scene.keys("{cm}:meta").is_empty());
+}

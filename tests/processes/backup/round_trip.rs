@@ -1,0 +1,169 @@
+//! Everything that is backed up comes back as it was.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+
+use super::scene::{Scene, acts, delete, make_role_and_team, patch};
+use crate::machine::Machine;
+use crate::server::Server;
+
+/// Accounts of each kind: with a token, an overlap, a team, disabled, revoked, deleted; people with a link and a password.
+struct Accounts {
+    good: String,
+    overlapping: [String; 2],
+    superseded: String,
+    disabled: String,
+    revoked: String,
+    deleted: String,
+}
+
+impl Accounts {
+    fn make(server: &Server) -> Self {
+        let admin = server.admin();
+        make_role_and_team(server);
+        let (good, token) = server.create("good", "deployer");
+        patch(server, &format!("/accounts/{good}"), &json!({"teams": {"web": "auditor"}, "description": "Fährt aus"}));
+        let (id, superseded) = server.create("superseded", "auditor");
+        server.regenerate(&admin, &id).expect(201);
+        let (id, first) = server.create("overlapping", "auditor");
+        let body = json!({"valid_for_months": 6, "overlap_seconds": 86_400});
+        let path = format!("/api/v1/accounts/{id}/token");
+        let second = server.call("POST", &path).bearer(&admin).json(&body).send().expect(201).json();
+        let (id, disabled) = server.create("disabled", "auditor");
+        patch(server, &format!("/accounts/{id}"), &json!({"status": "disabled", "allowed_networks": ["10.0.0.0/8"]}));
+        let (id, revoked) = server.create("revoked", "auditor");
+        delete(server, &format!("/accounts/{id}/token"));
+        let (id, deleted) = server.create("deleted", "auditor");
+        delete(server, &format!("/accounts/{id}"));
+        let invited = json!({"username": "ada", "role": "admin"});
+        server.call("POST", "/api/v1/users").bearer(&admin).json(&invited).send().expect(201);
+        let second = second["token"].as_str().unwrap().to_owned();
+        Self { good: token, overlapping: [first, second], superseded, disabled, revoked, deleted }
+    }
+
+    #[track_caller]
+    fn are_as_they_were(&self, server: &Server) {
+        server.verify(&self.good).expect(200);
+        self.overlapping.iter().for_each(|token| _ = server.verify(token).expect(200));
+        for (token, reason) in [
+            (&self.superseded, "superseded"),
+            (&self.disabled, "disabled"),
+            (&self.revoked, "revoked"),
+            (&self.deleted, "unknown_account"),
+        ] {
+            assert_eq!(server.verify(token).expect(401).reason(), reason);
+        }
+    }
+}
+
+#[test]
+fn a_lost_store_is_restored_as_it_was_with_every_index_and_tokens_go_on() {
+    let scene = Scene::new();
+    let server = scene.serve().ready();
+    let accounts = Accounts::make(&server);
+    // Whatever a person's password is: it is part of the profile.
+    let ada: String = scene.command(&["HGET", "{cm}:names", "ada"]);
+    let profile = format!("{{cm}}:p:{ada}");
+    let text: String = scene.command(&["GET", &profile]);
+    let password =
+        json!({"hash": "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$aGFzaA", "set_at": "2027-05-23T14:00:00Z"});
+    let with_password = text.replacen('{', &format!("{{\"password\":{password},"), 1);
+    let () = scene.command(&["SET", &profile, &with_password]);
+    // As whoever sets one makes it.
+    let () = scene.command(&["ZADD", "{cm}:admins", "8210266876799", &ada]);
+    let said = scene.backup("one.backup").expect(0);
+    assert!(said.out.contains("8 accounts, 3 roles, 1 teams"), "{said:?}");
+    let mode = std::fs::metadata(scene.machine.path("one.backup")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(acts(&server, "dataset.backup").len(), 1);
+    server.create("later", "auditor");
+    server.stop();
+    scene.backup("two.backup").expect(0);
+
+    let before = scene.content();
+    scene.lose();
+    let shown = scene.run(&["restore", "two.backup", "--dry-run"]).expect(0);
+    for told in ["The store is empty", "accounts  8 put back (1 of them people)", "role", "deployer", "web", "active"] {
+        assert!(shown.out.contains(told), "{told}: {shown:?}");
+    }
+    assert_eq!(scene.redis.size(), 0, "a look changes nothing");
+    let asked = scene.run(&["restore", "two.backup"]).expect(2);
+    assert!(asked.err.contains("--yes") && scene.redis.size() == 0, "{asked:?}");
+    scene.restore("two.backup").expect(0);
+    assert_eq!(scene.content(), before);
+
+    let server = scene.serve().ready();
+    accounts.are_as_they_were(&server);
+    // A name that was deleted stays taken, a role that is named can't go, and the next act finds everything in its place.
+    assert_eq!(server.try_create("deleted", "auditor").status, 409);
+    let role = server.call("DELETE", "/api/v1/roles/deployer").bearer(&server.admin()).send().expect(409);
+    assert_eq!(role.reason(), "role_in_use");
+    let (_, token) = server.create("new", "deployer");
+    server.verify(&token).expect(200);
+    let told = acts(&server, "dataset.restore");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["details"]["accounts"], 8);
+    server.stop();
+}
+
+#[test]
+fn what_was_issued_after_the_backup_is_unknown_and_what_was_there_is_good() {
+    let scene = Scene::new();
+    let server = scene.serve().ready();
+    let (id, old) = server.create("ci", "auditor");
+    scene.backup("a.backup").expect(0);
+    let newer = server.regenerate(&server.admin(), &id).expect(201).json()["token"].as_str().unwrap().to_owned();
+    let (_, later) = server.create("later", "auditor");
+    server.stop();
+    scene.lose();
+    // Somebody else's data directory has no memory of what came after the backup.
+    std::fs::rename(scene.machine.path("data"), scene.machine.path("lost")).unwrap();
+    let key = scene.machine.path("lost/keys/master.key");
+    let key = key.to_str().unwrap();
+    scene.run(&["restore", "a.backup", "--yes", "--master-key-file", key]).expect(0);
+    let server = scene.serve().option("--master-key-file", key).listening();
+    let gone = scene.command::<Option<String>>(&["HGET", "{cm}:meta", "restoring"]);
+    assert_eq!(gone, None);
+    crate::until::soon("an answer", || server.verify(&later).reason() == "unknown_account" || server.is_ready());
+    if server.is_ready() {
+        server.verify(&old).expect(200);
+        assert_eq!(server.verify(&later).expect(401).reason(), "unknown_account");
+        server.verify(&newer).expect(401);
+    }
+}
+
+#[test]
+fn a_private_store_is_backed_up_and_restored_into_a_data_directory_without_one() {
+    let machine = Machine::new();
+    let server = machine.serve().ready();
+    let (_, token) = server.create("ci", "auditor");
+    machine.run(&["backup", "--out", "beside.backup"]).expect(0);
+    server.stop();
+    // Without a server its Redis is started, and stopped.
+    machine.run(&["backup", "--out", "alone.backup"]).expect(0);
+    let again = machine.run(&["backup", "--out", "alone.backup"]).expect(2);
+    assert!(again.err.contains("no backup is written over"), "{again:?}");
+    for (name, backup) in [("beside", "beside.backup"), ("alone", "alone.backup")] {
+        std::fs::remove_dir_all(machine.path("data/redis")).unwrap();
+        let shown = machine.run(&["restore", backup, "--dry-run", "--output", "json"]).expect(0).json();
+        assert_eq!((&shown["into"], &shown["done"]), (&json!("empty"), &json!(false)));
+        assert!(!machine.path("data/redis").exists(), "a look starts nothing");
+        machine.run(&["restore", backup, "--yes"]).expect(0);
+        let server = machine.serve().ready();
+        server.verify(&token).expect(200);
+        server.verify(&server.admin()).expect(200);
+        assert!(!acts(&server, "dataset.restore").is_empty(), "{name}");
+        server.stop();
+    }
+    // And with nothing but the file and the master key.
+    std::fs::rename(machine.path("data"), machine.path("old")).unwrap();
+    let key = machine.path("old/keys/master.key");
+    let key = key.to_str().unwrap();
+    machine.run(&["restore", "beside.backup", "--yes", "--master-key-file", key]).expect(0);
+    std::fs::create_dir_all(machine.path("data/keys")).unwrap();
+    std::fs::copy(key, machine.path("data/keys/master.key")).unwrap();
+    let server = machine.serve().listening();
+    crate::until::soon("a dataset that was met", || machine.path("data/dataset").exists());
+    drop(server);
+}
