@@ -82,12 +82,14 @@ impl Upkeep {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = overlaps.tick() => self.end_overlaps().await,
-                _ = standing.tick() => self.remove_standing().await,
+                _ = standing.tick() => {
+                    self.remove_standing().await;
+                    self.withdraw_gone().await;
+                }
                 _ = forget.tick() => self.authority.forget_expired_tokens().await,
                 _ = look.tick() => {
                     self.look_at_keys().await;
                     self.link_orphans().await;
-                    self.withdraw_gone().await;
                     if let Err(error) = self.authority.tell_of_restore().await {
                         tracing::debug!(%error, "that a backup was restored is told later");
                     }

@@ -15,6 +15,7 @@ mod running;
 mod store;
 mod store_access;
 mod store_settings;
+mod topology;
 
 pub use entry::{Entry, Status};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Entry;
-use crate::config::Config;
-use crate::store::Examiner;
+use crate::config::{Config, StoreSource};
+use crate::store::{Examiner, Servers};
 
 type Info = BTreeMap<String, String>;
 
@@ -22,8 +22,16 @@ struct Replica {
 
 pub(super) async fn look(config: &Config, info: &Info, examiner: &mut Examiner) -> Vec<Entry> {
     let replicas = replicas(info);
-    let mut entries = vec![cluster(info), primary(info, examiner).await, enough(config, &replicas), lag(&replicas)];
-    if config.store.replicas_required > 0 || !replicas.is_empty() {
+    let is_one = match &config.store.source {
+        StoreSource::Private { .. } => true,
+        StoreSource::Url(url) => matches!(url.servers, Servers::One(_)),
+    };
+    let mut entries = vec![primary(info, examiner).await, enough(config, &replicas), lag(&replicas)];
+    if is_one {
+        entries.push(cluster(info));
+    }
+    // Of several servers each is looked at, see `topology`.
+    if is_one && (config.store.replicas_required > 0 || !replicas.is_empty()) {
         let settings = examiner.settings(&["min-replicas-to-write", "min-replicas-max-lag"]).await;
         entries.push(fence(config, &replicas, settings.ok().as_ref()));
     }
@@ -56,8 +64,8 @@ fn cluster(info: &Info) -> Entry {
         return Entry::finding(
             CHECK,
             "it is a node of a Redis Cluster",
-            "this version speaks to one server: keys of other slots are refused",
-            "use a Redis without cluster-enabled, with replicas if you like",
+            "as one server it refuses the keys of other slots",
+            "write redis+cluster:// in store.url (rediss+cluster:// for TLS), with some of its servers",
         );
     }
     Entry::ok(CHECK, "it is no node of a cluster")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::running::Found;
-use super::{Entry, replication, store_access, store_settings};
+use super::{Entry, replication, store_access, store_settings, topology};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, StoreSource};
 use crate::store::Examiner;
@@ -67,6 +67,7 @@ pub(super) async fn look(config: &Arc<Config>, running: &Found, entries: &mut Ve
         Ok(info) => {
             entries.extend(store_settings::look(config, &info, &mut examiner).await);
             entries.extend(replication::look(config, &info, &mut examiner).await);
+            entries.extend(topology::look(config, &mut examiner).await);
         }
         Err(error) => entries.push(Entry::finding(
             "store.info",

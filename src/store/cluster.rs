@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crc::{CRC_16_XMODEM, Crc};
-use futures_util::future::join_all;
 use redis::{FromRedisValue, Value};
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 
+use super::several;
 use super::target::{ConnectError, Greeting};
 use super::url::HostPort;
 use super::wire::Route;
@@ -21,7 +21,7 @@ const ASKED: usize = 8;
 /// How often they are asked at the most.
 const REST: Duration = Duration::from_millis(100);
 
-/// How long the others may take once there is nothing else to wait for.
+/// How long one may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 const SLOTS: u16 = 16_384;
@@ -160,7 +160,7 @@ impl Cluster {
         });
         let mut best: Option<Map> = None;
         let mut trouble = None;
-        for answer in join_all(asked).await {
+        for answer in several::answers(asked).await {
             match answer {
                 Ok(map) if best.as_ref().is_none_or(|best| map.epoch > best.epoch) => best = Some(map),
                 Ok(_) => {}

@@ -9,6 +9,7 @@ use redis::streams::{StreamInfoGroupsReply, StreamRangeReply};
 use redis::{FromRedisValue, RedisResult};
 
 use super::error::describe;
+use super::examine_servers::facts;
 use super::filler::GROUP;
 use super::lenient::Lenient;
 use super::link::fence;
@@ -22,8 +23,8 @@ use crate::account::AccountId;
 /// A connection of its own, which is not kept up.
 pub struct Examiner {
     connection: MultiplexedConnection,
-    schema: Schema,
-    target: Target,
+    pub(super) schema: Schema,
+    pub(super) target: Target,
     /// In a cluster, to where the other keys lie that were asked for.
     others: BTreeMap<String, (MultiplexedConnection, Driver)>,
     /// The connection ends with it.
@@ -72,9 +73,7 @@ impl Examiner {
 
     /// `INFO`, by name.
     pub async fn info(&mut self) -> Result<BTreeMap<String, String>, StoreError> {
-        let text: String = self.ask(&["INFO"]).await?;
-        let pairs = text.lines().filter_map(|line| line.trim_end().split_once(':'));
-        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        Ok(facts(&self.ask::<String>(&["INFO"]).await?))
     }
 
     /// `CONFIG GET` of these settings; many users may not ask.

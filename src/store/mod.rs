@@ -33,6 +33,8 @@ mod definition;
 mod error;
 #[cfg(feature = "server")]
 mod examine;
+#[cfg(feature = "server")]
+mod examine_servers;
 mod feed;
 #[cfg(feature = "server")]
 mod filler;
@@ -78,6 +80,7 @@ mod scripts;
 mod sentinels;
 #[cfg(feature = "server")]
 mod sessions;
+mod several;
 #[cfg(feature = "server")]
 mod sinks;
 #[cfg(feature = "server")]
@@ -113,6 +116,8 @@ pub use data_dir::{DataDir, DataDirError};
 pub use error::{Full, StoreError};
 #[cfg(feature = "server")]
 pub use examine::{Backlog, Examiner};
+#[cfg(feature = "server")]
+pub use examine_servers::{Asked, Facts, SentinelFacts, ServerFacts};
 pub use feed::Followed;
 #[cfg(feature = "server")]
 pub use filler::Filler;

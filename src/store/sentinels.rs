@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 
+#[cfg(feature = "server")]
+use super::error::describe;
+#[cfg(feature = "server")]
+use super::examine_servers::{Asked, SentinelFacts, said};
 use super::link::is_broken;
+use super::several;
 use super::target::{ConnectError, Driver, Greeting, Primary};
 use super::url::HostPort;
 use super::wire::Route;
@@ -82,7 +86,7 @@ impl Sentinels {
             answer.unwrap_or_else(|_| Err(ConnectError::Away(format!("the sentinel {} does not answer", sentinel.at))))
         });
         let (mut best, mut trouble): (Option<Primary>, Option<ConnectError>) = (None, None);
-        for answer in join_all(asked).await {
+        for answer in several::answers(asked).await {
             match answer {
                 Ok(primary) if best.as_ref().is_none_or(|best| primary.epoch > best.epoch) => best = Some(primary),
                 Ok(_) => {}
@@ -120,6 +124,29 @@ impl Sentinels {
                 ConnectError::Away(why) => ConnectError::Away(format!("the sentinel {}: {why}", sentinel.at)),
             }),
         }
+    }
+
+    /// What each of them knows, on connections of their own.
+    #[cfg(feature = "server")]
+    pub(super) async fn examine(&self) -> Vec<Asked<SentinelFacts>> {
+        futures_util::future::join_all(
+            self.all
+                .iter()
+                .map(|sentinel| async { Asked { at: sentinel.at.clone(), said: self.examine_one(sentinel).await } }),
+        )
+        .await
+    }
+
+    #[cfg(feature = "server")]
+    async fn examine_one(&self, sentinel: &Sentinel) -> Result<SentinelFacts, String> {
+        let (mut connection, _driver) = self.greeting.open(&sentinel.route).await.map_err(said)?;
+        let mut questions = redis::pipe();
+        for list in ["MASTER", "REPLICAS", "SENTINELS"] {
+            questions.cmd("SENTINEL").arg(list).arg(&self.name);
+        }
+        let answers = questions.query_async(&mut connection).await.map_err(|error| describe(&error))?;
+        let (primary, replicas, others) = answers;
+        Ok(SentinelFacts { primary, replicas, others })
     }
 
     fn unknown(&self, sentinel: &Sentinel) -> ConnectError {

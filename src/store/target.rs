@@ -211,9 +211,7 @@ impl Target {
     /// One connection, checked to lead to a Redis that will do, and what drives it.
     pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let (route, at) = self.find().await?;
-        let greeting =
-            Greeting { settings: self.settings.clone(), timeouts: self.timeouts, intake: self.intake.clone() };
-        let (mut connection, driver) = greeting.open(&route).await?;
+        let (mut connection, driver) = self.greeting().open(&route).await?;
         let info: String = redis::cmd("INFO")
             .arg("server")
             .query_async(&mut connection)
@@ -229,6 +227,30 @@ impl Target {
             return Err(ConnectError::Refused(format!("the store is Redis {version}; Countermark needs 7.0 or newer")));
         }
         Ok(Connected { connection, driver, at })
+    }
+
+    /// A connection to one server of it, whatever its part is.
+    #[cfg(feature = "server")]
+    pub(super) async fn connect_to(&self, at: &HostPort) -> Result<(MultiplexedConnection, Driver), ConnectError> {
+        let route = match &self.way {
+            Way::To(route) => route.clone(),
+            Way::Sentinels(sentinels) => sentinels.route(at)?,
+            Way::OwnerOf(cluster, _) | Way::Server(cluster, _) => cluster.route(at)?,
+        };
+        self.greeting().open(&route).await
+    }
+
+    /// The sentinels that say which server counts.
+    #[cfg(feature = "server")]
+    pub(super) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
+        match &self.way {
+            Way::Sentinels(sentinels) => Some(sentinels),
+            Way::To(_) | Way::OwnerOf(..) | Way::Server(..) => None,
+        }
+    }
+
+    fn greeting(&self) -> Greeting {
+        Greeting { settings: self.settings.clone(), timeouts: self.timeouts, intake: self.intake.clone() }
     }
 
     async fn find(&self) -> Result<(Route, Option<Primary>), ConnectError> {

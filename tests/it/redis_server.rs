@@ -55,7 +55,7 @@ impl RedisServer {
                 redis::cmd("DUMP").arg(&key).query_async(&mut self.connection().await).await.unwrap();
             let Some(dumped) = dumped else { continue };
             let mut restore = redis::cmd("RESTORE");
-            restore.arg(&key).arg(0).arg(dumped);
+            restore.arg(&key).arg(0).arg(dumped).arg("REPLACE");
             restore.exec_async(&mut copy.connection().await).await.unwrap();
         }
     }

@@ -69,7 +69,9 @@ fn a_log_that_ends_in_the_middle_of_a_change_ends_before_that_change() {
         let cut = 1 + dice.below(length / 2);
         std::fs::File::options().write(true).open(&log).unwrap().set_len(length - cut).unwrap();
         let server = machine.serve().ready();
-        let left = acts(&server);
+        // What was lost, and had ended something, was made up for.
+        let mut left = acts(&server);
+        left.retain(|act| act["kind"] != "store.raise");
         assert_eq!(left, all[..left.len()], "{cut} bytes less");
         lost += all.len() - left.len();
         Keys::default().check_everything(&mut redis_of(&server));

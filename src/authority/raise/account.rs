@@ -21,9 +21,9 @@ pub(super) enum MadeUp {
     /// It is less than it was.
     Less {
         /// What verifications consult.
-        state: AccountState,
+        state: Box<AccountState>,
         /// The rest.
-        profile: Profile,
+        profile: Box<Profile>,
         /// Which parts of it.
         what: Vec<&'static str>,
     },
@@ -54,7 +54,11 @@ pub(super) fn made_up(
     less.networks(was);
     less.binding(was);
     let Less { state, profile, what } = less;
-    if what.is_empty() { MadeUp::Nothing } else { MadeUp::Less { state, profile, what } }
+    if what.is_empty() {
+        MadeUp::Nothing
+    } else {
+        MadeUp::Less { state: Box::new(state), profile: Box::new(profile), what }
+    }
 }
 
 struct Less {
@@ -303,7 +307,7 @@ mod tests {
     #[track_caller]
     fn less(made_up: MadeUp) -> (AccountState, Profile, Vec<&'static str>) {
         match made_up {
-            MadeUp::Less { state, profile, what } => (state, profile, what),
+            MadeUp::Less { state, profile, what } => (*state, *profile, what),
             other => panic!("{other:?}"),
         }
     }

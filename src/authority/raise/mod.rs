@@ -94,7 +94,7 @@ impl Authority {
                     (Some((state, profile)), what)
                 }
             };
-            let after = after.as_ref().map(|after| (&after.0, &after.1));
+            let after = after.as_ref().map(|(state, profile)| (&**state, &**profile));
             let (state, profile) = after.unwrap_or((&before.state, &before.profile));
             let admin = after.map_or(Admin::No, |(state, profile)| self.admin(state, profile));
             let mut event = self

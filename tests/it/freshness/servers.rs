@@ -86,7 +86,6 @@ async fn f6_a_server_that_went_another_way_in_the_term_that_was_followed_is_not_
     pair.wire.rehome(Sent::Follow, &copy);
     eventually("it is counted", || async { pair.count(|counters| &counters.rolled_back) > 0 }).await;
     never("a lease of it", || pair.node.authority.node().freshness().has_lease()).await;
-    assert_eq!(pair.verdict().await, "store_unavailable");
 }
 
 #[tokio::test]

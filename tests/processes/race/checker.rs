@@ -6,6 +6,11 @@
 //! - and the answer.
 //!
 //! So a refusal of a token that was current all the time, or one with a wrong reason, is found by the same rule.
+//!
+//! A failover may lose changes that were not receipted. Until then they were true, of the server that was replaced and of those who
+//! still asked it; afterwards what was before them is true again.
+
+use std::collections::BTreeMap;
 
 use super::history::{Act, Change, Disturbance, Epoch, History, Outcome, State, Time, Verdict, Verification};
 
@@ -17,6 +22,10 @@ pub struct Bounds {
     pub recovers: Time,
     /// and for changes: an issuer that meets another store lets all leases of before run out first (R4).
     pub settles: Time,
+    /// How long a primary that was replaced may go on answering before it notices (F2).
+    pub overlap: Time,
+    /// Whether a replica may be promoted that did not confirm what was receipted: then that may be lost.
+    pub receipts_may_be_lost: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +51,7 @@ pub struct Violation {
 }
 
 pub fn violations(history: &History, bounds: &Bounds) -> Vec<Violation> {
-    let disturbed = Disturbed::of(&history.disturbances);
+    let rules = Rules { bounds, disturbed: Disturbed::of(&history.disturbances), terms: terms(&history.states) };
     let accounts = history.states.iter().map(|state| state.account + 1).max().unwrap_or(0);
     let mut lives: Vec<Life<'_>> = (0..accounts).map(|_| Life::default()).collect();
     for state in &history.states {
@@ -53,17 +62,33 @@ pub fn violations(history: &History, bounds: &Bounds) -> Vec<Violation> {
     }
     let mut found = Vec::new();
     for life in &mut lives {
-        life.put_in_order();
+        life.put_in_order(bounds);
         life.check_generations(&mut found);
-        life.check_truth(&mut found);
+        life.check_truth(bounds, &mut found);
     }
     for verification in &history.verifications {
-        lives[verification.account].check(verification, bounds, &disturbed, &mut found);
+        lives[verification.account].check(verification, &rules, &mut found);
     }
     for act in &history.acts {
-        check_answer(act, bounds, &disturbed, &mut found);
+        check_answer(act, bounds, &rules.disturbed, &mut found);
     }
     found
+}
+
+struct Rules<'a> {
+    bounds: &'a Bounds,
+    disturbed: Disturbed<'a>,
+    /// By when each term had begun, at the latest.
+    terms: BTreeMap<u64, Time>,
+}
+
+fn terms(states: &[State]) -> BTreeMap<u64, Time> {
+    let mut terms = BTreeMap::new();
+    for State { epoch: (term, _), by, .. } in states.iter().filter(|state| !state.lost) {
+        let began = terms.entry(*term).or_insert(*by);
+        *began = (*began).min(*by);
+    }
+    terms
 }
 
 /// All of one account.
@@ -73,21 +98,30 @@ struct Life<'a> {
     acts: Vec<&'a Act>,
     /// By their ends: from then on at least this state holds, by its place among the states.
     receipts: Vec<(Time, usize)>,
+    /// The same of those that no failover has lost, where it may: what was given is then lost for good, what was taken is not (R2).
+    lasting: Vec<(Time, usize)>,
 }
 
 impl<'a> Life<'a> {
-    fn put_in_order(&mut self) {
+    fn put_in_order(&mut self, bounds: &Bounds) {
         self.states.sort_by_key(|state| state.epoch);
         self.acts.sort_by_key(|act| act.begin);
         let mut receipts: Vec<(Time, usize)> =
             self.acts.iter().filter_map(|act| Some((act.end, self.up_to(receipt(act)?.0)?))).collect();
         receipts.sort();
-        let mut highest = 0;
-        for (_, state) in &mut receipts {
-            highest = highest.max(*state);
-            *state = highest;
+        let risen = |receipts: Vec<(Time, usize)>| {
+            let mut highest = 0;
+            let rising = receipts.into_iter().map(|(time, state)| {
+                highest = highest.max(state);
+                (time, highest)
+            });
+            rising.collect()
+        };
+        let mut lasting = receipts.clone();
+        if bounds.receipts_may_be_lost {
+            lasting.retain(|(_, state)| !self.states[*state].lost);
         }
-        self.receipts = receipts;
+        (self.receipts, self.lasting) = (risen(receipts), risen(lasting));
     }
 
     /// The last state of this epoch or an earlier one.
@@ -95,13 +129,23 @@ impl<'a> Life<'a> {
         self.states.partition_point(|state| state.epoch <= epoch).checked_sub(1)
     }
 
-    fn check(
-        &self,
-        verification: &Verification,
-        bounds: &Bounds,
-        disturbed: &Disturbed<'_>,
-        found: &mut Vec<Violation>,
-    ) {
+    /// Until when a state may be rested on: a lease after the next one had begun, and longer where a server has to notice first that
+    /// it was replaced. `None`: it is the last one.
+    fn rested_on_until(&self, place: usize, rules: &Rules<'_>) -> Option<Time> {
+        let Rules { bounds: Bounds { max_staleness, overlap, .. }, terms, .. } = rules;
+        let state = self.states[place];
+        let followed_by = self.states.iter().skip(place + 1).find(|next| state.lost || !next.lost);
+        let followed = followed_by.map(|next| {
+            let replaced = if next.epoch.0 > state.epoch.0 { *overlap } else { Time::ZERO };
+            next.by + *max_staleness + replaced
+        });
+        let lost = terms.range(state.epoch.0 + 1..).next().filter(|_| state.lost);
+        let lost = lost.map(|(_, began)| *began + *max_staleness + *overlap);
+        [followed, lost].into_iter().flatten().min()
+    }
+
+    fn check(&self, verification: &Verification, rules: &Rules<'_>, found: &mut Vec<Violation>) {
+        let Rules { bounds, disturbed, .. } = rules;
         let Verification { node, account, generation, begin, end, verdict } = verification;
         let mut violated = |claim, what: String| {
             found.push(Violation { claim, account: *account, node: *node, at: (*begin, *end), what });
@@ -114,15 +158,15 @@ impl<'a> Life<'a> {
         }
         // States in which the account may have been at the answer.
         let possible = self.states.partition_point(|state| state.after <= *end);
-        let receipted = self.receipts.partition_point(|(time, _)| time <= begin);
-        let receipted = receipted.checked_sub(1).map_or(0, |last| self.receipts[last].1);
-        // A state was over when the next one had begun.
-        let fresh = self.states.iter().skip(1).take_while(|next| next.by + bounds.max_staleness < *begin).count();
-        let explains = |state: &&State| state.verdict(*generation) == *verdict;
-        let explained = self.states.iter().take(possible).enumerate().rfind(|(_, state)| explains(state));
-        match explained {
-            Some((state, _)) if state >= receipted.max(fresh) => {}
-            Some((state, _)) if *verdict == Verdict::Accepted && state < receipted => {
+        let receipts = if *verdict == Verdict::Accepted { &self.receipts } else { &self.lasting };
+        let receipted = receipts.partition_point(|(time, _)| time <= begin);
+        let receipted = receipted.checked_sub(1).map_or(0, |last| receipts[last].1);
+        let is_fresh = |place: usize| self.rested_on_until(place, rules).is_none_or(|until| *begin <= until);
+        let explains = |place: &usize| self.states[*place].verdict(*generation) == *verdict;
+        let explained = || (0..possible).rev().filter(explains);
+        match explained().next() {
+            Some(_) if explained().any(|place| place >= receipted && is_fresh(place)) => {}
+            Some(last) if *verdict == Verdict::Accepted && last < receipted => {
                 violated(Claim::R1, format!("accepted after the receipt of what ended it: {verification}"));
             }
             Some(_) if *verdict == Verdict::Accepted => {
@@ -133,8 +177,13 @@ impl<'a> Life<'a> {
         }
     }
 
+    /// What no failover has lost.
+    fn kept(&self) -> Vec<&'a State> {
+        self.states.iter().filter(|state| !state.lost).copied().collect()
+    }
+
     fn check_generations(&self, found: &mut Vec<Violation>) {
-        for pair in self.states.windows(2) {
+        for pair in self.kept().windows(2) {
             if pair[1].generation < pair[0].generation {
                 found.push(pair[1].violation(Claim::S1, format!("{}, and before: {}", pair[1], pair[0])));
             }
@@ -143,7 +192,9 @@ impl<'a> Life<'a> {
             .acts
             .iter()
             .filter(|act| act.change == Change::Regenerate)
-            .filter_map(|act| Some((receipt(act)?.1, *act)))
+            .filter_map(|act| Some((receipt(act)?, *act)))
+            .filter(|((epoch, _), _)| !self.states.iter().any(|state| state.lost && state.epoch == *epoch))
+            .map(|((_, generation), act)| (generation, act))
             .collect();
         issued.sort_by_key(|(generation, act)| (*generation, act.begin));
         for pair in issued.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
@@ -152,12 +203,14 @@ impl<'a> Life<'a> {
     }
 
     /// Each change in the feed is one that was asked for, by an act that may have made it; and each receipt's is there.
-    fn check_truth(&self, found: &mut Vec<Violation>) {
+    fn check_truth(&self, bounds: &Bounds, found: &mut Vec<Violation>) {
         let mut unknown: Vec<&Act> =
             self.acts.iter().filter(|act| matches!(act.outcome, Outcome::Unknown(_))).copied().collect();
-        for pair in self.states.windows(2) {
+        for pair in self.kept().windows(2) {
             let (before, state) = (pair[0], pair[1]);
-            if self.acts.iter().any(|act| receipt(act).is_some_and(|(epoch, _)| epoch == state.epoch)) {
+            if self.raises(before, state)
+                || self.acts.iter().any(|act| receipt(act).is_some_and(|(epoch, _)| epoch == state.epoch))
+            {
                 continue;
             }
             let by = unknown.iter().position(|act| act.begin <= state.by && leads(act.change, before, state));
@@ -177,10 +230,27 @@ impl<'a> Life<'a> {
                 Change::Enable => state.active,
             };
             let there = self.up_to(epoch).map(|place| self.states[place]);
-            if !there.is_some_and(|state| state.epoch == epoch && state.by >= act.begin && is_so(&state)) {
+            let stays = |state: &State| !state.lost || bounds.receipts_may_be_lost;
+            if !there
+                .is_some_and(|state| state.epoch == epoch && state.by >= act.begin && is_so(&state) && stays(state))
+            {
                 found.push(act.violation(Claim::Truth, format!("a receipt for what is not in the store: {act}")));
             }
         }
+    }
+}
+
+impl Life<'_> {
+    /// Whether this is what an issuer does in a new term with what it had changed and the failover has lost (R2): it restricts, or
+    /// puts a token in place that took the place of an older one.
+    fn raises(&self, before: &State, state: &State) -> bool {
+        let mut lost =
+            self.states.iter().filter(|one| one.lost && one.epoch > before.epoch && one.epoch < state.epoch).peekable();
+        let was_changed = lost.peek().is_some() && state.epoch.0 > before.epoch.0;
+        let restricts = !state.has_token || !state.active;
+        let stays_shut = before.active || !state.active;
+        let is_again = lost.any(|one| (one.generation, one.has_token) == (state.generation, state.has_token));
+        was_changed && stays_shut && (restricts || is_again)
     }
 }
 

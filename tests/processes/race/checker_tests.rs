@@ -3,7 +3,13 @@
 use super::checker::{Bounds, Claim, violations};
 use super::history::{Act, Change, Disturbance, History, Outcome, State, Time, Verdict, Verification};
 
-const BOUNDS: Bounds = Bounds { max_staleness: ms(500), recovers: ms(3_000), settles: ms(8_000) };
+const BOUNDS: Bounds = Bounds {
+    max_staleness: ms(500),
+    recovers: ms(3_000),
+    settles: ms(8_000),
+    overlap: ms(2_000),
+    receipts_may_be_lost: false,
+};
 
 const fn ms(count: u64) -> Time {
     Time::from_millis(count)
@@ -12,20 +18,28 @@ const fn ms(count: u64) -> Time {
 /// One account, whose first token was made before everything, and three nodes.
 struct Story {
     history: History,
+    term: u64,
 }
 
 impl Story {
     fn new() -> Self {
-        let mut story = Self { history: History::default() };
+        let mut story = Self { history: History::default(), term: 1 };
         story.becomes(1, true, true, (0, 0));
         story
     }
 
     /// Committed between these times.
     fn becomes(&mut self, generation: u64, has_token: bool, active: bool, (after, by): (u64, u64)) {
-        let epoch = (1, self.history.states.len() as u64);
+        let epoch = (self.term, self.history.states.len() as u64);
         let (after, by) = (ms(after), ms(by));
-        self.history.states.push(State { account: 0, epoch, generation, has_token, active, after, by });
+        let lost = false;
+        self.history.states.push(State { account: 0, epoch, generation, has_token, active, after, by, lost });
+    }
+
+    /// What was last is lost, and what comes next is of the next term.
+    fn is_lost(&mut self) {
+        self.history.states.last_mut().unwrap().lost = true;
+        self.term += 1;
     }
 
     fn act(&mut self, change: Change, (begin, end): (u64, u64), outcome: Outcome) {
@@ -66,7 +80,12 @@ impl Story {
 
     #[track_caller]
     fn breaks(&self, claims: &[Claim]) {
-        let found: Vec<Claim> = violations(&self.history, &BOUNDS).iter().map(|violation| violation.claim).collect();
+        self.breaks_under(&BOUNDS, claims);
+    }
+
+    #[track_caller]
+    fn breaks_under(&self, bounds: &Bounds, claims: &[Claim]) {
+        let found: Vec<Claim> = violations(&self.history, bounds).iter().map(|violation| violation.claim).collect();
         assert_eq!(found, claims);
     }
 
@@ -252,4 +271,97 @@ fn s1_a_generation_that_falls_or_is_given_twice_is_flagged() {
     story.becomes(2, true, true, (2_010, 2_012));
     story.receipt(Change::Regenerate, (2_000, 2_100));
     story.breaks(&[Claim::S1]);
+}
+
+/// Regenerated without a receipt at 1,010; a failover lost it, and another account is the first to be changed in the new term at 2,010.
+fn lost() -> Story {
+    let mut story = Story::new();
+    story.becomes(2, true, true, (1_010, 1_012));
+    story.unknown(Change::Regenerate, (1_000, 1_500));
+    story.is_lost();
+    story
+}
+
+#[test]
+fn what_a_failover_lost_was_true_until_the_replaced_server_had_noticed() {
+    let lost = || {
+        let mut story = lost();
+        story.history.states.push(State {
+            account: 1,
+            epoch: (2, 1),
+            by: ms(2_010),
+            lost: false,
+            ..story.history.states[0]
+        });
+        story
+    };
+    lost().asked(2, (1_600, 1_601), Verdict::Accepted).is_right();
+    lost().asked(2, (4_510, 4_511), Verdict::Accepted).is_right();
+    lost().asked(2, (4_511, 4_512), Verdict::Accepted).breaks(&[Claim::F2]);
+    // What was before is true again, at whoever asks the new server.
+    lost().asked(1, (1_600, 1_601), Verdict::Accepted).is_right();
+    lost().asked(1, (9_600, 9_601), Verdict::Accepted).is_right();
+    lost().asked(1, (1_600, 1_601), Verdict::Superseded).is_right();
+    lost().asked(1, (9_600, 9_601), Verdict::Superseded).breaks(&[Claim::Availability]);
+}
+
+#[test]
+fn a_change_that_follows_in_another_term_may_be_noticed_later_and_no_later_than_its_receipt() {
+    let followed = |receipted_at| {
+        let mut story = Story::new();
+        story.term = 2;
+        story.becomes(2, true, true, (1_010, 1_012));
+        story.receipt(Change::Regenerate, (1_000, receipted_at));
+        story
+    };
+    followed(9_000).asked(1, (3_512, 3_513), Verdict::Accepted).is_right();
+    followed(9_000).asked(1, (3_513, 3_514), Verdict::Accepted).breaks(&[Claim::F2]);
+    followed(2_000).asked(1, (2_001, 2_002), Verdict::Accepted).breaks(&[Claim::R1]);
+}
+
+#[test]
+fn r1_what_was_lost_is_accepted_by_nobody_after_a_receipt_of_the_new_term() {
+    let mut story = lost();
+    story.becomes(1, false, true, (2_010, 2_012));
+    story.receipt(Change::Revoke, (2_000, 2_100));
+    story.asked(2, (2_101, 2_102), Verdict::Accepted).breaks(&[Claim::R1]);
+}
+
+#[test]
+fn r2_a_receipted_change_that_a_failover_lost_is_flagged_unless_that_is_the_exception() {
+    let receipted = || {
+        let mut story = Story::regenerated();
+        story.is_lost();
+        story.asked(1, (3_000, 3_001), Verdict::Accepted)
+    };
+    receipted().breaks(&[Claim::Truth, Claim::R1]);
+    // What was taken is taken again before anybody is served; what was given is lost.
+    let exception = Bounds { receipts_may_be_lost: true, ..BOUNDS };
+    receipted().breaks_under(&exception, &[Claim::R1]);
+    let mut story = Story::new();
+    story.becomes(1, true, false, (1_010, 1_011));
+    story.receipt(Change::Disable, (1_000, 1_020));
+    story.becomes(1, true, true, (1_110, 1_111));
+    story.receipt(Change::Enable, (1_100, 1_120));
+    story.is_lost();
+    story.asked(1, (1_121, 1_122), Verdict::Disabled).breaks_under(&exception, &[]);
+}
+
+#[test]
+fn r2_an_issuer_may_restrict_what_was_lost_and_nothing_else() {
+    let raised = |generation, has_token, active| {
+        let mut story = lost();
+        story.history.acts.clear();
+        story.becomes(generation, has_token, active, (2_010, 2_012));
+        story
+    };
+    raised(2, false, true).is_right();
+    raised(1, true, false).is_right();
+    raised(2, true, true).is_right();
+    raised(3, true, true).breaks(&[Claim::Truth]);
+    // Nothing of this account was lost.
+    let mut story = Story::new();
+    story.term = 2;
+    story.becomes(1, false, true, (2_010, 2_012));
+    story.breaks(&[Claim::Truth]);
 }

@@ -79,6 +79,8 @@ pub struct State {
     pub after: Time,
     /// and by this one.
     pub by: Time,
+    /// A failover lost it: it was committed by a server that was replaced, and is in no feed any more.
+    pub lost: bool,
 }
 
 impl State {
@@ -126,11 +128,12 @@ impl fmt::Display for Verification {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { account, epoch: (term, counter), generation, has_token, active, after, by } = self;
+        let Self { account, epoch: (term, counter), generation, has_token, active, after, by, lost } = self;
+        let lost = if *lost { ", and that was lost" } else { "" };
         write!(
             f,
             "{after:.3?} to {by:.3?}: account {account} became epoch {term}-{counter}: generation {generation}, \
-             token {has_token}, active {active}"
+             token {has_token}, active {active}{lost}"
         )
     }
 }

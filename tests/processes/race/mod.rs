@@ -3,14 +3,14 @@
 
 mod admins;
 mod callers;
-mod checker;
+pub mod checker;
 mod checker_tests;
-mod dice;
-mod history;
-mod line;
+pub mod dice;
+pub mod history;
+pub mod line;
 mod nemesis;
-mod run;
-mod scene;
+pub mod run;
+pub mod scene;
 mod told;
 mod witness;
 

@@ -82,7 +82,7 @@ fn node_is_killed(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
 }
 
 fn redis_pauses_its_clients(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
-    let redis = scene.redis.lock().unwrap();
+    let redis = scene.redis();
     let _disturbed = scene.disturbs(&ALL, "Redis pauses its clients");
     let lasts = a_while(dice);
     let whom = dice.of(&["ALL", "WRITE"]);
@@ -93,7 +93,7 @@ fn redis_pauses_its_clients(scene: &Scene, dice: &mut Dice) -> Vec<Verification>
 }
 
 fn redis_is_stopped(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
-    let redis = scene.redis.lock().unwrap();
+    let redis = scene.redis();
     let _disturbed = scene.disturbs(&ALL, "Redis is stopped");
     redis.signal(Signal::STOP);
     sleep(a_while(dice));
@@ -102,7 +102,7 @@ fn redis_is_stopped(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
 }
 
 fn redis_is_killed(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
-    let mut redis = scene.redis.lock().unwrap();
+    let mut redis = scene.redis();
     let _disturbed = scene.disturbs(&ALL, "Redis is killed");
     redis.end();
     sleep(dice.between(0, 800));
@@ -112,29 +112,29 @@ fn redis_is_killed(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
 
 fn connections_are_cut(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     at_a_node(scene, dice, "all its connections are cut", |number, _| {
-        let wire = &scene.nodes[number].wire;
+        let wire = scene.nodes[number].wire();
         wire.cut(&wire.ports());
     })
 }
 
 fn node_is_refused(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     at_a_node(scene, dice, "its store refuses it", |number, dice| {
-        scene.nodes[number].wire.becomes(Wire::Refusing);
+        scene.nodes[number].wire().becomes(Wire::Refusing);
         sleep(a_while(dice));
-        scene.nodes[number].wire.becomes(Wire::Sound);
+        scene.nodes[number].wire().becomes(Wire::Sound);
     })
 }
 
 fn one_connection_is_cut(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     at_a_node(scene, dice, "one of its connections is cut", |number, dice| {
         let one = one_connection(scene, number, dice);
-        scene.nodes[number].wire.cut(one.as_slice());
+        scene.nodes[number].wire().cut(one.as_slice());
     })
 }
 
 fn answers_are_late(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     at_a_node(scene, dice, "its answers are late", |number, dice| {
-        let (wire, by) = (&scene.nodes[number].wire, dice.between(20, 900));
+        let (wire, by) = (scene.nodes[number].wire(), dice.between(20, 900));
         match dice.below(3) {
             0 => wire.becomes(Wire::Late(by)),
             1 => one_connection(scene, number, dice).iter().for_each(|port| wire.one_becomes(*port, Wire::Late(by))),
@@ -152,7 +152,7 @@ fn answers_are_late(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
 
 fn node_is_in_a_black_hole(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     at_a_node(scene, dice, "a black hole", |number, dice| {
-        let wire = &scene.nodes[number].wire;
+        let wire = scene.nodes[number].wire();
         wire.becomes(Wire::Held(dice.of(&[Way::There, Way::Back, Way::Both])));
         end_hold(scene, number, dice);
     })
@@ -161,14 +161,14 @@ fn node_is_in_a_black_hole(scene: &Scene, dice: &mut Dice) -> Vec<Verification> 
 fn one_connection_is_in_a_black_hole(scene: &Scene, dice: &mut Dice) -> Vec<Verification> {
     at_a_node(scene, dice, "a black hole on one connection", |number, dice| {
         let Some(port) = one_connection(scene, number, dice) else { return };
-        scene.nodes[number].wire.one_becomes(port, Wire::Held(dice.of(&[Way::There, Way::Back, Way::Both])));
+        scene.nodes[number].wire().one_becomes(port, Wire::Held(dice.of(&[Way::There, Way::Back, Way::Both])));
         end_hold(scene, number, dice);
     })
 }
 
 /// What is held comes late, or never.
 fn end_hold(scene: &Scene, number: usize, dice: &mut Dice) {
-    let wire = &scene.nodes[number].wire;
+    let wire = scene.nodes[number].wire();
     sleep(a_while(dice));
     if dice.one_in(3) {
         wire.cut(&wire.ports());
@@ -191,7 +191,7 @@ fn at_a_node(
 
 /// Any connection of a node, and every other time the one on which it follows the feed.
 fn one_connection(scene: &Scene, number: usize, dice: &mut Dice) -> Option<u16> {
-    let mut ports = scene.nodes[number].wire.ports();
+    let mut ports = scene.nodes[number].wire().ports();
     if dice.one_in(2) {
         let readers = feed_readers(scene);
         let reading: Vec<u16> = ports.iter().filter(|port| readers.contains(port)).copied().collect();
@@ -204,7 +204,7 @@ fn one_connection(scene: &Scene, number: usize, dice: &mut Dice) -> Option<u16> 
 
 /// The ports by which Redis knows those who wait for the feed.
 fn feed_readers(scene: &Scene) -> Vec<u16> {
-    let client = redis::Client::open(format!("redis://127.0.0.1:{}", scene.redis_port)).unwrap();
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", scene.feeds()[0])).unwrap();
     let Ok(mut connection) = client.get_connection_with_timeout(Duration::from_millis(100)) else { return Vec::new() };
     connection.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut connection).unwrap_or_default();

@@ -21,6 +21,8 @@ const BOUNDS: Bounds = Bounds {
     recovers: Duration::from_secs(3),
     // And what an issuer waits for before it gives a receipt on a store that it has just met.
     settles: Duration::from_secs(9),
+    overlap: Duration::ZERO,
+    receipts_may_be_lost: false,
 };
 
 /// Every so many strikes at the latest, all becomes well again.
@@ -66,20 +68,38 @@ impl Drop for Over<'_> {
 }
 
 pub fn race(faults: &[Fault], form: Form) {
-    let seed = seed();
-    println!("COUNTERMARK_RACE_SEED={seed}");
-    let scene = Scene::new();
-    let mut history = run(&scene, faults, &form, seed);
-    history.disturbances = scene.disturbances();
-    history.verifications.sort_by_key(|verification| verification.begin);
-    hardness(&history, scene.now(), &BOUNDS);
-    let found = violations(&history, &BOUNDS);
-    if !found.is_empty() {
-        panic!("COUNTERMARK_RACE_SEED={seed}\n{}", violated(&history, &found, &BOUNDS));
-    }
+    let scene = Scene::of_one_redis();
+    watched(&scene, &BOUNDS, |dice| {
+        let of_one = |fault: &Fault| plague(&scene, fault, &form, (0..form.hands).map(|_| dice()).collect());
+        faults.iter().flat_map(of_one).collect()
+    });
 }
 
-fn run(scene: &Scene, faults: &[Fault], form: &Form, seed: u64) -> History {
+/// What happens while tokens are shown and taken away; and what callers heard whom it had wait.
+pub fn watched(
+    scene: &Scene,
+    bounds: &Bounds,
+    happens: impl FnOnce(&mut dyn FnMut() -> Dice) -> Vec<Verification>,
+) -> History {
+    let seed = seed();
+    println!("COUNTERMARK_RACE_SEED={seed}");
+    let mut history = run(scene, bounds, seed, happens);
+    history.disturbances = scene.disturbances();
+    history.verifications.sort_by_key(|verification| verification.begin);
+    hardness(&history, scene.now(), bounds);
+    let found = violations(&history, bounds);
+    if !found.is_empty() {
+        panic!("COUNTERMARK_RACE_SEED={seed}\n{}", violated(&history, &found, bounds));
+    }
+    history
+}
+
+fn run(
+    scene: &Scene,
+    bounds: &Bounds,
+    seed: u64,
+    happens: impl FnOnce(&mut dyn FnMut() -> Dice) -> Vec<Verification>,
+) -> History {
     let mut streams = 0;
     let mut dice = || {
         streams += 1;
@@ -101,12 +121,9 @@ fn run(scene: &Scene, faults: &[Fault], form: &Form, seed: u64) -> History {
             })
             .collect();
         let mut history = History::default();
-        for fault in faults {
-            let heard = plague(scene, fault, form, (0..form.hands).map(|_| dice()).collect());
-            history.verifications.extend(heard);
-        }
+        history.verifications.extend(happens(&mut dice));
         // Nothing is in the way any more.
-        sleep(BOUNDS.recovers);
+        sleep(bounds.recovers);
         scene.calls_for_the_end();
         history.acts.extend(admins.into_iter().flat_map(|admin| admin.join().unwrap()));
         history.verifications.extend(last_tokens(scene));

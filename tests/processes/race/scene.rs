@@ -1,9 +1,9 @@
-//! Three nodes on one Redis, each behind a wire of its own, and the accounts whose tokens are shown to them.
+//! Three nodes on one store, and the accounts whose tokens are shown to them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -14,6 +14,7 @@ use crate::faults::proxy::Proxy;
 use crate::machine::Machine;
 use crate::redis::{Redis, free_port};
 use crate::server::{Server, Start};
+use crate::until::until;
 
 pub const NODES: usize = 3;
 const ACCOUNTS: usize = 40;
@@ -25,8 +26,7 @@ const RECENT: usize = 10;
 pub struct Scene {
     began: Instant,
     machine: Machine,
-    pub redis: Mutex<Redis>,
-    pub redis_port: u16,
+    store: Store,
     pub nodes: Vec<Node>,
     pub accounts: Vec<Account>,
     /// The admin's token.
@@ -39,9 +39,17 @@ pub struct Scene {
     over: AtomicBool,
 }
 
+/// What the nodes share.
+pub enum Store {
+    /// One Redis, which each node reaches by a wire of its own.
+    One { redis: Mutex<Redis>, port: u16 },
+    /// Several, of which any may hold the feed.
+    Several { url: String, settings: String, feeds: Vec<u16> },
+}
+
 pub struct Node {
     pub address: SocketAddr,
-    pub wire: Proxy,
+    way: Way,
     /// Held by whoever tampers with the node, its wire, or both.
     pub server: Mutex<Server>,
     /// What is to be shown here at once: account and generation.
@@ -60,16 +68,37 @@ pub struct Token {
     pub shown: Arc<[u8]>,
 }
 
+impl Node {
+    /// Its wire to the one Redis.
+    pub fn wire(&self) -> &Proxy {
+        match &self.way {
+            Way::Wire(wire) => wire,
+            Way::Url { .. } => panic!("it has several ways"),
+        }
+    }
+}
+
 impl Token {
     pub fn new(generation: u64, token: &str) -> Self {
         Self { generation, shown: request("GET", "/verify", token, None).into() }
     }
 }
 
-fn start(machine: &Machine, number: usize, address: SocketAddr, wire: &Proxy) -> Start {
+/// How a node gets to the store.
+enum Way {
+    Wire(Proxy),
+    Url { url: String, settings: String },
+}
+
+fn start(machine: &Machine, number: usize, address: SocketAddr, way: &Way) -> Start {
     let staleness = format!("{}ms", MAX_STALENESS.as_millis());
-    let start = machine.serve_in(&format!("node-{number}")).option("--store", wire.url());
+    let start = machine.serve_in(&format!("node-{number}"));
+    let start = match way {
+        Way::Wire(wire) => start.option("--store", wire.url()),
+        Way::Url { url, settings } => start.option("--store", url).config(settings),
+    };
     let start = start.option("--max-staleness", staleness).option("--issuer", "https://issuer.test");
+    let start = start.option("--node-name", format!("node-{number}"));
     // Not TLS is tested here.
     let start = start.listen(&format!("http://{address}")).env("COUNTERMARK_LOG_LEVEL", "warn");
     if number == 0 { start } else { start.option("--master-key-file", machine.path("node-0/keys/master.key")) }
@@ -81,15 +110,23 @@ fn begun(node: usize) -> Disturbance {
 }
 
 impl Scene {
-    pub fn new() -> Self {
+    pub fn of_one_redis() -> Self {
         let machine = Machine::new();
         let redis = Redis::start(&machine, &[]);
+        let port = redis.port;
+        Self::of(machine, Store::One { redis: Mutex::new(redis), port })
+    }
+
+    pub fn of(machine: Machine, store: Store) -> Self {
         let nodes: Vec<Node> = (0..NODES)
             .map(|number| {
                 let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-                let wire = Proxy::to(redis.port);
-                let server = Mutex::new(start(&machine, number, address, &wire).ready());
-                Node { address, wire, server, urgent: Mutex::default() }
+                let way = match &store {
+                    Store::One { port, .. } => Way::Wire(Proxy::to(*port)),
+                    Store::Several { url, settings, .. } => Way::Url { url: url.clone(), settings: settings.clone() },
+                };
+                let server = Mutex::new(start(&machine, number, address, &way).ready());
+                Node { address, way, server, urgent: Mutex::default() }
             })
             .collect();
         let admin = nodes[0].server.lock().unwrap().admin();
@@ -107,9 +144,8 @@ impl Scene {
             .collect();
         Self {
             began: Instant::now(),
-            redis_port: redis.port,
             machine,
-            redis: Mutex::new(redis),
+            store,
             nodes,
             accounts,
             admin,
@@ -121,6 +157,34 @@ impl Scene {
         }
     }
 
+    /// One node is declared gone for good, from where another one is: no store waits for it to raise it (R2).
+    pub fn forgets(&self, gone: usize, by: usize) {
+        let Way::Url { url, .. } = &self.nodes[by].way else { panic!("it is for several servers") };
+        let path = |name: String| self.machine.path(&name).display().to_string();
+        let (data, config) = (path(format!("node-{by}")), path(format!("node-{by}.toml")));
+        let (name, key) = (format!("node-{gone}"), path("node-0/keys/master.key".to_owned()));
+        let place = ["--data-dir", &data, "--config", &config, "--store", url, "--master-key-file", &key];
+        until(Duration::from_secs(20), "a node that is declared gone", || {
+            (self.machine.run(&[&["node", "forget", &name], place.as_slice()].concat()).code == 0).then_some(())
+        });
+    }
+
+    /// The last lines of what each node wrote.
+    pub fn logs(&self) -> String {
+        let log = |node: &Node| {
+            let log = node.server.lock().unwrap().log();
+            // Of each verification it says the same.
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains("no look-up")).collect();
+            lines[lines.len().saturating_sub(30)..].join("\n")
+        };
+        self.nodes.iter().map(log).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// The process of a node.
+    pub fn pid(&self, node: usize) -> u32 {
+        self.nodes[node].server.lock().unwrap().pid()
+    }
+
     pub fn now(&self) -> Time {
         self.began.elapsed()
     }
@@ -128,7 +192,23 @@ impl Scene {
     /// A node that is not started yet, on what an earlier one left.
     pub fn start(&self, number: usize) -> Start {
         let node = &self.nodes[number];
-        start(&self.machine, number, node.address, &node.wire)
+        start(&self.machine, number, node.address, &node.way)
+    }
+
+    /// The one Redis.
+    pub fn redis(&self) -> MutexGuard<'_, Redis> {
+        match &self.store {
+            Store::One { redis, .. } => redis.lock().unwrap(),
+            Store::Several { .. } => panic!("the nodes share several"),
+        }
+    }
+
+    /// Where the feed may be.
+    pub fn feeds(&self) -> Vec<u16> {
+        match &self.store {
+            Store::One { port, .. } => vec![*port],
+            Store::Several { feeds, .. } => feeds.clone(),
+        }
     }
 
     /// Something is in the way of these nodes, until the value is dropped.

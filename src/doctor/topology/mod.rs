@@ -1,0 +1,57 @@
+//! A store of several servers: any of them may be the primary tomorrow, and what is true of one must be true of all.
+
+mod cluster;
+mod sentinels;
+mod servers;
+
+use std::time::Duration;
+
+use super::Entry;
+use crate::config::{Config, StoreSource};
+use crate::store::{Asked, Examiner, Facts, HostPort, ServerFacts, Servers};
+
+/// What there is, besides the primary that was asked already.
+struct Found {
+    servers: Vec<Asked<ServerFacts>>,
+    /// Replicas that may take the place of the server that has the state.
+    promotable: usize,
+    /// How soon a silent primary is given up. `None`: nobody knows.
+    gives_up: Option<GivesUp>,
+    /// Whether a primary that was cut off from the others stops by itself.
+    stops_by_itself: bool,
+}
+
+struct GivesUp {
+    after: Duration,
+    /// Which setting says so.
+    setting: &'static str,
+}
+
+/// Nothing, of a store that is one server.
+pub(super) async fn look(config: &Config, examiner: &mut Examiner) -> Vec<Entry> {
+    let StoreSource::Url(url) = &config.store.source else { return Vec::new() };
+    let (mut entries, found) = match &url.servers {
+        Servers::One(_) => return Vec::new(),
+        Servers::Sentinels { sentinels, .. } => sentinels::look(sentinels, examiner).await,
+        Servers::Cluster(_) => cluster::look(examiner).await,
+    };
+    entries.extend(servers::look(config, &found));
+    entries
+}
+
+fn text<'a>(facts: &'a Facts, name: &str) -> &'a str {
+    facts.get(name).map(String::as_str).unwrap_or_default()
+}
+
+fn number(facts: &Facts, name: &str) -> Option<u64> {
+    facts.get(name)?.parse().ok()
+}
+
+fn address(facts: &Facts, host: &str, port: &str) -> Option<HostPort> {
+    Some(HostPort { host: facts.get(host)?.clone(), port: facts.get(port)?.parse().ok()? })
+}
+
+/// Those that are not as they should be, for a sentence; nothing where there are none.
+fn listed(some: &[String]) -> Option<String> {
+    (!some.is_empty()).then(|| some.join("; "))
+}

@@ -1,0 +1,107 @@
+//! What `countermark doctor` asks each server and each sentinel of a store that is made of several.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::error::describe;
+use super::examine::Examiner;
+use super::schema::SHARDS;
+use super::target::ConnectError;
+use super::url::HostPort;
+
+/// What somebody says, by name.
+pub type Facts = BTreeMap<String, String>;
+
+/// Somebody who was asked.
+#[derive(Debug, Clone)]
+pub struct Asked<T> {
+    /// Where.
+    pub at: HostPort,
+    /// What he said, or why there is no answer.
+    pub said: Result<T, String>,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// `INFO`; in a cluster with the lines of `CLUSTER INFO`.
+    pub info: Facts,
+    /// `CONFIG GET` of some settings. `None`: the user may not ask.
+    pub settings: Option<Facts>,
+}
+
+/// What a sentinel knows of the primary that it watches.
+#[derive(Debug, Clone)]
+pub struct SentinelFacts {
+    /// `SENTINEL MASTER`
+    pub primary: Facts,
+    /// `SENTINEL REPLICAS`
+    pub replicas: Vec<Facts>,
+    /// `SENTINEL SENTINELS`: the others.
+    pub others: Vec<Facts>,
+}
+
+const SETTINGS: [&str; 6] = [
+    "min-replicas-to-write",
+    "min-replicas-max-lag",
+    "appendfsync",
+    "cluster-node-timeout",
+    "cluster-require-full-coverage",
+    "cluster-replica-no-failover",
+];
+
+impl Examiner {
+    /// What each sentinel says; nothing where there are none.
+    pub async fn sentinels(&self) -> Vec<Asked<SentinelFacts>> {
+        match self.target.sentinels() {
+            Some(sentinels) => sentinels.examine().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// What each of these servers says.
+    pub async fn servers(&self, all: &[HostPort]) -> Vec<Asked<ServerFacts>> {
+        join_all(all.iter().map(|at| async { Asked { at: at.clone(), said: self.server(at).await } })).await
+    }
+
+    async fn server(&self, at: &HostPort) -> Result<ServerFacts, String> {
+        let (mut connection, _driver) = self.target.connect_to(at).await.map_err(said)?;
+        let command = redis::cmd("INFO");
+        let text: String = command.query_async(&mut connection).await.map_err(|error| describe(&error))?;
+        let mut info = facts(&text);
+        if self.target.cluster().is_some() {
+            let text = redis::cmd("CLUSTER").arg("INFO").query_async::<String>(&mut connection).await;
+            info.append(&mut facts(&text.map_err(|error| describe(&error))?));
+        }
+        let settings = redis::cmd("CONFIG").arg("GET").arg(&SETTINGS).query_async(&mut connection).await.ok();
+        Ok(ServerFacts { info, settings })
+    }
+
+    /// The servers of the cluster: all that are known, and who has what must change together. `None`: it is no cluster.
+    pub async fn cluster_servers(&self) -> Option<(Vec<HostPort>, Option<HostPort>)> {
+        let cluster = self.target.cluster()?;
+        // What is not known is missing in the answer.
+        let _ = cluster.look_again().await;
+        Some((cluster.servers(), cluster.known_owner_of(&self.schema.meta())))
+    }
+
+    /// Keys of ours whose slots no server of the cluster has.
+    pub fn unserved(&self) -> Vec<String> {
+        let Some(cluster) = self.target.cluster() else { return Vec::new() };
+        let shards = (0..SHARDS).map(|shard| self.schema.shard_log(shard));
+        let mut keys = [self.schema.meta()].into_iter().chain(shards).collect::<Vec<_>>();
+        keys.retain(|key| cluster.known_owner_of(key).is_none());
+        keys
+    }
+}
+
+pub(super) fn said(error: ConnectError) -> String {
+    let (ConnectError::Away(why) | ConnectError::Refused(why)) = error;
+    why
+}
+
+pub(super) fn facts(text: &str) -> Facts {
+    let pairs = text.lines().filter_map(|line| line.trim_end().split_once(':'));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
