@@ -31,34 +31,24 @@ pub struct Scene {
     pub issuers: u64,
     /// Of a lease, in microseconds.
     pub lease: Time,
-    /// For each node that there is, so long does every node leave the feed alone after it has read it, in microseconds.
-    pub rest: Time,
 }
 
 impl Scene {
     pub fn all() -> Vec<Self> {
-        let large = Self {
-            accounts: 10_000_000,
-            nodes: 1_000,
-            changes: 100,
-            look_ups: 5_000,
-            issuers: 3,
-            lease: SECOND / 2,
-            rest: 200,
-        };
+        let large =
+            Self { accounts: 10_000_000, nodes: 1_000, changes: 100, look_ups: 5_000, issuers: 3, lease: SECOND / 2 };
         vec![
             Self { nodes: 100, changes: 10, look_ups: 500, ..large },
             Self { nodes: 1_000, changes: 10, ..large },
-            Self { rest: 0, ..large },
-            Self { ..large },
+            Self { nodes: 300, ..large },
             Self { lease: 2 * SECOND, ..large },
+            large,
         ]
     }
 
     fn name(&self) -> String {
-        let rest = if self.rest == 0 { ", without a rest between readings" } else { "" };
         format!(
-            "{} accounts, {} nodes, {} changes and {} look-ups a second, leases of {} ms{rest}",
+            "{} accounts, {} nodes, {} changes and {} look-ups a second, leases of {} ms",
             number(self.accounts as f64),
             number(self.nodes as f64),
             self.changes,
@@ -275,7 +265,7 @@ impl World<'_> {
         }
     }
 
-    /// It reports what it has applied, and gets what comes after it. Once there is nothing, it rests, and waits.
+    /// It reports what it has applied, and gets what comes after it. Once there is nothing, it waits.
     fn reads(&mut self, now: Time, node: usize) {
         let found = self.nodes[node].applied < self.epoch;
         let done = self.served(now, if found { self.costs.reading } else { self.costs.idle_reading });
@@ -292,8 +282,7 @@ impl World<'_> {
             self.at(done + 2 * WAY, Event::Reading { node });
             return;
         }
-        let rest = (self.scene.rest * self.scene.nodes).min(lease / 4);
-        self.at(done + 2 * WAY + rest, Event::Waits { node });
+        self.at(done + 2 * WAY, Event::Waits { node });
     }
 
     fn looks_at_table(&mut self, now: Time, issuer: usize, pause: Time) {

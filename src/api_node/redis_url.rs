@@ -6,7 +6,7 @@ use super::StartError;
 use crate::store::{Address, Place, RedisUrl, Servers};
 
 const FORM: &str = "it is redis://USER:PASSWORD@HOST:PORT/DATABASE, redis+sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE or \
-                    redis+cluster://HOST:PORT,HOST:PORT, with rediss for TLS, or unix:/PATH";
+                    redis+cluster://HOST:PORT,HOST:PORT, with rediss:// for TLS, or unix:/PATH";
 
 /// Reads an address. What it says is wrong does not show it.
 pub(super) fn parse(text: &str, address: &mut Address) -> Result<(), StartError> {

@@ -12,7 +12,7 @@ use super::checkpoints::Checkpoints;
 use super::{AccountRef, Authority, Error};
 use crate::account::AccountState;
 use crate::audit::kinds;
-use crate::store::{AccountChange, KnownIssuer};
+use crate::store::{AccountChange, KnownIssuer, Table};
 
 /// How often ended overlaps are looked for.
 const OVERLAPS: Duration = Duration::from_secs(1);
@@ -83,8 +83,13 @@ impl Upkeep {
                 () = stop.cancelled() => return,
                 _ = overlaps.tick() => self.end_overlaps().await,
                 _ = standing.tick() => {
-                    self.remove_standing().await;
-                    self.withdraw_gone().await;
+                    match self.authority.store.table().await {
+                        Ok(table) => {
+                            self.remove_standing(&table).await;
+                            self.withdraw_gone(&table).await;
+                        }
+                        Err(error) => tracing::debug!(%error, "the table of nodes waits"),
+                    }
                 }
                 _ = forget.tick() => self.authority.forget_expired_tokens().await,
                 _ = look.tick() => {
@@ -100,14 +105,10 @@ impl Upkeep {
 
     /// A node that was killed says no goodbye, and each receipt would wait for its lease. Its lease has long been over by our
     /// clock when it is taken out, and only if it has not renewed meanwhile.
-    async fn remove_standing(&mut self) {
+    async fn remove_standing(&mut self, table: &Table) {
         let store = &self.authority.store;
         // The wait of R4 is remembered as soon as it is over.
         let _ = store.settles_in();
-        let table = match store.table().await {
-            Ok(table) => table,
-            Err(error) => return tracing::debug!(%error, "the table of nodes waits"),
-        };
         let now = self.authority.clock.monotonic();
         self.standing.retain(|id, _| table.leases.iter().any(|lease| lease.id == *id));
         for lease in &table.leases {
@@ -126,10 +127,10 @@ impl Upkeep {
 
     /// An issuer that was killed changes nothing more: all that it has changed is in this store, which it has raised. One that was
     /// only paused is known again with its next change.
-    async fn withdraw_gone(&mut self) {
+    async fn withdraw_gone(&mut self, table: &Table) {
         let store = &self.authority.store;
-        let (issuers, table) = match tokio::try_join!(store.issuers(), store.table()) {
-            Ok(found) => found,
+        let issuers = match store.issuers().await {
+            Ok(issuers) => issuers,
             Err(error) => return tracing::debug!(%error, "the list of issuers waits"),
         };
         let now = self.authority.clock.monotonic();

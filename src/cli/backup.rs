@@ -199,10 +199,11 @@ fn in_words(plan: &RestorePlan) -> String {
             format!("audit     {entries} entries of the backup are left out: that of the store goes on")
         }
     });
-    if plan.into != Into::Existing && plan.issuers > 0 {
+    if plan.into != Into::Existing && !plan.issuers.is_empty() {
         lines.push(format!(
-            "issuers   {} are to raise what they know of later, before anything is served",
-            plan.issuers
+            "issuers   {} may know of later changes: nobody is served before each has been started with its data directory, or was \
+             declared gone (countermark node forget NAME)",
+            clean(&plan.issuers.join(", "))
         ));
     }
     lines.join("\n")

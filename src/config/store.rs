@@ -210,7 +210,7 @@ impl Access {
 }
 
 const FORM: &str = "it is redis://HOST:PORT/DATABASE, redis+sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE or \
-                    redis+cluster://HOST:PORT,HOST:PORT, with rediss for TLS; user and password are store.user and \
+                    redis+cluster://HOST:PORT,HOST:PORT, with rediss:// for TLS; user and password are store.user and \
                     store.password_file (or stand in the URL)";
 
 // The URL may hold a password: no problem below shows it.

@@ -38,7 +38,8 @@ pub struct Forgetting<'a> {
 }
 
 impl KnownIssuer {
-    pub(super) fn read(id: String, text: String) -> Self {
+    /// Of its line in the table.
+    pub fn read(id: String, text: String) -> Self {
         let mut parts = text.splitn(3, ' ');
         let raised = parts.next().and_then(|term| term.parse().ok()).unwrap_or(0);
         let node = parts.next().filter(|node| *node != "-").map(str::to_owned);

@@ -72,7 +72,7 @@ fn r2_an_issuer_that_was_killed_is_waited_for_until_it_is_started_again_or_decla
     // Once more, and it comes back instead.
     let begin = |redis: &Redis| {
         let two = machine.serve_in("other").option("--store", redis.url()).option("--node-name", "two");
-        two.option("--master-key-file", one.data("keys/master.key")).begun()
+        two.option("--master-key-file", one.data("keys/master.key")).listening()
     };
     let mut two = begin(&redis);
     is_back(&two, &admin);

@@ -11,7 +11,7 @@ use crate::account::{AccountId, Kind, StateRecord, Versioned};
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::keyring::KeyringDocument;
-use crate::store::{Standing, Store, Texts};
+use crate::store::{KnownIssuer, Standing, Store, Texts};
 use crate::token::Algorithm;
 use crate::verify::KeyState;
 
@@ -97,8 +97,8 @@ pub struct RestorePlan {
     pub teams: Difference,
     /// Signing keys of the backup. A store that lives on keeps its own.
     pub keys: Vec<KeyInBackup>,
-    /// Issuers that raise what they know of later, before anything is served.
-    pub issuers: usize,
+    /// Issuers that raise what they know of later, or are declared gone, before anything is served: their names.
+    pub issuers: Vec<String>,
     /// Entries of the audit in the backup.
     pub audit_entries: u64,
     /// Whether they are put back: only into an empty store, whose chains have no other end.
@@ -140,7 +140,12 @@ pub async fn plan(survey: &Survey, keys: &KeyringDocument, store: Option<&Store>
             .iter()
             .map(|key| KeyInBackup { id: key.id.clone(), algorithm: key.algorithm, state: key.state })
             .collect(),
-        issuers: survey.rest.issuers.len(),
+        issuers: survey
+            .rest
+            .issuers
+            .iter()
+            .map(|(id, text)| KnownIssuer::read(id.clone(), text.clone()).name)
+            .collect(),
         audit_entries: survey.end.blocks + survey.end.acts + survey.end.checkpoints,
         audit_put_back: survey.ends.is_some() && into != Into::Existing,
     };

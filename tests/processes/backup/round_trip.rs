@@ -107,6 +107,16 @@ fn a_lost_store_is_restored_as_it_was_with_every_index_and_tokens_go_on() {
     server.stop();
 }
 
+/// What the issuers of before know of later changes is lost with their journals.
+#[track_caller]
+fn declare_gone(restored: &serde_json::Value, forget: impl Fn(&str) -> crate::machine::Ended) {
+    let issuers = restored["issuers"].as_array().unwrap();
+    assert!(!issuers.is_empty(), "whoever has made a backup is known");
+    for name in issuers {
+        forget(name.as_str().unwrap()).expect(0);
+    }
+}
+
 #[test]
 fn what_was_issued_after_the_backup_is_unknown_and_what_was_there_is_good() {
     let scene = Scene::new();
@@ -123,12 +133,36 @@ fn what_was_issued_after_the_backup_is_unknown_and_what_was_there_is_good() {
     std::fs::rename(scene.machine.path("data"), scene.machine.path("lost")).unwrap();
     let key = scene.machine.path("lost/keys/master.key");
     let key = key.to_str().unwrap();
-    scene.run(&["restore", "a.backup", "--yes", "--master-key-file", key]).expect(0);
+    let restored = scene.run(&["restore", "a.backup", "--yes", "--master-key-file", key, "--output", "json"]).expect(0);
+    declare_gone(&restored.json(), |name| scene.run(&["node", "forget", name, "--master-key-file", key]));
     let server = scene.serve().option("--master-key-file", key).ready();
     server.verify(&old).expect(200);
     assert_eq!(server.verify(&later).expect(401).reason(), "unknown_account");
     server.verify(&newer).expect(401);
     assert!(!server.data("admin.token").exists(), "the admin is there, and none is made");
+    server.stop();
+}
+
+#[test]
+fn r2_what_was_ended_after_the_backup_is_ended_again_by_the_journal() {
+    let scene = Scene::new();
+    let server = scene.serve().ready();
+    let made = ["revoked", "disabled", "deleted", "regenerated"].map(|name| server.create(name, "auditor"));
+    scene.backup("a.backup").expect(0);
+    let [revoked, disabled, deleted, regenerated] = made.each_ref().map(|(id, _)| id.as_str());
+    delete(&server, &format!("/accounts/{revoked}/token"));
+    patch(&server, &format!("/accounts/{disabled}"), &json!({"status": "disabled"}));
+    delete(&server, &format!("/accounts/{deleted}"));
+    server.regenerate(&server.admin(), regenerated).expect(201);
+    server.stop();
+    scene.lose();
+    scene.restore("a.backup").expect(0);
+    // The data directory is there, and with it the journal.
+    let server = scene.serve().ready();
+    for (number, reason) in ["revoked", "disabled", "unknown_account", "superseded"].into_iter().enumerate() {
+        assert_eq!(server.verify(&made[number].1).expect(401).reason(), reason);
+    }
+    assert_eq!(acts(&server, "store.raise").len(), 4);
     server.stop();
 }
 
@@ -159,7 +193,8 @@ fn a_private_store_is_backed_up_and_restored_into_a_data_directory_without_one()
     std::fs::rename(machine.path("data"), machine.path("old")).unwrap();
     let key = machine.path("old/keys/master.key");
     let key = key.to_str().unwrap();
-    machine.run(&["restore", "alone.backup", "--yes", "--master-key-file", key]).expect(0);
+    let restored = machine.run(&["restore", "alone.backup", "--yes", "--master-key-file", key, "--output", "json"]);
+    declare_gone(&restored.expect(0).json(), |name| machine.run(&["node", "forget", name, "--master-key-file", key]));
     std::fs::create_dir_all(machine.path("data/keys")).unwrap();
     std::fs::copy(key, machine.path("data/keys/master.key")).unwrap();
     let server = machine.serve().ready();

@@ -170,6 +170,12 @@ fn r4_a_fresh_issuer_on_a_promoted_replica_waits_for_leases_that_the_old_primary
     old.stop();
     wire.becomes(Wire::BlackHole);
     let cut_off = Instant::now();
+    // It has said goodbye to the old primary alone, and is gone.
+    let known: Vec<String> = redis::cmd("HVALS").arg("{cm}:issuers").query(&mut promoted.connection()).unwrap();
+    let name = known[0].splitn(3, ' ').last().unwrap();
+    let (key, store) = (machine.path("master.key"), promoted.url());
+    let place = ["--data-dir", "fresh", "--store", &store, "--master-key-file", key.to_str().unwrap()];
+    machine.run(&[&["node", "forget", name][..], &place].concat()).expect(0);
     let fresh = joins(&machine, "fresh", &promoted.url(), "500ms");
     let (accepted, receipted) = std::thread::scope(|scope| {
         let receipt = scope.spawn(|| {
