@@ -6,7 +6,7 @@ use redis::RedisResult;
 use serde_json::json;
 
 use super::link::{self, counted};
-use super::node_store::noting;
+use super::node_store::{confirmed, noting};
 use super::schema::hard_bound;
 use super::{Committed, Store, StoreError, error, refused};
 use crate::audit::block::hash;
@@ -93,10 +93,8 @@ impl Store {
         if is_gone && self.options.replicated {
             // A replica that is promoted without it waits for whoever has withdrawn, and for nothing.
             let replicas = self.options.replicas_required.max(1);
-            let wait = u64::try_from(self.options.replica_timeout.as_millis()).unwrap_or(u64::MAX);
             held.connection.set_response_timeout(self.longest_wait() + self.options.replica_timeout);
-            let reply: RedisResult<u64> =
-                redis::cmd("WAIT").arg(replicas).arg(wait).query_async(&mut held.connection).await;
+            let reply = confirmed(&mut held.connection, replicas, self.options.replica_timeout).await;
             if let Err(error) = reply {
                 tracing::debug!(
                     error = error::describe(&error),
