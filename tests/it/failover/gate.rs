@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countermark::authority::Upkeep;
+use countermark::epoch::Epoch;
 use countermark::node::Home as _;
+use countermark::verify::freshness::Identity;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +139,42 @@ async fn f6_what_was_made_in_the_same_term_of_the_old_primary_is_not_taken_for_k
     let two = issuers.start("two", &promoted).await;
     assert_eq!(two.bearer(ci.token()).verdict().await, "superseded");
     assert_eq!(two.look("ci").await["generation"], 3);
+}
+
+#[tokio::test]
+async fn f6_the_end_of_a_term_is_told_to_whoever_followed_the_server_that_it_belonged_to_and_to_nobody_else() {
+    let (issuers, one) = Issuers::begin("one").await;
+    let two = issuers.start("two", &one.redis).await;
+    let promoted = one.redis.copy().await;
+    issuers.part(one, &two).await;
+    let place = async |app: &App| {
+        let read = || app.authority.node().store().follow("a node", None, Epoch::default(), None);
+        eventually("it is met", || async {
+            read().await.is_ok() || {
+                serves(app).await;
+                read().await.is_ok()
+            }
+        })
+        .await;
+        read().await.unwrap().place
+    };
+    let cut_off = place(&two).await;
+    drop(two);
+    let one = issuers.start("one", &promoted).await;
+    one.authority.forget_issuer("two").await.unwrap();
+    assert!(serves(&one).await);
+    let first = place(&one).await;
+    // Both have begun this term, each another history.
+    assert_eq!(first.epoch.term, cut_off.epoch.term);
+    assert_ne!(first.identity, cut_off.identity);
+    promoted.changes_identity().await;
+    eventually("it serves as another one", || serves(&one)).await;
+    let ended = async |on: Option<&Identity>| {
+        one.authority.node().store().follow("a node", None, first.epoch, on).await.unwrap().term_ended
+    };
+    assert_eq!(ended(Some(&first.identity)).await, Some(first.epoch.counter));
+    assert_eq!(ended(Some(&cut_off.identity)).await, None);
+    assert_eq!(ended(None).await, None);
 }
 
 /// The issuer that was cut off gave a token; on the promoted server another one has ended all that the account had.

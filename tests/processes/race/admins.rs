@@ -50,7 +50,7 @@ fn act(scene: &Scene, account: usize, change: Change, node: usize) -> Act {
     let request = request(method, &format!("/api/v1/accounts/{path}"), &scene.admin, body.as_ref());
     scene.asked_for(account);
     let begin = scene.now();
-    let exchange = Line::to(scene.nodes[node].address, PATIENCE).ask(&request);
+    let exchange = Line::to(scene.door(node).address, PATIENCE).ask(&request);
     let end = scene.now();
     let outcome = match exchange {
         Exchange::NotSent => Outcome::Nothing("not sent".into()),

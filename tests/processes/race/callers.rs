@@ -16,7 +16,7 @@ const MOST: usize = 1_000_000;
 pub fn call(scene: &Scene, node: usize, number: usize, mut dice: Dice) -> Vec<Verification> {
     // Most are patient; one leaves what does not answer, and asks again.
     let patience = if number == 0 { Duration::from_secs(1) } else { Duration::from_secs(6) };
-    let mut line = Line::to(scene.nodes[node].address, patience);
+    let mut line = Line::to(scene.door(node).address, patience);
     let mut heard = Vec::new();
     while !scene.is_over() && heard.len() < MOST {
         let (account, token) = next(scene, node, &mut dice);
@@ -53,7 +53,7 @@ fn verdict(exchange: Exchange) -> Verdict {
 
 /// What is urgent here; else a token of any account, and often of one that was changed a moment ago.
 fn next(scene: &Scene, node: usize, dice: &mut Dice) -> (usize, Token) {
-    let urgent = scene.nodes[node].urgent.lock().unwrap().pop_front();
+    let urgent = scene.door(node).urgent.lock().unwrap().pop_front();
     if let Some((account, generation)) = urgent
         && let Some(token) = scene.token(account, generation)
     {
@@ -89,7 +89,7 @@ impl Queue {
         let mut waiting = Vec::new();
         for _ in 0..count {
             std::thread::sleep(within / count);
-            let mut line = Line::to(scene.nodes[node].address, Duration::from_secs(6));
+            let mut line = Line::to(scene.door(node).address, Duration::from_secs(6));
             let (account, token) = next(scene, node, dice);
             let begin = scene.now();
             if line.send(&token.shown) {

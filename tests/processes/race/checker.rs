@@ -242,15 +242,18 @@ impl<'a> Life<'a> {
 
 impl Life<'_> {
     /// Whether this is what an issuer does in a new term with what it had changed and the failover has lost (R2): it restricts, or
-    /// puts a token in place that took the place of an older one.
+    /// puts a token in place that took the place of an older one. Each issuer does it once, one after the other.
     fn raises(&self, before: &State, state: &State) -> bool {
-        let mut lost =
-            self.states.iter().filter(|one| one.lost && one.epoch > before.epoch && one.epoch < state.epoch).peekable();
-        let was_changed = lost.peek().is_some() && state.epoch.0 > before.epoch.0;
+        let is_earlier = |one: &&&State| !one.lost && one.epoch.0 < state.epoch.0;
+        let Some(base) = self.states.iter().rfind(is_earlier) else { return false };
+        // A server that was cut off may have begun the same term.
+        let lost =
+            || self.states.iter().filter(|one| one.lost && one.epoch > base.epoch && one.epoch.0 <= state.epoch.0);
         let restricts = !state.has_token || !state.active;
         let stays_shut = before.active || !state.active;
-        let is_again = lost.any(|one| (one.generation, one.has_token) == (state.generation, state.has_token));
-        was_changed && stays_shut && (restricts || is_again)
+        let rises = state.generation > before.generation;
+        let is_again = || lost().any(|one| one.generation == state.generation);
+        lost().next().is_some() && stays_shut && (restricts || rises && is_again())
     }
 }
 

@@ -117,7 +117,11 @@ fn r1_holds_for_a_receipt_whose_state_was_followed_by_others() {
     let mut late = story.history.acts[0].clone();
     late.end = ms(1_700);
     story.history.acts[0] = late;
-    story.asked(1, (1_361, 1_362), Verdict::Accepted).breaks(&[Claim::R1]);
+    let mut story = story.asked(1, (1_361, 1_362), Verdict::Accepted);
+    story.breaks(&[Claim::R1]);
+    // Nor does the late one take anything back.
+    story.history.verifications.clear();
+    story.asked(2, (1_701, 1_702), Verdict::Disabled).breaks(&[Claim::Availability]);
 }
 
 #[test]
@@ -218,7 +222,11 @@ fn a_change_without_a_receipt_is_flagged_where_nothing_was_in_the_way() {
     let mut story = Story::new();
     story.act(Change::Regenerate, (9_000, 9_100), Outcome::Nothing("503 store_unavailable".into()));
     story.breaks(&[Claim::Availability]);
-    story.disturbed(0, (8_000, 8_500)).is_right();
+    story.disturbed(0, (500, 999)).breaks(&[Claim::Availability]);
+    // Longer ago than verifying may take to be well again.
+    let mut story = Story::new().disturbed(0, (500, 1_000));
+    story.act(Change::Regenerate, (9_000, 9_100), Outcome::Nothing("503 store_unavailable".into()));
+    story.is_right();
     let mut story = Story::new();
     story.act(Change::Regenerate, (9_000, 9_100), Outcome::Nothing("409 conflict".into()));
     story.is_right();
@@ -259,6 +267,13 @@ fn a_receipt_for_what_is_not_in_the_store_is_flagged() {
     story.becomes(1, true, true, (1_010, 1_012));
     story.receipt(Change::Disable, (1_000, 1_100));
     story.breaks(&[Claim::Truth]);
+    // It was so before anybody asked for it.
+    let mut story = Story::new();
+    story.becomes(1, true, false, (1_010, 1_012));
+    story.receipt(Change::Disable, (1_000, 1_100));
+    story.is_right();
+    story.receipt(Change::Disable, (3_000, 3_100));
+    story.breaks(&[Claim::Truth]);
 }
 
 #[test]
@@ -293,6 +308,8 @@ fn what_a_failover_lost_was_true_until_the_replaced_server_had_noticed() {
             lost: false,
             ..story.history.states[0]
         });
+        let later = State { account: 2, epoch: (2, 2), by: ms(9_000), ..story.history.states[2] };
+        story.history.states.push(later);
         story
     };
     lost().asked(2, (1_600, 1_601), Verdict::Accepted).is_right();
@@ -303,6 +320,17 @@ fn what_a_failover_lost_was_true_until_the_replaced_server_had_noticed() {
     lost().asked(1, (9_600, 9_601), Verdict::Accepted).is_right();
     lost().asked(1, (1_600, 1_601), Verdict::Superseded).is_right();
     lost().asked(1, (9_600, 9_601), Verdict::Superseded).breaks(&[Claim::Availability]);
+    // Something that followed it is lost too: until then it was as lasting as anything.
+    let mut twice = Story::new();
+    for (generation, at) in [(2, 1_010), (3, 1_110)] {
+        twice.becomes(generation, true, true, (at, at + 2));
+        twice.unknown(Change::Regenerate, (at - 10, at + 90));
+        twice.history.states.last_mut().unwrap().lost = true;
+    }
+    let mut twice = twice.asked(2, (1_612, 1_613), Verdict::Accepted);
+    twice.is_right();
+    twice.history.verifications.clear();
+    twice.asked(2, (1_613, 1_614), Verdict::Accepted).breaks(&[Claim::F2]);
 }
 
 #[test]
@@ -345,6 +373,12 @@ fn r2_a_receipted_change_that_a_failover_lost_is_flagged_unless_that_is_the_exce
     story.receipt(Change::Enable, (1_100, 1_120));
     story.is_lost();
     story.asked(1, (1_121, 1_122), Verdict::Disabled).breaks_under(&exception, &[]);
+    // Whose generation is given again, as nobody knows of it.
+    let mut story = Story::regenerated();
+    story.is_lost();
+    story.becomes(2, true, true, (2_010, 2_012));
+    story.receipt(Change::Regenerate, (2_000, 2_100));
+    story.breaks_under(&exception, &[]);
 }
 
 #[test]
@@ -364,4 +398,59 @@ fn r2_an_issuer_may_restrict_what_was_lost_and_nothing_else() {
     story.term = 2;
     story.becomes(1, false, true, (2_010, 2_012));
     story.breaks(&[Claim::Truth]);
+    // Two issuers had changed it, and each raises what it knows.
+    let two = |restricts: bool| {
+        let mut story = lost();
+        story.history.acts.clear();
+        story.term = 1;
+        story.becomes(3, true, true, (1_110, 1_112));
+        story.is_lost();
+        story.becomes(2, true, true, (2_010, 2_012));
+        story.becomes(3, !restricts, true, (2_020, 2_022));
+        story
+    };
+    two(false).is_right();
+    two(true).is_right();
+    // What one of them has ended is not given back by the other.
+    let mut story = two(true);
+    story.becomes(3, true, true, (2_030, 2_032));
+    story.breaks(&[Claim::Truth]);
+    // The server that was cut off had begun the same term, and counted further.
+    let mut story = raised(2, false, true);
+    story.history.states[1].epoch = (2, 9);
+    story.is_right();
+    // It will be, later.
+    let mut story = Story::new();
+    story.term = 2;
+    story.becomes(1, false, true, (2_010, 2_012));
+    story.term = 3;
+    story.becomes(1, true, false, (3_010, 3_012));
+    story.is_lost();
+    story.breaks(&[Claim::Truth]);
+    // It was, and was made up for in the term before.
+    let mut story = raised(2, true, true);
+    story.term = 3;
+    story.becomes(2, false, true, (3_010, 3_012));
+    story.breaks(&[Claim::Truth]);
+    // No other server took its place.
+    let mut story = lost();
+    (story.history.acts, story.term) = (Vec::new(), 1);
+    story.becomes(2, true, true, (2_010, 2_012));
+    story.breaks(&[Claim::Truth]);
+    // What was taken is given back.
+    let mut story = Story::new();
+    story.becomes(1, false, true, (1_010, 1_012));
+    story.is_lost();
+    story.becomes(1, true, true, (2_010, 2_012));
+    story.breaks(&[Claim::Truth]);
+    // A disabled account is enabled, with a token or without.
+    for has_token in [true, false] {
+        let mut story = Story::new();
+        story.becomes(1, true, false, (1_010, 1_012));
+        story.receipt(Change::Disable, (1_000, 1_100));
+        story.becomes(2, has_token, false, (1_210, 1_212));
+        story.is_lost();
+        story.becomes(2, has_token, true, (2_010, 2_012));
+        story.breaks(&[Claim::Truth]);
+    }
 }

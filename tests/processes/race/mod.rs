@@ -2,6 +2,7 @@
 //! is good nowhere once its end was receipted, and everywhere until then.
 
 mod admins;
+mod api;
 mod callers;
 pub mod checker;
 mod checker_tests;

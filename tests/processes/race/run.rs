@@ -11,7 +11,7 @@ use super::dice::{Dice, seed};
 use super::history::{History, Verification};
 use super::line::Line;
 use super::nemesis::Fault;
-use super::scene::{MAX_STALENESS, NODES, Scene};
+use super::scene::{MAX_STALENESS, Scene};
 use super::told::{hardness, violated};
 use super::witness::watch;
 use crate::effort;
@@ -69,10 +69,28 @@ impl Drop for Over<'_> {
 
 pub fn race(faults: &[Fault], form: Form) {
     let scene = Scene::of_one_redis();
-    watched(&scene, &BOUNDS, |dice| {
+    let watched = watched(&scene, &BOUNDS, |dice| {
         let of_one = |fault: &Fault| plague(&scene, fault, &form, (0..form.hands).map(|_| dice()).collect());
         faults.iter().flat_map(of_one).collect()
     });
+    watched.is_right(&scene, &BOUNDS);
+}
+
+/// All that happened, and how to have it again.
+pub struct Watched {
+    pub history: History,
+    seed: u64,
+}
+
+impl Watched {
+    pub fn is_right(&self, scene: &Scene, bounds: &Bounds) {
+        let Self { history, seed } = self;
+        hardness(history, scene.now(), bounds);
+        let found = violations(history, bounds);
+        if !found.is_empty() {
+            panic!("COUNTERMARK_RACE_SEED={seed}\n{}", violated(history, &found, bounds));
+        }
+    }
 }
 
 /// What happens while tokens are shown and taken away; and what callers heard whom it had wait.
@@ -80,18 +98,13 @@ pub fn watched(
     scene: &Scene,
     bounds: &Bounds,
     happens: impl FnOnce(&mut dyn FnMut() -> Dice) -> Vec<Verification>,
-) -> History {
+) -> Watched {
     let seed = seed();
     println!("COUNTERMARK_RACE_SEED={seed}");
     let mut history = run(scene, bounds, seed, happens);
     history.disturbances = scene.disturbances();
     history.verifications.sort_by_key(|verification| verification.begin);
-    hardness(&history, scene.now(), bounds);
-    let found = violations(&history, bounds);
-    if !found.is_empty() {
-        panic!("COUNTERMARK_RACE_SEED={seed}\n{}", violated(&history, &found, bounds));
-    }
-    history
+    Watched { history, seed }
 }
 
 fn run(
@@ -108,10 +121,11 @@ fn run(
     scope(|threads| {
         let over = Over(scene);
         let witness = threads.spawn(|| watch(scene));
-        let callers: Vec<_> = (0..NODES * CALLERS)
+        let doors = scene.doors().count();
+        let callers: Vec<_> = (0..doors * CALLERS)
             .map(|number| {
                 let dice = dice();
-                threads.spawn(move || call(scene, number % NODES, number / NODES, dice))
+                threads.spawn(move || call(scene, number % doors, number / doors, dice))
             })
             .collect();
         let admins: Vec<_> = (0..ADMINS)
@@ -174,8 +188,8 @@ fn plague(scene: &Scene, fault: &Fault, form: &Form, dice: Vec<Dice>) -> Vec<Ver
 /// Each node is asked for the last tokens of every account, and for some that were before.
 fn last_tokens(scene: &Scene) -> Vec<Verification> {
     let mut heard = Vec::new();
-    for node in 0..NODES {
-        let mut line = Line::to(scene.nodes[node].address, Duration::from_secs(5));
+    for (node, door) in scene.doors().enumerate() {
+        let mut line = Line::to(door.address, Duration::from_secs(5));
         for (number, account) in scene.accounts.iter().enumerate() {
             let tokens = account.tokens.lock().unwrap().clone();
             heard.extend(tokens.iter().rev().take(5).map(|token| show(scene, &mut line, node, number, token)));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::api::Api;
 use super::history::{Disturbance, Time};
 use super::line::{Exchange, Line, request};
 use crate::faults::proxy::Proxy;
@@ -18,6 +19,7 @@ use crate::until::until;
 
 pub const NODES: usize = 3;
 const ACCOUNTS: usize = 40;
+const ISSUER: &str = "https://issuer.test";
 /// The length of a lease.
 pub const MAX_STALENESS: Duration = Duration::from_millis(500);
 /// So many that were changed last are shown more often.
@@ -28,6 +30,7 @@ pub struct Scene {
     machine: Machine,
     store: Store,
     pub nodes: Vec<Node>,
+    apis: Vec<Api>,
     pub accounts: Vec<Account>,
     /// The admin's token.
     pub admin: String,
@@ -47,13 +50,24 @@ pub enum Store {
     Several { url: String, settings: String, feeds: Vec<u16> },
 }
 
-pub struct Node {
+/// Where tokens are shown.
+pub struct Door {
     pub address: SocketAddr,
+    /// What is to be shown here at once: account and generation.
+    pub urgent: Mutex<VecDeque<(usize, u64)>>,
+}
+
+impl Door {
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, urgent: Mutex::default() }
+    }
+}
+
+pub struct Node {
+    pub door: Door,
     way: Way,
     /// Held by whoever tampers with the node, its wire, or both.
     pub server: Mutex<Server>,
-    /// What is to be shown here at once: account and generation.
-    pub urgent: Mutex<VecDeque<(usize, u64)>>,
 }
 
 pub struct Account {
@@ -97,11 +111,20 @@ fn start(machine: &Machine, number: usize, address: SocketAddr, way: &Way) -> St
         Way::Wire(wire) => start.option("--store", wire.url()),
         Way::Url { url, settings } => start.option("--store", url).config(settings),
     };
-    let start = start.option("--max-staleness", staleness).option("--issuer", "https://issuer.test");
+    let start = start.option("--max-staleness", staleness).option("--issuer", ISSUER);
     let start = start.option("--node-name", format!("node-{number}"));
     // Not TLS is tested here.
     let start = start.listen(&format!("http://{address}")).env("COUNTERMARK_LOG_LEVEL", "warn");
     if number == 0 { start } else { start.option("--master-key-file", machine.path("node-0/keys/master.key")) }
+}
+
+/// An API on a store of several servers.
+fn apis(machine: &Machine, store: &Store, line: &mut Line, admin: &str) -> Vec<Api> {
+    let Store::Several { url, .. } = store else { return Vec::new() };
+    let told = line.ask(&request("GET", "/.well-known/jwks.json", admin, None));
+    let Exchange::Answer(told) = told else { panic!("{told:?}") };
+    let key_set = machine.write("jwks.json", std::str::from_utf8(&told.body).unwrap());
+    vec![Api::start(ISSUER, url, &key_set)]
 }
 
 /// An issuer that never met this store settles first.
@@ -126,11 +149,11 @@ impl Scene {
                     Store::Several { url, settings, .. } => Way::Url { url: url.clone(), settings: settings.clone() },
                 };
                 let server = Mutex::new(start(&machine, number, address, &way).ready());
-                Node { address, way, server, urgent: Mutex::default() }
+                Node { door: Door::at(address), way, server }
             })
             .collect();
         let admin = nodes[0].server.lock().unwrap().admin();
-        let mut line = Line::to(nodes[0].address, Duration::from_secs(10));
+        let mut line = Line::to(nodes[0].door.address, Duration::from_secs(10));
         let accounts = (0..ACCOUNTS)
             .map(|number| {
                 let body = json!({"username": format!("ci-{number}"), "role": "auditor", "valid_for_months": 6});
@@ -142,11 +165,13 @@ impl Scene {
                 Account { id: made["account"]["id"].as_str().unwrap().to_owned(), tokens: Mutex::new(vec![token]) }
             })
             .collect();
+        let apis = apis(&machine, &store, &mut line, &admin);
         Self {
             began: Instant::now(),
             machine,
             store,
             nodes,
+            apis,
             accounts,
             admin,
             recent: Mutex::default(),
@@ -189,10 +214,19 @@ impl Scene {
         self.began.elapsed()
     }
 
+    /// All that verify, the nodes first.
+    pub fn doors(&self) -> impl Iterator<Item = &Door> {
+        self.nodes.iter().map(|node| &node.door).chain(self.apis.iter().map(|api| &api.door))
+    }
+
+    pub fn door(&self, number: usize) -> &Door {
+        self.doors().nth(number).unwrap()
+    }
+
     /// A node that is not started yet, on what an earlier one left.
     pub fn start(&self, number: usize) -> Start {
         let node = &self.nodes[number];
-        start(&self.machine, number, node.address, &node.way)
+        start(&self.machine, number, node.door.address, &node.way)
     }
 
     /// The one Redis.
@@ -236,8 +270,8 @@ impl Scene {
             // The older one twice.
             tokens.iter().rev().take(2).flat_map(|token| [token.generation; 2]).skip(1).collect()
         };
-        for node in &self.nodes {
-            let mut urgent = node.urgent.lock().unwrap();
+        for door in self.doors() {
+            let mut urgent = door.urgent.lock().unwrap();
             urgent.extend(generations.iter().rev().map(|generation| (account, *generation)));
             let late = urgent.len().saturating_sub(64);
             urgent.drain(..late);

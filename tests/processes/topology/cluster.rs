@@ -87,6 +87,17 @@ impl Cluster {
         (0..self.members.len()).filter(follows).collect()
     }
 
+    /// Whether each server names every replica to who asks it for slots: one that has had nothing to copy yet is none, and to one of
+    /// them longer than to another.
+    pub fn lists_all_replicas(&self) -> bool {
+        let lists = |one: &Member| {
+            let ranges: Vec<Vec<redis::Value>> = one.ask(&["CLUSTER", "SLOTS"])?;
+            // Each range: its first slot, its last one, and its servers.
+            Some(ranges.iter().map(|range| range.len() - 2).sum::<usize>() == MEMBERS)
+        };
+        self.members.iter().all(|one| lists(one) == Some(true))
+    }
+
     /// A slot moves to another primary, a few keys at a time.
     pub fn moves(&self, slot: u16) {
         let from = self.serves(slot).unwrap();

@@ -19,7 +19,8 @@ const LEASE_CEILING: Duration = Duration::from_millis(600);
 pub const LAG: u64 = 2;
 /// Within this all becomes whole again, whatever happened to it.
 pub const SOON: Duration = Duration::from_secs(30);
-pub const ALL: [usize; NODES] = [0, 1, 2];
+/// The nodes, and the API after them.
+pub const ALL: [usize; NODES + 1] = [0, 1, 2, 3];
 
 pub const BOUNDS: Bounds = Bounds {
     max_staleness: MAX_STALENESS,
@@ -31,23 +32,23 @@ pub const BOUNDS: Bounds = Bounds {
     receipts_may_be_lost: false,
 };
 
-/// Three nodes that must have one replica's word for each change.
-fn settings() -> String {
-    format!("[store]\nreplicas_required = 1\nreplica_max_lag = \"{LAG}s\"\n")
+/// Three nodes that must have the word of so many replicas for each change.
+fn settings(required: u32) -> String {
+    format!("[store]\nreplicas_required = {required}\nreplica_max_lag = \"{LAG}s\"\n")
 }
 
-pub fn over_sentinels(machine: Machine, all: &Sentinels) -> Scene {
+pub fn over_sentinels(machine: Machine, all: &Sentinels, required: u32) -> Scene {
     let primary = all.is_whole(SOON);
     all.servers[primary].told::<()>(&ceiling());
     let feeds = all.servers.iter().map(|server| server.port).collect();
-    Scene::of(machine, Store::Several { url: all.url(), settings: settings(), feeds })
+    Scene::of(machine, Store::Several { url: all.url(), settings: settings(required), feeds })
 }
 
 pub fn over_cluster(machine: Machine, all: &Cluster) -> Scene {
     let primary = all.serves(all.state_slot()).unwrap();
     all.members[primary].told::<()>(&ceiling());
     let feeds = all.members.iter().map(|member| member.port).collect();
-    Scene::of(machine, Store::Several { url: all.url(), settings: settings(), feeds })
+    Scene::of(machine, Store::Several { url: all.url(), settings: settings(1), feeds })
 }
 
 /// Leases of a new dataset are no longer than that: so nobody waits for longer ones.
@@ -65,7 +66,7 @@ pub struct Strike<'a> {
 /// One strike after the other, each when all is well.
 pub fn race(scene: &Scene, bounds: &Bounds, strikes: &[Strike<'_>]) {
     let mut struck: Vec<(&str, Time)> = Vec::new();
-    let history = watched(scene, bounds, |dice| {
+    let watched = watched(scene, bounds, |dice| {
         let mut dice = dice();
         for _ in 0..rounds(1, 5) {
             for Strike { what, strike } in strikes {
@@ -79,8 +80,9 @@ pub fn race(scene: &Scene, bounds: &Bounds, strikes: &[Strike<'_>]) {
     });
     for (number, (what, from)) in struck.iter().enumerate() {
         let until = struck.get(number + 1).map_or(Time::MAX, |(_, next)| *next);
-        println!("{what}: {}", outage(&history, *from, until));
+        println!("{what}: {}", outage(&watched.history, *from, until));
     }
+    watched.is_right(scene, bounds);
 }
 
 /// Waits until tokens are regenerated with receipts, as before.
@@ -108,7 +110,7 @@ fn outage(history: &History, from: Time, until: Time) -> String {
     };
     let receipted = history.acts.iter().filter(|act| matches!(act.outcome, Outcome::Receipt { .. }));
     let receipted = receipted.filter(|act| within(act.end)).map(|act| act.end - from);
-    let mut receipted: Vec<Time> = receipted.collect();
+    let mut receipted: Vec<Time> = receipted.chain([Time::ZERO]).collect();
     receipted.sort();
     let longest = receipted.windows(2).max_by_key(|pair| pair[1] - pair[0]);
     let gap = longest.map_or("?".to_owned(), |pair| format!("{:.1?} to {:.1?}", pair[0], pair[1]));

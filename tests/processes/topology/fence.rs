@@ -141,6 +141,32 @@ fn f3_exception_without_min_replicas_nodes_with_a_primary_that_is_cut_off_go_on_
 }
 
 #[test]
+fn f3_where_renewals_wait_a_node_with_a_primary_that_is_cut_off_stops_with_its_lease_also_without_min_replicas() {
+    let machine = Machine::new();
+    let set = sentinels::Set { down_after: Duration::from_secs(1), least: 0, lag: LAG };
+    let all = Sentinels::start(&machine, set);
+    let config = "[store]\nreplicas_required = 1\nrenewals_wait = true\n";
+    let start = machine.serve().listen("http://127.0.0.1:0").option("--issuer", "https://issuer.test");
+    let node = start.option("--store", all.url()).config(config).ready();
+    let (_, token) = node.create("ci", "auditor");
+    node.verify(&token).expect(200);
+    let primary = all.is_whole(SOON);
+    let began = Instant::now();
+    all.net.cut(all.servers[primary].joins(Side::default()).and(node.pid(), &[]));
+    until(SOON, "503", || (node.verify(&token).status == 503).then_some(()));
+    let closed = began.elapsed();
+    println!("nothing is accepted after {closed:.1?}");
+    assert!(closed <= MAX_STALENESS + SLACK, "{closed:?}");
+    // For longer than another primary takes, which it can't hear of.
+    all.replaced(primary, SOON);
+    for _ in 0..20 {
+        node.verify(&token).expect(503);
+    }
+    all.net.heal();
+    until(SOON, "it is good again", || (node.verify(&token).status == 200).then_some(()));
+}
+
+#[test]
 fn f3_a_primary_of_a_cluster_that_is_cut_off_stops_by_itself_also_without_min_replicas() {
     let machine = Machine::new();
     let node_timeout = Duration::from_secs(1);

@@ -80,7 +80,7 @@ fn r1_holds_while_a_primary_of_a_cluster_is_cut_off_with_some_of_its_clients() {
     let cut = |all: &mut Cluster, scene: &Scene, what, replaces: &dyn Fn(&Cluster, usize)| {
         let primary = primary(all);
         let replica = all.replicas(primary)[0];
-        let (with_it, disturbed) = (scene.disturbs(&[0], what), scene.disturbs(&[1, 2], what));
+        let (with_it, disturbed) = (scene.disturbs(&[0], what), scene.disturbs(&ALL[1..], what));
         all.net.cut(all.members[primary].joins(Side::default()).and(scene.pid(0), &[]));
         replaces(all, replica);
         all.replaced(all.state_slot(), primary, SOON);
