@@ -79,6 +79,22 @@ pub fn remove_leftovers(directory: &Path, names: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
+/// Files that are being written beside this one, or were when their process ended: all that have such a name as [`beside`] makes.
+pub fn unfinished_beside(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_one = |name: &str| {
+        let (beginning, end) = name.rsplit_once(".new-")?;
+        Some(beginning.starts_with('.') && end.len() == 16 && end.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory_of(path))? {
+        let entry = entry?;
+        if entry.file_name().to_str().and_then(is_one) == Some(true) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
 /// A file that was not there, with these permission bits.
 pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)

@@ -12,7 +12,7 @@ use super::confirm::yes_or_no;
 use super::json::indent;
 use super::serve::PlaceArgs;
 use super::table::clean;
-use crate::authority::backup::{Changes, Difference, Into, RestorePlan};
+use crate::authority::backup::{Changes, Difference, Few, Into, RestorePlan};
 use crate::clock::rfc3339;
 use crate::config::Overrides;
 use crate::server::{Restored, ServeError, ToRestore};
@@ -128,7 +128,11 @@ pub async fn restore(arguments: RestoreArgs, output: Output) -> Result<Answer, F
     Ok(Answer::yes(match (is_done, plan.into) {
         (false, _) if dry_run => in_words(&plan),
         (false, _) => "Nothing is missing; nothing was changed.".to_owned(),
-        (true, Into::Existing) => "Restored. Accounts that came back need a new token, or a new password.".to_owned(),
+        (true, Into::Existing) => {
+            "Restored. Accounts that came back need a new token, or a new password; those that came back disabled have to be looked at \
+             first."
+                .to_owned()
+        }
         (true, Into::Empty | Into::Interrupted) => {
             "Restored. Start `countermark serve`: every issuer raises what it knows of later before anything is served."
                 .to_owned()
@@ -161,16 +165,21 @@ fn in_words(plan: &RestorePlan) -> String {
             "The store lives on: only what is missing is put back, and nothing that is there is changed.".to_owned()
         }
     });
-    let Changes { put_back, kept, name_taken, names } = &plan.accounts;
+    let Changes { put_back, names, disabled, narrowed, kept, differing, deleted, name_taken } = &plan.accounts;
     lines.push(format!("accounts  {put_back} put back ({} of them people), {kept} stay as they are", plan.people));
     if !names.is_empty() {
-        let more = put_back - u64::try_from(names.len()).unwrap_or(0);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        lines.push(format!("          {}{more}", clean(&names.join(" "))));
+        lines.extend(few("come back", &Few { count: *put_back, names: names.clone() }));
     }
-    if *name_taken > 0 {
-        lines.push(format!("          {name_taken} can't be put back: another account has their name by now"));
-    }
+    let why = if plan.changes_are_known {
+        "they changed since"
+    } else {
+        "the store does not know any more what changed since"
+    };
+    lines.extend(few(&format!("come back disabled, to be looked at ({why})"), disabled));
+    lines.extend(few("come back as less than they were (they changed since)", narrowed));
+    lines.extend(few("are others than then, and stay as they are", differing));
+    lines.extend(few("were deleted, and stay so", deleted));
+    lines.extend(few("can't be put back: another account has their name by now", name_taken));
     if plan.deleted > 0 {
         lines.push(format!("          {} names of deleted accounts stay taken", plan.deleted));
     }
@@ -193,8 +202,9 @@ fn in_words(plan: &RestorePlan) -> String {
         ),
     }
     lines.push(match (plan.audit_entries, plan.audit_put_back) {
-        (0, _) => "audit     none is in the backup; it begins anew".to_owned(),
         (entries, true) => format!("audit     {entries} entries put back"),
+        (0, false) if plan.into == Into::Existing => "audit     that of the store goes on".to_owned(),
+        (0, false) => "audit     none is in the backup; it begins anew".to_owned(),
         (entries, false) => {
             format!("audit     {entries} entries of the backup are left out: that of the store goes on")
         }
@@ -209,18 +219,41 @@ fn in_words(plan: &RestorePlan) -> String {
     lines.join("\n")
 }
 
+fn few(what: &str, Few { count, names }: &Few) -> Option<String> {
+    let more = count.saturating_sub(names.len() as u64);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    (*count > 0).then(|| format!("          {count} {what}: {}{more}", clean(&names.join(" "))))
+}
+
 fn named(what: &str, difference: &Difference) -> String {
     let list = |names: &std::collections::BTreeSet<String>| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         if names.is_empty() { "none".to_owned() } else { clean(&names.join(" ")) }
     };
     let mut text = format!("{what}put back: {}", list(&difference.put_back));
-    for (which, names) in
-        [("differ and stay as they are", &difference.differing), ("were deleted and stay so", &difference.gone)]
-    {
+    for (which, names) in [
+        ("of them grant less than then, as far as is known of changes since", &difference.narrowed),
+        ("differ and stay as they are", &difference.differing),
+        ("were deleted and stay so", &difference.gone),
+    ] {
         if !names.is_empty() {
             text.push_str(&format!("; {which}: {}", list(names)));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_accounts_a_few_are_named() {
+        let told = |count: u64, names: &[&str]| {
+            few("stay", &Few { count, names: names.iter().map(|name| (*name).to_owned()).collect() })
+        };
+        assert_eq!(told(0, &[]), None);
+        assert_eq!(told(2, &["a", "b"]).unwrap().trim_start(), "2 stay: a b");
+        assert_eq!(told(25, &["a", "b"]).unwrap().trim_start(), "25 stay: a b and 23 more");
+    }
 }

@@ -22,7 +22,7 @@ fn ask(question: &str, interactive: bool, yes: bool, agrees: impl Fn(&str) -> bo
         return Ok(());
     }
     if !interactive {
-        return Err(Failure::new("this needs a confirmation, and there is no terminal to ask on")
+        return Err(Failure::new("this needs a confirmation, and there is no terminal to ask on; nothing was changed")
             .next("if you mean it, add --yes"));
     }
     let mut answer = String::new();

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::machine::{OnTheMachine, StorePlace};
 use super::master_key::read as master_key;
-use super::{ServeError, load, memory, setup};
+use super::unfinished::Unfinished;
+use super::{ServeError, Signals, load, memory, setup};
 use crate::account::Audience;
 use crate::authority::Authority;
 use crate::authority::backup::{
@@ -39,38 +40,33 @@ pub async fn backup(overrides: &Overrides, out: &Path, with_audit: bool) -> Resu
     }
     let machine = OnTheMachine::open(&config, "backup", false).await?;
     let failed = |error: std::io::Error| ServeError(format!("{}: {error}", out.display()));
-    let written = async {
-        let beside = crate::durable::beside(out).map_err(failed)?;
-        let file = crate::durable::create_new(&beside, 0o600).map_err(failed)?;
-        let unfinished = Unfinished(&beside);
-        let backed_up = write(&machine.authority, &config, file, out, with_audit).await?;
+    let writing = async {
+        let unfinished = Unfinished::beside(out).map_err(failed)?;
+        let backed_up = write(&machine.authority, &config, &unfinished.file, out, with_audit).await?;
         // Whoever takes it is in the audit before he has it.
         machine.authority.note_backup(&backed_up.header, &backed_up.taken, with_audit).await.map_err(ServeError::of)?;
-        crate::durable::rename_new(&beside, out).map_err(|error| match error.kind() {
+        unfinished.becomes(out).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => taken(),
             _ => failed(error),
         })?;
-        std::mem::forget(unfinished);
         Ok(backed_up)
+    };
+    let written = async {
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            written = writing => written,
+            () = signals.received() => Err(ServeError("it was interrupted; no backup was written".into())),
+        }
     }
     .await;
     machine.close().await;
     written
 }
 
-/// A file that goes unless it gets its name.
-struct Unfinished<'a>(&'a Path);
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.0);
-    }
-}
-
 async fn write(
     authority: &Authority,
     config: &Config,
-    mut file: File,
+    mut file: &File,
     out: &Path,
     with_audit: bool,
 ) -> Result<BackedUp, ServeError> {
@@ -122,22 +118,22 @@ pub async fn restore<E: From<ServeError>>(
     what: &ToRestore,
     agreed: impl FnOnce(&RestorePlan) -> Result<(), E>,
 ) -> Result<Restored, E> {
-    let config = load(overrides).map_err(ServeError::of)?;
+    let config = load(overrides).map_err(ServeError::of).map_err(unchanged)?;
     memory::keep_to_ourselves(&config);
-    let (survey, keys) = read(&config, what)?;
-    belongs_here(&config, &survey)?;
+    let (survey, keys) = read(&config, what).map_err(unchanged)?;
+    belongs_here(&config, &survey).map_err(unchanged)?;
     // A look makes no data directory, and starts nothing in one.
     let is_nowhere =
         matches!(config.store.source, StoreSource::Private { .. }) && !config.data_dir.join("redis").exists();
     if what.dry_run && is_nowhere {
-        let plan = plan(&survey, &keys.document, None).await.map_err(ServeError::of)?;
+        let plan = plan(&survey, &keys.document, None).await.map_err(ServeError::of).map_err(unchanged)?;
         return Ok(Restored { plan, is_done: false });
     }
-    let place = StorePlace::open(&config).await?;
+    let place = StorePlace::open(&config).await.map_err(unchanged)?;
     let planned = match plan(&survey, &keys.document, Some(&place.store)).await {
         Ok(plan) if what.dry_run => Err(Ok(Restored { plan, is_done: false })),
         Ok(plan) => agreed(&plan).map(|()| plan).map_err(Err),
-        Err(error) => Err(Err(ServeError::of(error).into())),
+        Err(error) => Err(Err(unchanged(ServeError::of(error)).into())),
     };
     let plan = match planned {
         Ok(plan) => plan,
@@ -155,6 +151,15 @@ pub async fn restore<E: From<ServeError>>(
     Ok(Restored { plan, is_done })
 }
 
+/// The same, and that nothing was changed, which some errors say by themselves.
+fn unchanged(ServeError(why): ServeError) -> ServeError {
+    const SAYS: &str = "othing was changed";
+    if why.contains(SAYS) {
+        return ServeError(why);
+    }
+    ServeError(format!("{}. N{SAYS}", why.trim_end_matches('.')))
+}
+
 async fn put_back(
     place: StorePlace,
     config: &Config,
@@ -163,12 +168,16 @@ async fn put_back(
     plan: &RestorePlan,
 ) -> Result<(), ServeError> {
     if plan.into == Into::Existing {
-        let machine = OnTheMachine::at(place, config, "restore", false).await?;
-        let refilled = machine.authority.refill(survey, plan).await.map_err(ServeError::of);
+        let machine = OnTheMachine::at(place, config, "restore", false).await.map_err(unchanged)?;
+        let refilled = machine.authority.refill(survey, plan).await.map_err(|error| {
+            ServeError(format!(
+                "{error}. What was put back before that stays: run the same command again, which goes on with what is missing"
+            ))
+        });
         machine.close().await;
         return refilled.map(|_| ());
     }
-    let own_audiences = own_audiences(config, survey)?;
+    let own_audiences = own_audiences(config, survey).map_err(unchanged)?;
     let filling = Filling { survey, plan, keys, own_audiences: &own_audiences };
     let filled = restore_into_empty(&place.store, &filling).await;
     place.close().await;
@@ -191,7 +200,7 @@ fn read(config: &Config, what: &ToRestore) -> Result<(Survey, CarriedOver), Serv
             what.file.display(),
             present.id()
         )),
-        BackupError::File(error) => ServeError(format!("{}: {error}. Nothing was changed", what.file.display())),
+        BackupError::File(error) => ServeError(format!("{}: {error}", what.file.display())),
         other => ServeError::of(other),
     })?;
     let keyring = survey.keyring().map_err(ServeError::of)?;
@@ -218,7 +227,7 @@ fn belongs_here(config: &Config, survey: &Survey) -> Result<(), ServeError> {
         Ok(id) => {
             return Err(ServeError(format!(
                 "this data directory belongs to the dataset {}, and the backup is of {dataset}: name the data directory that it belongs \
-                 to, or a new one, with --data-dir. Nothing was changed",
+                 to, or a new one, with --data-dir",
                 id.trim_end()
             )));
         }
@@ -231,7 +240,7 @@ fn belongs_here(config: &Config, survey: &Survey) -> Result<(), ServeError> {
         {
             Err(ServeError(format!(
                 "the issuer is {issuer} here, and {} in the backup: every token says so. Leave it out, or add also_accept_issuers = \
-                 [\"{}\"]. Nothing was changed",
+                 [\"{}\"]",
                 survey.header.issuer, survey.header.issuer
             )))
         }

@@ -12,6 +12,7 @@ mod recover;
 mod serve_file;
 mod settings;
 mod setup;
+mod unfinished;
 mod welcome;
 
 use std::process::ExitCode;
@@ -283,7 +284,11 @@ impl Running {
         let setup = self.setup_link(&authority).await;
         let ca_file = self.ca_file.as_deref();
         welcome::print(&self.addresses, &self.operations, ca_file, self.data_dir.path(), first_admin, setup.as_deref());
-        tracing::info!(node = self.node_name, issuer = authority.issuer(), "ready");
+        match self.store.waited_for() {
+            none if none.is_empty() => tracing::info!(node = self.node_name, issuer = authority.issuer(), "ready"),
+            // What for has been said, and is said again once it has come.
+            names => tracing::warn!(node = self.node_name, issuers = names.join(", "), "started, and not ready"),
+        }
 
         let flushed = CancellationToken::new();
         let mut writing = tokio::spawn(writer.run(Arc::clone(authority.node()), flushed.clone(), FLUSH));

@@ -104,7 +104,7 @@ pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
 #[cfg(feature = "server")]
-pub use backup::{AccountTexts, Begun, Moment, RestoredAccount, RestoredAct, Standing, Texts};
+pub use backup::{AccountTexts, Begun, ChangedSince, Moment, RestoredAccount, RestoredAct, Standing, Texts};
 #[cfg(feature = "server")]
 pub use calls::{CallCounts, CallsInTime};
 #[cfg(feature = "server")]
@@ -149,7 +149,7 @@ pub(crate) use private::is_running;
 #[cfg(feature = "server")]
 pub use private::{PrivateRedis, PrivateRedisError, Space, private_binary, private_socket};
 #[cfg(feature = "server")]
-pub use roles::{Named, NamedChange, NamedKind, role_definition, team_definition};
+pub use roles::{Named, NamedChange, NamedKind, role_definition, stored_role, team_definition};
 use schema::Schema;
 #[cfg(feature = "server")]
 pub use sessions::{StoredSession, Tries};

@@ -83,7 +83,8 @@ pub fn team_definition(team: &Team) -> String {
     json!({"d": team.description}).to_string()
 }
 
-fn role(name: &RoleName, text: &str) -> Result<Named<Role>, StoreError> {
+/// A role, of `EPOCH {definition}`.
+pub fn stored_role(name: &RoleName, text: &str) -> Result<Named<Role>, StoreError> {
     let corrupt = || StoreError::Corrupt(format!("the role {name}"));
     let (version, body) = split(text).ok_or_else(corrupt)?;
     let RoleDefinition { description, permissions } = serde_json::from_str(body).map_err(|_| corrupt())?;
@@ -162,7 +163,7 @@ impl Store {
         let mut command = redis::cmd("HGET");
         command.arg(self.schema.roles()).arg(name.as_str());
         let text: Option<String> = self.query(&self.shared, command).await?;
-        text.map(|text| role(name, &text)).transpose()
+        text.map(|text| stored_role(name, &text)).transpose()
     }
 
     /// All roles, by name.
@@ -173,7 +174,7 @@ impl Store {
         all.iter()
             .map(|(name, text)| {
                 let name: RoleName = name.parse().map_err(|_| StoreError::Corrupt("a role's name".into()))?;
-                Ok((name.clone(), role(&name, text)?))
+                Ok((name.clone(), stored_role(&name, text)?))
             })
             .collect()
     }

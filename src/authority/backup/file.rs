@@ -106,6 +106,11 @@ impl From<io::Error> for FileError {
     }
 }
 
+/// Whether a file that begins so is a backup, whole or not.
+pub fn is_backup(beginning: &[u8]) -> bool {
+    beginning.strip_prefix(MAGIC.as_bytes()).is_some_and(|rest| rest.starts_with(b"\n"))
+}
+
 /// A backup that is being written.
 pub(super) struct Writer<W: Write> {
     sealing: zstd::stream::write::Encoder<'static, Sealing<W>>,
@@ -117,6 +122,8 @@ impl<W: Write> Writer<W> {
     pub(super) fn new(mut to: W, header: &Header, master: &MasterKey) -> io::Result<Self> {
         let text = header.to_text()?;
         to.write_all(text.as_bytes())?;
+        // From now on everybody can see what it is to become.
+        to.flush()?;
         let sealing = Sealing::new(to, &*header.key(master)?, hash(&text))?;
         let sealing = zstd::stream::write::Encoder::new(sealing, LEVEL)?;
         Ok(Self { sealing, end: End::default(), record: Vec::new() })

@@ -49,7 +49,9 @@ pub async fn restore_into_empty(store: &Store, filling: &Filling<'_>) -> Result<
             )));
         }
         Begun::Restoring(other) => {
-            return Err(BackupError::Refused(format!("the backup {other} is being restored into the store")));
+            return Err(BackupError::Refused(format!(
+                "the backup {other} is being restored into the store. Nothing was changed"
+            )));
         }
         Begun::Leftover(key) => {
             return Err(BackupError::Refused(format!(

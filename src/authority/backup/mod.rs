@@ -2,25 +2,27 @@
 //! it, where.
 //!
 //! Nothing that was revoked comes back (R2). Into an empty store everything is put back as it was, in a term above all that there ever
-//! were, so that issuers raise what they know of later. In a store that lives on only what is missing is put back, and without
-//! anything that lets anybody in.
+//! were, so that issuers raise what they know of later. In a store that lives on only what is missing is put back, without
+//! anything that lets anybody in, and less what changed since.
 
 mod file;
 mod fill;
+mod missing;
 mod note;
 mod plan;
 mod record;
 mod refill;
 mod sealed;
+mod since;
 mod survey;
 mod take;
 
 #[cfg(any(feature = "fuzzing", test))]
 #[doc(hidden)]
 pub use file::fuzz;
-pub use file::{FileError, Header, header};
+pub use file::{FileError, Header, header, is_backup};
 pub use fill::{Filling, restore_into_empty};
-pub use plan::{Changes, Difference, Into, KeyInBackup, RestorePlan, plan};
+pub use plan::{Changes, Difference, Few, Into, KeyInBackup, RestorePlan, plan};
 pub use refill::{NotRefilled, Refilled};
 pub use survey::Survey;
 pub use take::{Attempt, Taken, take};

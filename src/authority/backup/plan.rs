@@ -6,19 +6,20 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::BackupError;
+use super::missing::Missing;
+use super::since::{Comeback, Since};
 use super::survey::{BackedUp, Counting, Survey};
-use crate::account::{AccountId, Kind, StateRecord, Versioned};
+use crate::account::{AccountState, Kind, StateRecord, Status};
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::keyring::KeyringDocument;
-use crate::store::{KnownIssuer, Standing, Store, Texts};
+use crate::name::Username;
+use crate::store::{AccountTexts, KnownIssuer, Standing, Store, Texts};
 use crate::token::Algorithm;
 use crate::verify::KeyState;
 
-/// Accounts that are looked for at once.
-const CHUNK: usize = 500;
 /// Names that are told; of more their number.
-const TOLD: usize = 50;
+const TOLD: usize = 20;
 
 /// What it would be put back into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,17 +33,43 @@ pub enum Into {
     Existing,
 }
 
-/// What would become of some.
+/// Some accounts, of which a few are named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Few {
+    /// How many.
+    pub count: u64,
+    /// Names of the first 20.
+    pub names: Vec<String>,
+}
+
+impl Few {
+    fn add(&mut self, name: &Username) {
+        self.count += 1;
+        if self.names.len() < TOLD {
+            self.names.push(name.to_string());
+        }
+    }
+}
+
+/// What would become of accounts. Names are those of a store that lives on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// How many are put back.
     pub put_back: u64,
-    /// How many of the backup stay as they are in the store: as they were, or changed since, or deleted.
-    pub kept: u64,
-    /// How many can't be put back, because their name is another account's.
-    pub name_taken: u64,
-    /// Names of those that are put back into a store that lives on, the first 50.
+    /// Names of the first 20 of them.
     pub names: Vec<String>,
+    /// Of those, the ones that come back disabled, to be looked at, and were active then.
+    pub disabled: Few,
+    /// Of the others, the ones that may do less than then.
+    pub narrowed: Few,
+    /// How many of the backup stay as they are in the store.
+    pub kept: u64,
+    /// Of those, the ones that are other than then.
+    pub differing: Few,
+    /// Those that were deleted, and stay so.
+    pub deleted: Few,
+    /// Those that can't be put back, because their name is another account's.
+    pub name_taken: Few,
 }
 
 /// What would become of roles, or of teams.
@@ -50,6 +77,8 @@ pub struct Changes {
 pub struct Difference {
     /// Those that are put back.
     pub put_back: BTreeSet<String>,
+    /// Of those, roles that grant less than then.
+    pub narrowed: BTreeSet<String>,
     /// Those that stay as they are, and are another way in the backup.
     pub differing: BTreeSet<String>,
     /// Those of the backup that are not there and that nobody has: they were deleted, and stay so.
@@ -83,6 +112,8 @@ pub struct RestorePlan {
     pub epoch: Epoch,
     /// What it would be put back into.
     pub into: Into,
+    /// Whether all that changed since the backup is known: always in an empty store, where issuers raise what they know.
+    pub changes_are_known: bool,
     /// Accounts.
     pub accounts: Changes,
     /// People among those that are put back.
@@ -129,6 +160,7 @@ pub async fn plan(survey: &Survey, keys: &KeyringDocument, store: Option<&Store>
         issuer: survey.header.issuer.clone(),
         epoch: survey.epoch(),
         into,
+        changes_are_known: true,
         accounts: Changes::default(),
         people: 0,
         tokens: 0,
@@ -165,20 +197,19 @@ fn may_be_put_into(survey: &Survey, standing: &Standing) -> Result<Into, BackupE
         Standing::Restoring(other) if other == backup => Ok(Into::Interrupted),
         Standing::Restoring(other) => refused(format!(
             "the store holds a part of another backup, {other}, whose restore did not come to its end: run it again with that file, or empty \
-             the store first. Nothing was changed"
+             the store first"
         )),
         Standing::Dataset { id, .. } if id != dataset => refused(format!(
-            "the store holds the dataset {id}, and the backup is of {dataset}: name the store that it belongs to, or an empty one. Nothing \
-             was changed"
+            "the store holds the dataset {id}, and the backup is of {dataset}: name the store that it belongs to, or an empty one"
         )),
         Standing::Dataset { issuer, .. } if *issuer != survey.header.issuer => refused(format!(
             "the dataset's issuer is {issuer} by now, and that of the backup is {}: a backup from before the move is only put back into an \
-             empty store. Nothing was changed",
+             empty store",
             survey.header.issuer
         )),
         standing if !standing.knows(survey.epoch()) => refused(format!(
             "the backup is of epoch {}, which the store's history does not have: the store was put back to an earlier state, or has lost \
-             changes. Empty it, and restore into the empty store. Nothing was changed",
+             changes. Empty it, and restore into the empty store",
             survey.epoch()
         )),
         Standing::Dataset { .. } => Ok(Into::Existing),
@@ -209,25 +240,37 @@ impl RestorePlan {
     }
 
     async fn missing_in(&mut self, survey: &Survey, store: &Store) -> Result<(), BackupError> {
-        let (mut roles, mut teams) = (BTreeSet::new(), BTreeSet::new());
+        let since = Since::of(survey, store).await?;
+        self.changes_are_known = since.is_complete;
+        let granted = since.granted(survey, store).await?;
+        let (mut roles, mut teams, mut names) = (BTreeSet::new(), BTreeSet::new(), Few::default());
         let mut missing = Missing::of(survey)?;
         while let Some(some) = missing.next(store).await? {
-            self.accounts.kept += some.kept;
+            for (account, there) in &some.kept {
+                self.keep(account, there);
+            }
             for account in some.missing {
-                let StateRecord::Live(state) = &account.versioned.record else { continue };
+                let state = match since.account(&account, &granted) {
+                    None => continue,
+                    Some(Comeback::Deleted) => {
+                        self.accounts.deleted.add(account.username());
+                        continue;
+                    }
+                    Some(Comeback::Less { state, .. }) => state,
+                };
                 if store.id_of(account.username()).await?.is_some_and(|holder| holder != account.id) {
-                    self.accounts.name_taken += 1;
+                    self.accounts.name_taken.add(account.username());
                     continue;
                 }
                 self.put_back(&account);
-                if self.accounts.names.len() < TOLD {
-                    self.accounts.names.push(account.username().to_string());
-                }
+                names.add(account.username());
+                self.is_less(&account, &state);
                 roles.extend([state.role.to_string()]);
                 roles.extend(state.teams.values().map(ToString::to_string));
                 teams.extend(state.teams.keys().map(ToString::to_string));
             }
         }
+        self.accounts.names = names.names;
         // Tombstones are no accounts, and names of theirs are free by now.
         self.deleted = 0;
         // What others name, and what those name that are put back.
@@ -239,7 +282,40 @@ impl RestorePlan {
         let teams = needed(Texts::TeamReferences, teams).await?;
         self.roles = Difference::of(&survey.rest.roles, &store.texts(Texts::Roles).await?, &roles);
         self.teams = Difference::of(&survey.rest.teams, &store.texts(Texts::Teams).await?, &teams);
+        for name in &self.roles.put_back {
+            let definition = survey.rest.roles.get(name).map_or("", String::as_str);
+            if since.role(name, definition)?.is_less {
+                self.roles.narrowed.insert(name.clone());
+            }
+        }
         Ok(())
+    }
+
+    fn keep(&mut self, account: &BackedUp, there: &AccountTexts) {
+        // What was deleted then is deleted.
+        let Some((profile, _)) = &account.profile else { return };
+        self.accounts.kept += 1;
+        match &there.profile {
+            None => self.accounts.deleted.add(account.username()),
+            Some(now) if there.state != account.state || now != profile => {
+                self.accounts.differing.add(account.username());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whether it comes back as less than it was, by more than what lets anybody in.
+    fn is_less(&mut self, account: &BackedUp, state: &AccountState) {
+        let StateRecord::Live(was) = &account.versioned.record else { return };
+        let may = |state: &AccountState| {
+            let AccountState { role, teams, audiences, allowed_networks, binding, .. } = state.clone();
+            (role, teams, audiences, allowed_networks, binding)
+        };
+        if state.status == Status::Disabled && was.status == Status::Active {
+            self.accounts.disabled.add(account.username());
+        } else if may(state) != may(was) {
+            self.accounts.narrowed.add(account.username());
+        }
     }
 }
 
@@ -259,61 +335,14 @@ impl Difference {
     }
 }
 
-/// Accounts of a backup that a store that lives on does not have.
-pub(super) struct Missing<'a> {
-    records: super::survey::Records<'a>,
-    is_over: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Some of them.
-pub(super) struct SomeMissing {
-    pub(super) missing: Vec<BackedUp>,
-    kept: u64,
-}
-
-impl<'a> Missing<'a> {
-    pub(super) fn of(survey: &'a Survey) -> Result<Self, BackupError> {
-        Ok(Self { records: survey.records()?, is_over: false })
+    #[test]
+    fn however_many_accounts_there_are_twenty_are_named() {
+        let mut few = Few::default();
+        (0..25).for_each(|number| few.add(&format!("a-{number}").parse().unwrap()));
+        assert_eq!((few.count, few.names.len(), few.names.last().map(String::as_str)), (25, 20, Some("a-19")));
     }
-
-    /// The next ones, which may be none. `None`: there are no more.
-    pub(super) async fn next(&mut self, store: &Store) -> Result<Option<SomeMissing>, BackupError> {
-        if self.is_over {
-            return Ok(None);
-        }
-        let mut some = Vec::with_capacity(CHUNK);
-        while some.len() < CHUNK {
-            match self.records.next()? {
-                Some(Counting::Account(account)) => some.push(*account),
-                Some(_) => {}
-                None => {
-                    self.is_over = true;
-                    break;
-                }
-            }
-        }
-        let ids: Vec<AccountId> = some.iter().map(|account| account.id).collect();
-        let there: BTreeMap<AccountId, String> =
-            store.account_texts(&ids).await?.into_iter().map(|texts| (texts.id, texts.state)).collect();
-        let (mut missing, mut kept) = (Vec::new(), 0);
-        for account in some {
-            match there.get(&account.id) {
-                None => missing.push(account),
-                Some(text) if is_older(text, account.versioned.version) => {
-                    return Err(BackupError::Refused(format!(
-                        "the account {} is older in the store than in the backup, though the store is not: a part of it was put back to an \
-                         earlier state. Empty it, and restore into the empty store. Nothing was changed",
-                        account.username()
-                    )));
-                }
-                Some(_) => kept += u64::from(account.profile.is_some()),
-            }
-        }
-        Ok(Some(SomeMissing { missing, kept }))
-    }
-}
-
-/// What can't be read stays as it is.
-fn is_older(text: &str, version: Epoch) -> bool {
-    Versioned::parse(text).is_ok_and(|there| there.version < version)
 }

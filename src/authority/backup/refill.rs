@@ -1,15 +1,16 @@
-//! What a store that lives on has lost is put back from a backup: by ordinary acts, each in the audit, and without anything that lets
-//! anybody in. What became of a token, or of a password, between the backup and the loss nobody can know (R2).
+//! What a store that lives on has lost is put back from a backup: by ordinary acts, each in the audit, and as no more than is known to be
+//! its due, see [`super::since`].
 
 use super::BackupError;
-use super::plan::{Missing, RestorePlan};
+use super::missing::Missing;
+use super::plan::RestorePlan;
+use super::since::{Comeback, Granted, Since};
 use super::survey::{BackedUp, Survey};
-use crate::account::{AccountState, StateRecord};
 use crate::audit::{Event, Outcome, kinds};
 use crate::authority::acts::{Acting, Change};
 use crate::authority::call::By;
 use crate::authority::{Authority, Error};
-use crate::store::{AccountChange, NamedChange, NamedKind, Profile, StoreError};
+use crate::store::{AccountChange, NamedChange, NamedKind, StoreError, role_definition};
 
 /// What was put back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,19 +36,24 @@ impl Authority {
     /// Puts back what the plan says is missing.
     pub async fn refill(&self, survey: &Survey, plan: &RestorePlan) -> Result<Refilled, NotRefilled> {
         let mut refilled = Refilled::default();
+        let since = Since::of(survey, &self.store).await?;
         let kinds =
             [(NamedKind::Role, &plan.roles, &survey.rest.roles), (NamedKind::Team, &plan.teams, &survey.rest.teams)];
         for (kind, difference, then) in kinds {
             for name in &difference.put_back {
-                if let Some(definition) = then.get(name) {
-                    refilled.definitions += u64::from(self.put_back_named(survey, kind, name, definition).await?);
-                }
+                let Some(definition) = then.get(name) else { continue };
+                let body = match kind {
+                    NamedKind::Role => role_definition(&since.role(name, definition)?.role),
+                    NamedKind::Team => definition.split_once(' ').unwrap_or_default().1.to_owned(),
+                };
+                refilled.definitions += u64::from(self.put_back_named(survey, kind, name, body).await?);
             }
         }
+        let granted = since.granted(survey, &self.store).await?;
         let mut missing = Missing::of(survey)?;
         while let Some(some) = missing.next(&self.store).await? {
             for account in &some.missing {
-                refilled.accounts += u64::from(self.put_back_account(survey, account).await?);
+                refilled.accounts += u64::from(self.put_back_account(survey, account, &since, &granted).await?);
             }
         }
         Ok(refilled)
@@ -59,16 +65,15 @@ impl Authority {
         survey: &Survey,
         kind: NamedKind,
         name: &str,
-        definition: &str,
+        body: String,
     ) -> Result<bool, NotRefilled> {
-        let (_, body) = definition.split_once(' ').unwrap_or_default();
         let what = match kind {
             NamedKind::Role => "role",
             NamedKind::Team => "team",
         };
         let event = self.restored_event(survey).detail(what, name);
-        let after = Some(body.to_owned());
-        let change = NamedChange { kind, name, before: None, after, author: None, raises: None, event: &event };
+        let change =
+            NamedChange { kind, name, before: None, after: Some(body), author: None, raises: None, event: &event };
         match self.carry_out(&mut Acting::new(Change::Named(&change)), false).await {
             Ok(_) => Ok(true),
             Err(StoreError::Conflict) => Ok(false),
@@ -77,12 +82,18 @@ impl Authority {
     }
 
     /// `false`: it was deleted, or its name is another's by now.
-    async fn put_back_account(&self, survey: &Survey, account: &BackedUp) -> Result<bool, NotRefilled> {
-        let (StateRecord::Live(state), Some((_, profile))) = (&account.versioned.record, &account.profile) else {
-            return Ok(false);
-        };
-        let (state, profile) = shut(state, profile);
+    async fn put_back_account(
+        &self,
+        survey: &Survey,
+        account: &BackedUp,
+        since: &Since,
+        granted: &Granted,
+    ) -> Result<bool, NotRefilled> {
+        let Some(Comeback::Less { state, profile, what }) = since.account(account, granted) else { return Ok(false) };
         let mut event = self.restored_event(survey);
+        if !what.is_empty() {
+            event = event.detail("made_up_for", what);
+        }
         event.account_id = Some(account.id);
         event.username = Some(state.username.to_string());
         event.generation = Some(state.generation);
@@ -109,11 +120,4 @@ impl Authority {
     fn restored_event(&self, survey: &Survey) -> Event {
         Event::new(self.clock.now(), kinds::RESTORE, Outcome::Done).detail("backup", survey.header.id())
     }
-}
-
-/// The account without what lets anybody in.
-fn shut(state: &AccountState, profile: &Profile) -> (AccountState, Profile) {
-    let state = AccountState { token_id: None, previous: None, sign_ins: state.sign_ins + 1, ..state.clone() };
-    let profile = Profile { token: None, previous: None, password: None, link: None, ..profile.clone() };
-    (state, profile)
 }

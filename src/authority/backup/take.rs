@@ -24,7 +24,7 @@ const CHUNK: usize = 500;
 pub struct Taken {
     /// The moment that it is of.
     pub epoch: Epoch,
-    /// Records of accounts in it; those that changed meanwhile are counted again.
+    /// Accounts in it, without those that are deleted.
     pub accounts: u64,
     /// Roles.
     pub roles: usize,
@@ -93,8 +93,8 @@ impl<W: Write> Taking<'_, W> {
         let mut after: Option<String> = None;
         loop {
             let (texts, next) = self.store.account_texts_after(after.as_deref()).await?;
-            // Those that were deleted since are told by the feed.
-            for texts in texts.into_iter().filter(|texts| texts.profile.is_some()) {
+            // Those that were deleted since are newer, and told by the feed.
+            for texts in texts {
                 self.account(texts, begun, Record::Account)?;
             }
             match next {
@@ -240,7 +240,7 @@ impl<W: Write> Taking<'_, W> {
     }
 
     fn rest(mut self, moment: Moment) -> Result<Attempt<W>, BackupError> {
-        let Moment { epoch, meta, roles, teams, keyring, issuers, .. } = moment;
+        let Moment { epoch, meta, roles, teams, keyring, issuers, accounts, .. } = moment;
         let (named_roles, named_teams) = (roles.len(), teams.len());
         let is_kept =
             |name: &String| name.starts_with("ended:") || name.starts_with("identity:") || name == "lease_ceiling_ms";
@@ -250,10 +250,10 @@ impl<W: Write> Taking<'_, W> {
         meta.insert(format!("ended:{}", epoch.term), epoch.counter.to_string());
         meta.insert(format!("identity:{}", epoch.term), identity);
         self.writer.write(&Record::Rest(Box::new(Rest { epoch, meta, roles, teams, keyring, issuers })))?;
-        let (to, End { accounts, later, blocks, acts, checkpoints }) = self.writer.finish()?;
+        let (to, End { blocks, acts, checkpoints, .. }) = self.writer.finish()?;
         let taken = Taken {
             epoch,
-            accounts: accounts + later,
+            accounts: accounts.saturating_sub(self.unreadable.len() as u64),
             roles: named_roles,
             teams: named_teams,
             audit_entries: blocks + acts + checkpoints,

@@ -13,7 +13,7 @@ use crate::token::TokenId;
 
 /// What is to become of an account.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum MadeUp {
+pub(in crate::authority) enum MadeUp {
     /// It has all that was ended.
     Nothing,
     /// It is deleted again.
@@ -33,7 +33,7 @@ pub(super) enum MadeUp {
 type Grants<'a> = BTreeMap<&'a RoleName, &'a BTreeSet<Grant>>;
 
 /// `follows`: the store has the account as it was when the first of the lost changes was made, and nobody has changed it since.
-pub(super) fn made_up(
+pub(in crate::authority) fn made_up(
     stored: &StoredAccount,
     lost: &LostAccount,
     follows: bool,

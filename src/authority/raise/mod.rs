@@ -8,7 +8,7 @@ mod keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use account::{MadeUp, made_up};
+pub(super) use account::{MadeUp, made_up};
 
 use super::acts::{Acting, Change};
 use super::call::By;

@@ -23,7 +23,7 @@ use super::answer::{Answer, Failure, print};
 use super::client::{Call, Session};
 use super::connect::ConnectionArgs;
 use super::pages::{self, Wanted};
-use super::table::{or_dash, second, table, text};
+use super::table::{clean, or_dash, second, table, text};
 use super::when::rfc3339;
 
 /// How an event can have ended.
@@ -291,12 +291,28 @@ fn as_table(events: &[Value]) -> String {
     table(&["TIME (UTC)", "OUTCOME", "ACCOUNT", "WHAT", "FROM"], rows.collect())
 }
 
-/// What happened: the request of a call, the kind of anything else (whose path says the same again); the reason, if any.
+/// What happened: the request of a call, the kind of anything else (whose path says the same again); the reason, if any, or what was
+/// made up for.
 pub fn what(event: &Value) -> String {
     let (kind, reason, path) = (text(event, "kind"), text(event, "reason"), text(event, "path"));
     let what =
         if kind == "call" && !path.is_empty() { format!("{} {path}", or_dash(text(event, "method"))) } else { kind };
-    if reason.is_empty() { what } else { format!("{what}: {reason}") }
+    let why = if reason.is_empty() { made_up_for(event) } else { reason };
+    if why.is_empty() { what } else { format!("{what}: {why}") }
+}
+
+/// What was taken away again because a store or a backup lacked it: of an account, of a role, of the signing keys.
+fn made_up_for(event: &Value) -> String {
+    let details = &event["details"];
+    let parts = details["made_up_for"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let parts = parts.map(clean).collect::<Vec<_>>().join(", ");
+    if !parts.is_empty() || text(event, "kind") != "store.raise" {
+        return parts;
+    }
+    let named = ["role", "key"].map(|what| (what, text(details, what)));
+    let named: Vec<String> =
+        named.into_iter().filter(|(_, name)| !name.is_empty()).map(|(what, name)| format!("{what} {name}")).collect();
+    named.join(", ")
 }
 
 /// Whom it is about: the name, or the end of the id where no name was known.
@@ -321,6 +337,19 @@ mod tests {
     fn event(id: &str, time: &str) -> Value {
         json!({"id": id, "time": time, "kind": "call", "outcome": "refused", "reason": "expired", "method": "GET",
             "path": "/a\u{1b}[2J", "account_id": "0197f0a0-0000-7000-8000-0000deadbeef"})
+    }
+
+    #[test]
+    fn what_was_made_up_for_is_told_with_it() {
+        let told = |kind: &str, details: Value| what(&json!({"kind": kind, "details": details}));
+        assert_eq!(
+            told("store.raise", json!({"made_up_for": ["status", "to\u{1b}ken"]})),
+            "store.raise: status, to\u{fffd}ken"
+        );
+        assert_eq!(told("store.raise", json!({"role": "deployer", "permissions": []})), "store.raise: role deployer");
+        assert_eq!(told("store.raise", json!({"key": "k1", "version": 7})), "store.raise: key k1");
+        assert_eq!(told("dataset.restore", json!({"backup": "b", "made_up_for": ["role"]})), "dataset.restore: role");
+        assert_eq!(told("role.update", json!({"role": "deployer"})), "role.update");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use redis::streams::StreamRangeReply;
 
 use super::super::archive::audit_streams;
 use super::super::lenient::Lenient;
+use super::super::schema::SHARDS;
 use super::super::{Store, StoreError};
 use super::restore::under_way;
 use crate::account::AccountId;
@@ -36,8 +37,9 @@ impl Store {
     /// How far a shard is at this moment.
     pub async fn shard_ends(&self, shard: u16) -> Result<ShardEnds, StoreError> {
         let mut script = self.scripts.ends.prepare_invoke();
-        script.key(self.schema.shard_log(shard)).key(self.schema.shard_heads(shard));
-        let (heads, last) = self.run(&self.reads, &script).await?;
+        let log = self.schema.shard_log(shard);
+        script.key(&log).key(self.schema.shard_heads(shard));
+        let (heads, last) = self.run(&*self.reads.at(&log).await?, &script).await?;
         Ok(ShardEnds { heads, last })
     }
 
@@ -47,13 +49,27 @@ impl Store {
         let mut reached = BTreeMap::new();
         for (name, key) in streams.chain([("checkpoints".to_owned(), self.schema.checkpoints())]) {
             let mut command = redis::cmd("XREVRANGE");
-            command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
+            command.arg(&key).arg("+").arg("-").arg("COUNT").arg(1);
+            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&*self.reads.at(&key).await?, command).await?;
             if let Some(entry) = reply.ids.into_iter().next() {
                 reached.insert(name, entry.id);
             }
         }
         Ok(reached)
+    }
+
+    /// A key of a shard of the audit that is there; of servers of a cluster one may not have been emptied with the others.
+    pub(super) async fn left_of_shards(&self) -> Result<Option<String>, StoreError> {
+        for shard in 0..SHARDS {
+            for key in [self.schema.shard_log(shard), self.schema.shard_heads(shard)] {
+                let mut command = redis::cmd("EXISTS");
+                command.arg(&key);
+                if self.query::<u64>(&*self.reads.at(&key).await?, command).await? > 0 {
+                    return Ok(Some(key));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Puts blocks of a shard back: their entries, headers and events.
@@ -62,11 +78,12 @@ impl Store {
             return Ok(());
         }
         self.has_room()?;
+        let log = self.schema.shard_log(shard);
         let mut pipeline = redis::pipe();
         for (entry, header, lines) in blocks {
-            pipeline.cmd("XADD").arg(self.schema.shard_log(shard)).arg(entry).arg("b").arg(header).arg("e").arg(lines);
+            pipeline.cmd("XADD").arg(&log).arg(entry).arg("b").arg(header).arg("e").arg(lines);
         }
-        self.pipeline::<Vec<String>>(&self.shared, &pipeline).await.map(|_| ())
+        self.pipeline::<Vec<String>>(&*self.shared.at(&log).await?, &pipeline).await.map(|_| ())
     }
 
     /// Puts checkpoints back: their entries and texts.
@@ -107,10 +124,11 @@ impl Store {
             return Ok(());
         }
         let mut command = redis::cmd("HSET");
-        command.arg(self.schema.shard_heads(shard));
+        let key = self.schema.shard_heads(shard);
+        command.arg(&key);
         for (node, head) in heads {
             command.arg(node).arg(head);
         }
-        self.query::<u64>(&self.shared, command).await.map(|_| ())
+        self.query::<u64>(&*self.shared.at(&key).await?, command).await.map(|_| ())
     }
 }

@@ -3,7 +3,9 @@
 mod audit;
 mod read;
 mod restore;
+mod since;
 
 pub use audit::RestoredAct;
 pub use read::{AccountTexts, Moment};
 pub use restore::{Begun, RestoredAccount, Standing, Texts};
+pub use since::ChangedSince;

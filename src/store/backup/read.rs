@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redis::streams::StreamRangeReply;
+use redis::streams::{StreamId, StreamRangeReply};
 
 use super::super::lenient::Lenient;
 use super::super::listing::Listing;
@@ -17,7 +17,7 @@ const CHUNK: usize = 500;
 /// The fields of a hash.
 type Fields = BTreeMap<String, String>;
 /// What backup.lua replies.
-type Reply = (String, String, String, Fields, Fields, Fields, Fields, Fields, Fields, String);
+type Reply = (String, String, String, Fields, Fields, Fields, Fields, Fields, Fields, String, u64);
 
 /// Everything that is neither accounts nor calls.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct Moment {
     pub act_heads: Fields,
     /// The id of the last act of all; empty: there is none.
     pub last_act: String,
+    /// How many accounts there are that are not deleted.
+    pub accounts: u64,
 }
 
 /// An account as it lies in the store.
@@ -65,12 +67,13 @@ impl Store {
             .key(schema.keyring())
             .key(schema.issuers())
             .key(schema.acts())
-            .key(schema.act_heads());
+            .key(schema.act_heads())
+            .key(schema.list());
         let reply: Reply = self.run(&self.reads, &script).await?;
-        let (dataset, server, epoch, meta, roles, teams, keyring, issuers, act_heads, last_act) = reply;
+        let (dataset, server, epoch, meta, roles, teams, keyring, issuers, act_heads, last_act, accounts) = reply;
         let head = [dataset, server, epoch];
         let (Place { identity, epoch }, _) = self.place(&head).await?;
-        Ok(Moment { identity, epoch, meta, roles, teams, keyring, issuers, act_heads, last_act })
+        Ok(Moment { identity, epoch, meta, roles, teams, keyring, issuers, act_heads, last_act, accounts })
     }
 
     /// The next accounts that are not deleted, in the order of their names, and after which name to go on.
@@ -130,18 +133,9 @@ impl Store {
         let mut changed = BTreeSet::new();
         let mut reached = after;
         while reached < until {
-            let mut command = redis::cmd("XRANGE");
-            command.arg(self.schema.feed()).arg(format!("({reached}")).arg(until.to_string()).arg("COUNT").arg(CHUNK);
-            let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
-            if reply.ids.is_empty() {
-                return Ok(None);
-            }
-            for entry in reply.ids {
-                let next = Epoch { counter: reached.counter + 1, ..reached };
-                if entry.id.parse() != Ok(next) {
-                    return Ok(None);
-                }
-                reached = next;
+            let Some(entries) = self.feed_after(reached, until).await? else { return Ok(None) };
+            for entry in entries {
+                reached.counter += 1;
                 let field = |name| entry.get::<String>(name).unwrap_or_default();
                 if field("t") == "account" {
                     let id = field("k").parse().map_err(|_| StoreError::Corrupt("the feed".into()))?;
@@ -150,6 +144,17 @@ impl Store {
             }
         }
         Ok(Some(changed))
+    }
+
+    /// The next entries of the feed after an epoch, up to another of the same term, one for each epoch. `None`: some of them are not
+    /// there any more.
+    pub(super) async fn feed_after(&self, after: Epoch, until: Epoch) -> Result<Option<Vec<StreamId>>, StoreError> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.schema.feed()).arg(format!("({after}")).arg(until.to_string()).arg("COUNT").arg(CHUNK);
+        let Lenient(reply): Lenient<StreamRangeReply> = self.query(&self.reads, command).await?;
+        let follows = |(entry, counter): (&StreamId, u64)| entry.id.parse() == Ok(Epoch { counter, ..after });
+        let is_whole = !reply.ids.is_empty() && reply.ids.iter().zip(after.counter + 1..).all(follows);
+        Ok(is_whole.then_some(reply.ids))
     }
 }
 

@@ -121,6 +121,11 @@ impl Store {
     /// Begins to put a backup back into an empty store, or goes on.
     pub async fn begin_restore(&self, backup: &str) -> Result<Begun, StoreError> {
         self.has_room()?;
+        if self.what_is_there().await? == Standing::Empty
+            && let Some(key) = self.left_of_shards().await?
+        {
+            return Ok(Begun::Leftover(key));
+        }
         let schema = &self.schema;
         let mut script = self.scripts.restore_begin.prepare_invoke();
         script.key(schema.meta());

@@ -41,7 +41,6 @@ pub struct LostAccount {
 
 impl LostAccount {
     /// An account after its only lost change.
-    #[cfg(test)]
     pub(crate) fn of(after: AccountAfter, epoch: Epoch) -> Self {
         let upon = (after.before_server.clone(), after.before);
         Self { after, epoch, upon }

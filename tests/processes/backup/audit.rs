@@ -3,14 +3,15 @@
 use serde_json::Value;
 
 use super::scene::{Scene, acts};
+use crate::machine::Machine;
 use crate::until::soon;
 
 /// `audit verify`, until nothing is wrong and all but the latest is proven.
 #[track_caller]
-fn is_whole(scene: &Scene) -> Value {
+pub fn is_whole(machine: &Machine) -> Value {
     let mut told = Value::Null;
     soon("an audit that is whole", || {
-        let ended = scene.machine.run(&["audit", "verify", "--output", "json"]);
+        let ended = machine.run(&["audit", "verify", "--output", "json"]);
         told = ended.json();
         assert!(ended.code == 0 || told["findings"].to_string().contains("no checkpoint"), "{ended:?}");
         ended.code == 0 && told["unproven"].as_u64().unwrap() <= 2
@@ -26,7 +27,7 @@ fn a3_the_audit_of_a_restored_store_is_whole_and_goes_on() {
     for _ in 0..50 {
         server.verify(&token).expect(200);
     }
-    is_whole(&scene);
+    is_whole(&scene.machine);
     // While blocks, acts and checkpoints are written.
     let said = std::thread::scope(|scope| {
         let busy = scope.spawn(|| {
@@ -45,7 +46,7 @@ fn a3_the_audit_of_a_restored_store_is_whole_and_goes_on() {
     scene.lose();
     scene.restore("a.backup").expect(0);
     let server = scene.serve().ready();
-    let before = is_whole(&scene);
+    let before = is_whole(&scene.machine);
     assert!(before["acts"].as_u64().unwrap() >= 3, "{before}");
     let kinds: Vec<String> = acts(&server, "account.create")
         .iter()
@@ -61,7 +62,7 @@ fn a3_the_audit_of_a_restored_store_is_whole_and_goes_on() {
         of("account.create") == 1 && of("call") >= 50
     });
     server.create("after", "auditor");
-    let after = is_whole(&scene);
+    let after = is_whole(&scene.machine);
     assert!(after["acts"].as_u64() > before["acts"].as_u64(), "{before} {after}");
     // Into a store that lives on none of it is put.
     let shown = scene.run(&["restore", "a.backup", "--dry-run"]).expect(0);
@@ -71,6 +72,6 @@ fn a3_the_audit_of_a_restored_store_is_whole_and_goes_on() {
     scene.lose();
     scene.restore("bare.backup").expect(0);
     let server = scene.serve().ready();
-    is_whole(&scene);
+    is_whole(&scene.machine);
     server.stop();
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::scene::{Scene, acts, delete, make_role_and_team, patch};
 use crate::machine::Machine;
 use crate::server::Server;
+use crate::until::soon;
 
 /// Accounts of each kind: with a token, an overlap, a team, disabled, revoked, deleted; people with a link and a password.
 struct Accounts {
@@ -73,7 +74,9 @@ fn a_lost_store_is_restored_as_it_was_with_every_index_and_tokens_go_on() {
     // As whoever sets one makes it.
     let () = scene.command(&["ZADD", "{cm}:admins", "8210266876799", &ada]);
     let said = scene.backup("one.backup").expect(0);
-    assert!(said.out.contains("8 accounts, 3 roles, 1 teams"), "{said:?}");
+    let listed = scene.machine.run(&["account", "list", "--output", "json"]).expect(0).json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 7, "{listed}");
+    assert!(said.out.contains("7 accounts, 3 roles, 1 teams"), "{said:?}");
     let mode = std::fs::metadata(scene.machine.path("one.backup")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(acts(&server, "dataset.backup").len(), 1);
@@ -134,8 +137,14 @@ fn what_was_issued_after_the_backup_is_unknown_and_what_was_there_is_good() {
     let key = scene.machine.path("lost/keys/master.key");
     let key = key.to_str().unwrap();
     let restored = scene.run(&["restore", "a.backup", "--yes", "--master-key-file", key, "--output", "json"]).expect(0);
+    let ready = |server: &Server| server.log().lines().filter(|line| line.contains(": ready ")).count();
+    let server = scene.serve().option("--master-key-file", key).listening();
+    soon("a server that waits", || server.log().contains("started, and not ready"));
+    assert!(!server.is_ready());
+    // Those of the two runs before.
+    assert_eq!(ready(&server), 2, "{}", server.log());
     declare_gone(&restored.json(), |name| scene.run(&["node", "forget", name, "--master-key-file", key]));
-    let server = scene.serve().option("--master-key-file", key).ready();
+    server.becomes_ready();
     server.verify(&old).expect(200);
     assert_eq!(server.verify(&later).expect(401).reason(), "unknown_account");
     server.verify(&newer).expect(401);
@@ -163,6 +172,11 @@ fn r2_what_was_ended_after_the_backup_is_ended_again_by_the_journal() {
         assert_eq!(server.verify(&made[number].1).expect(401).reason(), reason);
     }
     assert_eq!(acts(&server, "store.raise").len(), 4);
+    assert!(server.log().contains("what they ended is ended again"), "{}", server.log());
+    let shown = scene.machine.run(&["audit", "tail", "--kind", "store.raise"]).expect(0);
+    for told in ["store.raise: token", "store.raise: status", "store.raise: deleted", "store.raise: generation"] {
+        assert!(shown.out.contains(told), "{told}: {shown:?}");
+    }
     server.stop();
 }
 

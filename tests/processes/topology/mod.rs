@@ -11,6 +11,7 @@ mod owner;
 mod secured;
 mod sentinels;
 mod unconfirmed;
+mod with_backups;
 mod with_cluster;
 mod with_sentinels;
 
