@@ -74,6 +74,8 @@ pub mod strict_json;
 #[cfg(feature = "redis")]
 pub mod subscriber;
 pub mod token;
+#[cfg(feature = "redis")]
+mod told;
 pub mod verify;
 #[cfg(feature = "tower")]
 pub mod web;

@@ -136,15 +136,24 @@ impl Reader {
     where
         T: Copy + PartialOrd + TryFrom<u64> + std::fmt::Display,
     {
-        let Some(Setting { value, origin }) = self.take(path) else { return bounds.default };
+        self.placed_number(path, bounds).value
+    }
+
+    /// The same, and where it stands.
+    pub(super) fn placed_number<T>(&mut self, path: &str, bounds: &Bounded<T>) -> Placed<T>
+    where
+        T: Copy + PartialOrd + TryFrom<u64> + std::fmt::Display,
+    {
+        let default = |origin: Origin| Placed { value: bounds.default, origin };
+        let Some(Setting { value, origin }) = self.take(path) else { return default(Origin::Default) };
         let number = whole(&value).and_then(|number| T::try_from(number).ok());
         match number.filter(|number| bounds.allowed.contains(number)) {
-            Some(number) => number,
+            Some(value) => Placed { value, origin },
             None => {
                 let (least, most) = (bounds.allowed.start(), bounds.allowed.end());
                 let problem = format!("{} is not allowed: a whole number from {least} to {most}", shown(&value));
                 self.problem(path, &origin, problem);
-                bounds.default
+                default(origin)
             }
         }
     }

@@ -109,10 +109,10 @@ pub(super) fn read(reader: &mut Reader) -> Store {
             Err("not allowed: 1 to 32 of a-z 0-9 _ -")
         }
     });
-    let replicas_required = reader.number("store.replicas_required", &defaults::REPLICAS_REQUIRED);
+    let replicas_required = reader.placed_number("store.replicas_required", &defaults::REPLICAS_REQUIRED);
     let replica_timeout = reader.duration("store.replica_timeout", &defaults::REPLICA_TIMEOUT);
     let replica_max_lag = reader.duration("store.replica_max_lag", &defaults::REPLICA_MAX_LAG);
-    let renewals_wait = renewals_wait(reader, replicas_required);
+    let renewals_wait = renewals_wait(reader, replicas_required.value);
     let command_timeout = reader.duration("store.command_timeout", &defaults::COMMAND_TIMEOUT);
     let connect_timeout = reader.duration("store.connect_timeout", &defaults::CONNECT_TIMEOUT);
     let access = Access {
@@ -135,13 +135,17 @@ pub(super) fn read(reader: &mut Reader) -> Store {
         }
         None => {
             access.refuse_all(reader, "is of no use without store.url: the private store has no users and no network");
+            if replicas_required.value > 0 {
+                let problem = "is of no use without store.url: the private store has no replicas, and no change would be confirmed";
+                reader.problem("store.replicas_required", &replicas_required.origin, problem);
+            }
             None
         }
     };
     Store {
         source: source.unwrap_or(StoreSource::Private { redis_server: redis_server.map(|path| path.value) }),
         prefix: prefix.map_or_else(|| defaults::STORE_PREFIX.to_owned(), |prefix| prefix.value),
-        replicas_required,
+        replicas_required: replicas_required.value,
         replica_timeout,
         replica_max_lag,
         renewals_wait,

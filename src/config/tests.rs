@@ -246,6 +246,11 @@ fn renewals_wait_for_replicas_that_there_are_and_under_leases() {
     assert!(with("").errors().contains("store.replicas_required"));
     let text = with("max_staleness = \"0\"\n").errors();
     assert!(text.contains("max_staleness above 0"), "{text}");
+    let private = Setup::new().file("[store]\nreplicas_required = 1\nrenewals_wait = true\n").errors();
+    assert!(
+        private.contains("store.replicas_required") && private.contains("the private store has no replicas"),
+        "{private}"
+    );
     let config = Setup::new().file("[store]\nurl = \"redis://h\"\nreplicas_required = 2\nrenewals_wait = true\n");
     assert!(config.load().unwrap().store.renewals_wait);
 }

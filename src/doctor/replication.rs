@@ -27,9 +27,6 @@ pub(super) async fn look(config: &Config, info: &Info, examiner: &mut Examiner) 
         StoreSource::Url(url) => matches!(url.servers, Servers::One(_)),
     };
     let mut entries = vec![primary(info, examiner).await, enough(config, &replicas), lag(&replicas)];
-    if is_one {
-        entries.push(cluster(info));
-    }
     // Of several servers each is looked at, see `topology`.
     if is_one && (config.store.replicas_required > 0 || !replicas.is_empty()) {
         let settings = examiner.settings(&["min-replicas-to-write", "min-replicas-max-lag"]).await;
@@ -56,19 +53,6 @@ fn replicas(info: &Info) -> Vec<Replica> {
             }
         })
         .collect()
-}
-
-fn cluster(info: &Info) -> Entry {
-    const CHECK: &str = "store.cluster";
-    if info.get("cluster_enabled").is_some_and(|enabled| enabled == "1") {
-        return Entry::finding(
-            CHECK,
-            "it is a node of a Redis Cluster",
-            "as one server it refuses the keys of other slots",
-            "write redis+cluster:// in store.url (rediss+cluster:// for TLS), with some of its servers",
-        );
-    }
-    Entry::ok(CHECK, "it is no node of a cluster")
 }
 
 async fn primary(info: &Info, examiner: &mut Examiner) -> Entry {
@@ -141,6 +125,11 @@ fn lag(replicas: &[Replica]) -> Entry {
     )
 }
 
+/// For `min-replicas-max-lag`, which is in whole seconds, and fences nobody where it is 0.
+pub(super) fn max_lag(config: &Config) -> u64 {
+    config.store.replica_max_lag.as_secs().max(1)
+}
+
 fn fence(config: &Config, replicas: &[Replica], settings: Option<&BTreeMap<String, String>>) -> Entry {
     const CHECK: &str = "store.fence";
     let Some(settings) = settings else {
@@ -163,8 +152,9 @@ fn fence(config: &Config, replicas: &[Replica], settings: Option<&BTreeMap<Strin
             seen,
             why,
             format!(
-                "CONFIG SET min-replicas-to-write {number}; CONFIG SET min-replicas-max-lag 10; CONFIG REWRITE (the number of \
-                 replicas that may be promoted)"
+                "CONFIG SET min-replicas-to-write {number}; CONFIG SET min-replicas-max-lag {}; CONFIG REWRITE (the number of \
+                 replicas that may be promoted)",
+                max_lag(config)
             ),
         );
     }

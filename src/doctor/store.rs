@@ -181,16 +181,29 @@ async fn clock(examiner: &mut Examiner) -> Entry {
 
 async fn dataset(config: &Config, examiner: &mut Examiner, seen: &mut Seen) -> Entry {
     const CHECK: &str = "store.dataset";
-    let asked =
-        async { Ok::<_, crate::store::StoreError>((examiner.dataset().await?, examiner.sealed_keyring().await?)) };
-    (seen.dataset, seen.sealed) = match asked.await {
-        Ok(found) => found,
+    let asked = async {
+        let restoring = examiner.restoring().await?;
+        Ok::<_, crate::store::StoreError>((restoring, examiner.dataset().await?, examiner.sealed_keyring().await?))
+    };
+    let restoring = match asked.await {
+        Ok((restoring, dataset, sealed)) => {
+            (seen.dataset, seen.sealed) = (dataset, sealed);
+            restoring
+        }
         Err(error) => {
             // Not known to be empty.
             seen.reached = false;
             return Entry::unchecked(CHECK, error.to_string(), "let the user read Countermark's keys");
         }
     };
+    if let Some(backup) = restoring {
+        return Entry::finding(
+            CHECK,
+            format!("the backup {backup} is being restored into the store, or was begun to be"),
+            "half of it is no dataset, and no server starts",
+            "let `countermark restore` end, or run it again with the same file; it goes on where it was",
+        );
+    }
     let path = config.data_dir.join("dataset");
     let expected = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
     let expected = expected.ok().and_then(Result::ok).map(|text| text.trim_end().to_owned());

@@ -144,7 +144,9 @@ impl Edge {
         let journal = self.authority.load().as_ref().and_then(|authority| authority.store().journal_trouble());
         let journal = journal.map(|why| format!("{why}: no change is made until it can be noted"));
         let room = room.err().map(|error| format!("{error}: only revoking, disabling and deleting go on"));
-        room.into_iter().chain(journal).chain(signing.map(|why| format!("{why}: no token is issued here"))).collect()
+        let unguided = self.authority.load().as_ref().and_then(|authority| authority.store().unguided());
+        let of_the_store = room.into_iter().chain(journal).chain(unguided);
+        of_the_store.chain(signing.map(|why| format!("{why}: no token is issued here"))).collect()
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

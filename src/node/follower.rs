@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Home, Node};
 use crate::store::{Followed, Introduction, Renewal, Renewed, StoreError};
+use crate::told::Told;
 use crate::verify::freshness::{Change, Freshness, Memory, RENEWALS_PER_LEASE, Unusable};
 
 /// How often a node without a lease says that it is there.
@@ -72,7 +73,7 @@ impl<H: Home> Follower<H> {
             // F4: there is no memory to keep fresh.
             return;
         }
-        let mut told = Told::default();
+        let mut told = Told::every(TELL_EVERY, TELL_EVERY);
         loop {
             self.node.store().feed_connected().await;
             let Err(error) = self.turn().await else { continue };
@@ -84,7 +85,7 @@ impl<H: Home> Follower<H> {
                 }
                 Trouble::Store(error) => tracing::debug!(%error, "the feed waits for the store"),
                 Trouble::Keys => tokio::time::sleep(PAUSE_FOR_KEYS).await,
-                Trouble::RolledBack => told.once_in_a_while(|| {
+                Trouble::RolledBack => told.is("", |_| {
                     tracing::error!(
                         "the store has gone back behind what it had said before: nothing is decided by what it says. Restore \
                          it to its newest state, or restart this node to accept what is there"
@@ -262,18 +263,5 @@ impl Rate {
             (self.last, self.rate) = (Some((count, now)), rate);
         }
         self.rate
-    }
-}
-
-/// When something was told last.
-#[derive(Default)]
-struct Told(Option<tokio::time::Instant>);
-
-impl Told {
-    fn once_in_a_while(&mut self, tell: impl FnOnce()) {
-        if self.0.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            tell();
-            self.0 = Some(tokio::time::Instant::now());
-        }
     }
 }

@@ -12,7 +12,7 @@ mod verification;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use call::{Call, CallRecord, Original};
@@ -27,6 +27,7 @@ pub use verification::Refused;
 
 use crate::clock::Clock;
 use crate::store::{ActEntry, Claimed, NodeStore, StoreError};
+use crate::told::Told;
 use crate::verify::freshness::{Freshness, Identity};
 use crate::verify::{Decider, KeySet, SignatureCounts, Unavailable};
 use flights::Flights;
@@ -62,6 +63,10 @@ pub trait Home: Send + Sync + 'static {
     fn keys_at_least(&self, version: u64) -> impl Future<Output = Result<Arc<KeySet>, Unavailable>> + Send;
 }
 
+/// How often it is told that look-ups are not answered, and how soon that it is for another reason.
+const UNANSWERED_AGAIN: Duration = Duration::from_secs(10);
+const UNANSWERED_NEWS: Duration = Duration::from_secs(1);
+
 /// What a node is made of.
 pub struct Parts<H> {
     /// Where it is at home.
@@ -92,6 +97,8 @@ pub struct Node<H> {
     freshness: Freshness,
     flights: Flights,
     guessing: Guessing,
+    /// Look-ups that the store did not answer.
+    unanswered: Mutex<Told>,
     recorder: Arc<Recorder>,
 }
 
@@ -106,6 +113,7 @@ impl<H: Home> Node<H> {
             freshness: freshness.only_under_leases(parts.renewals_wait),
             flights: Flights::default(),
             guessing: Guessing::new(guessing.0, guessing.1),
+            unanswered: Mutex::new(Told::every(UNANSWERED_AGAIN, UNANSWERED_NEWS)),
             clock,
             recorder,
         }

@@ -1,7 +1,7 @@
 //! Asking the one function, with memory and the store behind it; noting the answer in the call.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{Call, Home, Node};
@@ -137,6 +137,13 @@ impl<H: Home> Node<H> {
         Ok(self.freshness.answered(asked, answer))
     }
 
+    /// Each request would say it while the store is away.
+    fn not_known(&self, error: &StoreError) -> Unavailable {
+        let mut told = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        told.is(&error.to_string(), |more| tracing::warn!(%error, more, "no look-up"));
+        Unavailable
+    }
+
     /// Only what was never signed by us counts towards the limit of an address.
     fn count(&self, call: &Call, refusal: Refusal) -> Refused {
         if refusal.reason.is_unproven()
@@ -191,7 +198,7 @@ impl<H: Home> Source for Node<H> {
         }
         let answer = self.ask(account).await;
         drop(flight);
-        answer.map_err(not_known)
+        answer.map_err(|error| self.not_known(&error))
     }
 }
 
@@ -216,14 +223,9 @@ impl<H: Home> Source for InTheStore<'_, H> {
     }
 
     async fn look_up(&self, account: AccountId) -> Result<Basis, Unavailable> {
-        let answer = self.0.ask(account).await.map_err(not_known)?;
+        let answer = self.0.ask(account).await.map_err(|error| self.0.not_known(&error))?;
         // It is there, and the one that it was. Where it took its time, memory is fresher.
         let remembered = self.0.freshness.recall(account).filter(|remembered| remembered.until > answer.until);
         Ok(remembered.unwrap_or(answer))
     }
-}
-
-fn not_known(error: StoreError) -> Unavailable {
-    tracing::warn!(%error, "no look-up");
-    Unavailable
 }

@@ -39,9 +39,14 @@ use crate::node::{Follower, Writer};
 use crate::pkcs11::HardwareToken;
 use crate::sinks::Outlet;
 use crate::store::{DataDir, Filler, PrivateRedis, Store, Target};
+use crate::told::Told;
 
 /// How long what is left of the audit may take at the end.
 const FLUSH: Duration = Duration::from_secs(8);
+
+/// How often it is told that the store can't be begun with, and how soon that it can't for another reason.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+const TELL_NEWS: Duration = Duration::from_secs(5);
 
 /// On the operations listener; not out of those that clients share.
 const OPERATIONS_CONNECTIONS: usize = 100;
@@ -345,6 +350,7 @@ impl Running {
         if let Some(id) = &belongs_to {
             self.store.expect_dataset(id);
         }
+        let mut told = Told::every(TELL_AGAIN, TELL_NEWS);
         loop {
             tokio::select! {
                 () = self.retire.cancelled() => return Ok(None),
@@ -360,7 +366,9 @@ impl Running {
                 }
                 Err(BootstrapError::Refused(why)) => return Err(ServeError(why)),
                 Err(BootstrapError::Store(error)) => {
-                    tracing::warn!(%error, "the store could not be met; trying again");
+                    told.is(&error.to_string(), |more| {
+                        tracing::warn!(%error, more, "the store could not be met; trying again");
+                    });
                     tokio::select! {
                         () = self.retire.cancelled() => return Ok(None),
                         () = tokio::time::sleep(Duration::from_millis(200)) => {}
@@ -372,10 +380,13 @@ impl Running {
 
     /// `true`: this process made him, and `admin.token` holds his token. `None`: it retired before the store came back.
     async fn first_admin(&self, authority: &Authority) -> Result<Option<bool>, ServeError> {
+        let mut told = Told::every(TELL_AGAIN, TELL_NEWS);
         loop {
             match self.try_first_admin(authority).await? {
                 Ok(created) => return Ok(Some(created)),
-                Err(error) => tracing::warn!(%error, "the first admin waits for the store"),
+                Err(error) => told.is(&error.to_string(), |more| {
+                    tracing::warn!(%error, more, "the first admin waits for the store");
+                }),
             }
             tokio::select! {
                 () = self.retire.cancelled() => return Ok(None),

@@ -1,5 +1,7 @@
 //! A Redis Cluster: which of its servers has which slot.
 
+#[cfg(feature = "server")]
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -105,15 +107,13 @@ impl Cluster {
         owners
     }
 
-    /// All servers that are known.
+    /// The replicas that are known, and whose they are.
     #[cfg(feature = "server")]
-    pub(super) fn servers(&self) -> Vec<HostPort> {
+    pub(super) fn followers(&self) -> BTreeMap<HostPort, HostPort> {
         let map = self.map.load();
-        let all = map.ranges.iter().flat_map(|range| range.replicas.iter().chain([&range.owner]));
-        let mut servers: Vec<HostPort> = all.cloned().collect();
-        servers.sort();
-        servers.dedup();
-        servers
+        let of =
+            |range: &Range| range.replicas.iter().map(|one| (one.clone(), range.owner.clone())).collect::<Vec<_>>();
+        map.ranges.iter().flat_map(of).collect()
     }
 
     /// Asks who has which slot, if what is known has turned out to be wrong; whoever comes meanwhile waits for the answer.

@@ -158,6 +158,12 @@ impl Examiner {
         Ok(id.map(|id| (id, issuer.unwrap_or_default())))
     }
 
+    /// Which backup is being put back into it, or was begun to be.
+    pub async fn restoring(&mut self) -> Result<Option<String>, StoreError> {
+        let meta = self.schema.meta();
+        Ok(self.ask(&["HGET", &meta, "restoring"]).await?)
+    }
+
     /// The sealed keys with their version, as they lie there.
     pub async fn sealed_keyring(&mut self) -> Result<Option<(u64, String)>, StoreError> {
         let keyring = self.schema.keyring();

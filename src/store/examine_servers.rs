@@ -42,10 +42,24 @@ pub struct SentinelFacts {
     pub others: Vec<Facts>,
 }
 
-const SETTINGS: [&str; 6] = [
+/// The servers of a cluster, by the names that it calls them.
+#[derive(Debug, Default)]
+pub struct ClusterServers {
+    /// All that are known.
+    pub all: Vec<HostPort>,
+    /// Who has the slot of what must change together.
+    pub has_state: Option<HostPort>,
+    /// Whose replica each is that is one.
+    pub follows: BTreeMap<HostPort, HostPort>,
+}
+
+const SETTINGS: [&str; 9] = [
     "min-replicas-to-write",
     "min-replicas-max-lag",
     "appendfsync",
+    "repl-diskless-sync",
+    "repl-diskless-sync-delay",
+    "repl-backlog-size",
     "cluster-node-timeout",
     "cluster-require-full-coverage",
     "cluster-replica-no-failover",
@@ -78,12 +92,16 @@ impl Examiner {
         Ok(ServerFacts { info, settings })
     }
 
-    /// The servers of the cluster: all that are known, and who has what must change together. `None`: it is no cluster.
-    pub async fn cluster_servers(&self) -> Option<(Vec<HostPort>, Option<HostPort>)> {
+    /// The servers of the cluster. `None`: it is no cluster.
+    pub async fn cluster_servers(&self) -> Option<ClusterServers> {
         let cluster = self.target.cluster()?;
         // What is not known is missing in the answer.
         let _ = cluster.look_again().await;
-        Some((cluster.servers(), cluster.known_owner_of(&self.schema.meta())))
+        let follows = cluster.followers();
+        let mut all: Vec<HostPort> = follows.keys().cloned().chain(cluster.owners()).collect();
+        all.sort();
+        all.dedup();
+        Some(ClusterServers { all, has_state: cluster.known_owner_of(&self.schema.meta()), follows })
     }
 
     /// Keys of ours whose slots no server of the cluster has.

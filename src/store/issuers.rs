@@ -59,6 +59,11 @@ impl Store {
         self.remembering().and_then(|it| it.journal.trouble())
     }
 
+    /// That no sentinel says any more which server is the primary, for more than a moment.
+    pub fn unguided(&self) -> Option<String> {
+        self.changes.unguided()
+    }
+
     /// Those that it knows, by name.
     pub async fn issuers(&self) -> Result<Vec<KnownIssuer>, StoreError> {
         let mut command = redis::cmd("HGETALL");

@@ -14,6 +14,11 @@ use super::StoreError;
 use super::error::describe;
 use super::target::{ConnectError, Connected, Driver, Guard, Primary, Target};
 use super::wire::Share;
+use crate::told::Told;
+
+/// How often it is told that there is no connection, and how soon that it is for another reason.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+const TELL_NEWS: Duration = Duration::from_secs(5);
 
 tokio::task_local! {
     static TAKEN: Cell<Taken>;
@@ -93,6 +98,8 @@ pub(super) struct Link {
     name: &'static str,
     target: Target,
     current: ArcSwapOption<Numbered>,
+    /// Why there is none.
+    why: ArcSwapOption<String>,
     /// The number of the last connection that an error ended.
     lost: watch::Sender<u64>,
     /// The number of the last connection that was made.
@@ -107,6 +114,7 @@ impl Link {
             name,
             target,
             current: ArcSwapOption::empty(),
+            why: ArcSwapOption::empty(),
             lost: watch::Sender::new(0),
             came: watch::Sender::new(0),
         });
@@ -124,17 +132,19 @@ impl Link {
 
     async fn keep(&self, busy: Duration) {
         let mut pause = Duration::from_millis(20);
-        let mut told = false;
+        let mut told = Told::every(TELL_AGAIN, TELL_NEWS);
         let mut number = 0;
         loop {
             match connect_to_primary(&self.target).await {
                 Ok(Connected { connection, driver: Driver { task, share, guard }, at }) => {
                     number += 1;
                     let held = Numbered { connection, number, share, _driven: Arc::new(guard) };
+                    self.why.store(None);
                     self.current.store(Some(Arc::new(held.clone())));
                     self.came.send_replace(number);
                     tracing::info!(link = self.name, "connected to the store");
-                    (pause, told) = (Duration::from_millis(20), false);
+                    pause = Duration::from_millis(20);
+                    told.is_over();
                     tokio::select! {
                         () = self.watch(held, at.as_ref(), self.target.timeout() + busy) => {}
                         _ = task => {}
@@ -144,11 +154,11 @@ impl Link {
                     tracing::warn!(link = self.name, "lost the connection to the store");
                 }
                 Err(error) => {
-                    if !told {
-                        let (ConnectError::Away(why) | ConnectError::Refused(why)) = &error;
-                        tracing::warn!(link = self.name, why, "no connection to the store; trying again");
-                        told = true;
-                    }
+                    let (ConnectError::Away(why) | ConnectError::Refused(why)) = error;
+                    told.is(&why, |more| {
+                        tracing::warn!(link = self.name, why, more, "no connection to the store; trying again");
+                    });
+                    self.why.store(Some(Arc::new(why)));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(500));
                 }
@@ -184,7 +194,16 @@ impl Link {
             return Err(StoreError::Unavailable("it answers too slowly for all that the request needs".into()));
         }
         let current = self.current.load_full();
-        current.map(|current| Numbered::clone(&current)).ok_or_else(|| StoreError::Unavailable("no connection".into()))
+        current.map(|current| Numbered::clone(&current)).ok_or_else(|| {
+            let why = self.why.load().as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            StoreError::Unavailable(format!("no connection{why}"))
+        })
+    }
+
+    /// That nobody says any more which server counts, if that lasts.
+    #[cfg(feature = "server")]
+    pub(super) fn unguided(&self) -> Option<String> {
+        self.target.unguided()
     }
 
     /// Whether there was ever a connection.
@@ -250,7 +269,7 @@ async fn connect_to_primary(target: &Target) -> Result<Connected, ConnectError> 
     match fence(&mut connected.connection, target.fence_key()).await {
         Err(error) if is_broken(&error) || may_not_write(&error) => {
             target.moved();
-            Err(ConnectError::Away(describe(&error)))
+            Err(ConnectError::Away(why_not(&error)))
         }
         _ => Ok(connected),
     }
@@ -271,6 +290,15 @@ pub(super) fn is_broken(error: &redis::RedisError) -> bool {
 
 fn may_not_write(error: &redis::RedisError) -> bool {
     is_elsewhere(error) || matches!(error.code(), Some("MASTERDOWN" | "LOADING" | "NOREPLICAS"))
+}
+
+/// In words what an operator has to look for.
+fn why_not(error: &redis::RedisError) -> String {
+    match error.code() {
+        Some("NOREPLICAS") => "too few replicas follow it (NOREPLICAS): see min-replicas-to-write of Redis".into(),
+        Some("READONLY") => "it is a replica (READONLY)".into(),
+        _ => describe(error),
+    }
 }
 
 /// Whether it says that the key is, or is about to be, at another server.

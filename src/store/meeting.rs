@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::journal::{Change, Entry, KEPT_TERMS, Lineage, Lost};
 use super::link::{Numbered, counted};
 use super::node_store::noting;
+use super::waiting::Waiting;
 use super::{Dataset, Remembering, Store, StoreError, place, roles};
 use crate::epoch::Epoch;
 use crate::verify::freshness::Identity;
@@ -76,7 +77,7 @@ pub(super) struct Raising {
     bell: Notify,
     /// Rises each time that something was raised.
     done: watch::Sender<u64>,
-    waited_for: Mutex<Vec<String>>,
+    waiting: Mutex<Waiting>,
 }
 
 /// As an issuer calls the dataset that it wants to meet.
@@ -251,7 +252,7 @@ impl Store {
 
     /// The names of issuers that have not raised the store yet, as of the last look: until they have, it serves nobody.
     pub fn waited_for(&self) -> Vec<String> {
-        self.raising.waited_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.raising.waiting.lock().unwrap_or_else(PoisonError::into_inner).names().to_vec()
     }
 
     /// All of that is raised.
@@ -314,13 +315,7 @@ impl Store {
     }
 
     fn serves(&self, held: &Numbered, waited_for: Vec<String>) -> Standing {
-        let mut known = self.raising.waited_for.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known != waited_for && !waited_for.is_empty() {
-            tracing::warn!(issuers = waited_for.join(", "), "{}", StoreError::Waits(waited_for.join(", ")));
-        } else if !known.is_empty() && waited_for.is_empty() {
-            tracing::info!("every issuer has raised the store; it serves again");
-        }
-        known.clone_from(&waited_for);
+        self.raising.waiting.lock().unwrap_or_else(PoisonError::into_inner).note(waited_for.clone());
         if waited_for.is_empty() {
             self.met.store(held.number, Ordering::SeqCst);
             Standing::Serves

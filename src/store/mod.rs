@@ -38,6 +38,7 @@ mod examine_servers;
 mod feed;
 #[cfg(feature = "server")]
 mod filler;
+mod guides;
 #[cfg(feature = "server")]
 mod issuer;
 #[cfg(feature = "server")]
@@ -48,6 +49,7 @@ pub mod journal;
 mod key_uses;
 #[cfg(feature = "server")]
 mod keyring;
+mod kinds;
 mod lane;
 mod lease;
 mod lenient;
@@ -92,6 +94,8 @@ mod target;
 mod url;
 #[cfg(feature = "server")]
 mod usage;
+#[cfg(feature = "server")]
+mod waiting;
 mod wire;
 
 #[cfg(feature = "server")]
@@ -117,7 +121,7 @@ pub use error::{Full, StoreError};
 #[cfg(feature = "server")]
 pub use examine::{Backlog, Examiner};
 #[cfg(feature = "server")]
-pub use examine_servers::{Asked, Facts, SentinelFacts, ServerFacts};
+pub use examine_servers::{Asked, ClusterServers, Facts, SentinelFacts, ServerFacts};
 pub use feed::Followed;
 #[cfg(feature = "server")]
 pub use filler::Filler;

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use super::error::describe;
 #[cfg(feature = "server")]
 use super::examine_servers::{Asked, SentinelFacts, said};
+use super::kinds;
 use super::link::is_broken;
 use super::several;
 use super::target::{ConnectError, Driver, Greeting, Primary};
@@ -102,7 +103,14 @@ impl Sentinels {
         let mut held = sentinel.held.lock().await;
         let (mut connection, driver) = match held.take() {
             Some(held) => held,
-            None => self.greeting.open(&sentinel.route).await?,
+            None => self.greeting.open(&sentinel.route).await.map_err(|error| {
+                let (ConnectError::Away(why) | ConnectError::Refused(why)) = &error;
+                let why = format!("the sentinel {}: {why}", sentinel.at);
+                match error {
+                    ConnectError::Away(_) => ConnectError::Away(why),
+                    ConnectError::Refused(_) => kinds::of_a_sentinel(ConnectError::Refused(why)),
+                }
+            })?,
         };
         let mut questions = redis::pipe();
         questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
@@ -119,7 +127,7 @@ impl Sentinels {
             Err(error) if is_broken(&error) => {
                 Err(ConnectError::Away(format!("the sentinel {} went away", sentinel.at)))
             }
-            Err(error) => Err(match ConnectError::of(&error) {
+            Err(error) => Err(match kinds::no_sentinel(&error).unwrap_or_else(|| ConnectError::of(&error)) {
                 ConnectError::Refused(why) => ConnectError::Refused(format!("the sentinel {}: {why}", sentinel.at)),
                 ConnectError::Away(why) => ConnectError::Away(format!("the sentinel {}: {why}", sentinel.at)),
             }),

@@ -15,6 +15,8 @@ use super::Refused;
 use super::Space;
 use super::cluster::Cluster;
 use super::error::describe;
+use super::guides::Guides;
+use super::kinds;
 use super::sentinels::Sentinels;
 use super::url::{HostPort, Servers};
 use super::wire::{Bounded, Intake, Route, Share, client_config};
@@ -28,6 +30,8 @@ pub struct Target {
     #[cfg(feature = "server")]
     pub(super) space: Option<Arc<Space>>,
     timeouts: Timeouts,
+    /// Whether the sentinels answer.
+    guides: Arc<Guides>,
 }
 
 /// How the server is found that counts.
@@ -166,6 +170,7 @@ impl Target {
             #[cfg(feature = "server")]
             space: None,
             timeouts,
+            guides: Arc::default(),
         })
     }
 
@@ -212,11 +217,18 @@ impl Target {
     pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let (route, at) = self.find().await?;
         let (mut connection, driver) = self.greeting().open(&route).await?;
-        let info: String = redis::cmd("INFO")
-            .arg("server")
-            .query_async(&mut connection)
-            .await
-            .map_err(|error| ConnectError::of(&error))?;
+        let info: redis::RedisResult<String> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
+        let is_one = matches!(self.way, Way::To(_));
+        let info = match info {
+            Ok(info) => info,
+            Err(error) => {
+                let other = if is_one { kinds::no_single_server_by_greeting(&mut connection).await } else { None };
+                return Err(other.unwrap_or_else(|| ConnectError::of(&error)));
+            }
+        };
+        if is_one && let Some(other) = kinds::no_single_server(&info) {
+            return Err(other);
+        }
         let version = info
             .lines()
             .find_map(|line| line.strip_prefix("valkey_version:").or_else(|| line.strip_prefix("redis_version:")))
@@ -257,7 +269,7 @@ impl Target {
         match &self.way {
             Way::To(route) => Ok((route.clone(), None)),
             Way::Sentinels(sentinels) => {
-                let primary = sentinels.primary(Duration::ZERO).await?;
+                let primary = self.told_by(sentinels, Duration::ZERO).await?;
                 Ok((sentinels.route(&primary.at)?, Some(primary)))
             }
             Way::OwnerOf(cluster, key) => {
@@ -268,10 +280,22 @@ impl Target {
         }
     }
 
+    async fn told_by(&self, sentinels: &Sentinels, at_most: Duration) -> Result<Primary, ConnectError> {
+        let known = sentinels.primary(at_most).await;
+        self.guides.note(known.as_ref().err());
+        known
+    }
+
+    /// That nobody says any more which server counts, if that lasts.
+    #[cfg(feature = "server")]
+    pub(super) fn unguided(&self) -> Option<String> {
+        self.guides.trouble()
+    }
+
     /// Whether another server has taken the place of this one, which may still answer.
     pub(super) async fn has_moved_from(&self, there: Option<&Primary>) -> bool {
         let (Way::Sentinels(sentinels), Some(there)) = (&self.way, there) else { return false };
-        let known = sentinels.primary(Sentinels::LATELY).await;
+        let known = self.told_by(sentinels, Sentinels::LATELY).await;
         known.is_ok_and(|known| known.at != there.at && known.epoch > there.epoch)
     }
 

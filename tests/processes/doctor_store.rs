@@ -123,7 +123,17 @@ fn a_store_that_is_away_refuses_or_is_of_another_kind_is_found() {
     assert!(began.elapsed() < Duration::from_secs(10));
     drop(redis);
     let cluster = Redis::start(&machine, &[("--cluster-enabled", "yes")]);
-    at(&cluster.url()).finds("store.cluster", &["cluster"]);
+    at(&cluster.url()).finds("store.reachable", &["a server of a Redis Cluster", "redis+cluster://"]);
+}
+
+#[test]
+fn a_store_into_which_a_backup_is_only_half_restored_is_not_called_empty() {
+    let machine = Machine::new();
+    let redis = store(&machine);
+    run(&redis, "HSET {cm}:meta restoring 2026-11-30");
+    let said = look(&machine);
+    said.finds("store.dataset", &["2026-11-30 is being restored", "run it again with the same file"]);
+    assert!(!said.text.contains("fresh --data-dir"), "{}", said.text);
 }
 
 #[test]

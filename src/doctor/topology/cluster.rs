@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Found, GivesUp, address, listed, number, text};
+use super::{Found, GivesUp, number, text};
 use crate::doctor::Entry;
-use crate::store::{Asked, Examiner, HostPort, ServerFacts};
+use crate::store::{Asked, ClusterServers, Examiner, HostPort, ServerFacts};
 
 pub(super) async fn look(examiner: &mut Examiner) -> (Vec<Entry>, Found) {
-    let (all, owner) = examiner.cluster_servers().await.unwrap_or_default();
-    let servers = examiner.servers(&all).await;
-    let entries = vec![slots(examiner, &servers), coverage(&servers), replicas(&servers)];
+    let listed = examiner.cluster_servers().await.unwrap_or_default();
+    let servers = examiner.servers(&listed.all).await;
+    let entries = vec![slots(examiner, &servers), coverage(&servers), replicas(&listed, &servers)];
     let after = said(&servers).filter_map(|(_, facts)| number(facts.settings.as_ref()?, "cluster-node-timeout")).min();
     let gives_up = after.map(|after| GivesUp { after: Duration::from_millis(after), setting: "cluster-node-timeout" });
-    let promotable =
-        said(&servers).filter(|(_, facts)| follows(facts) == owner && owner.is_some() && may_lead(facts)).count();
+    let promotable = listed.has_state.as_ref().map(|owner| replicas_of(owner, &listed, &servers));
     (entries, Found { servers, promotable, gives_up, stops_by_itself: true })
 }
 
@@ -21,9 +20,11 @@ fn said(servers: &[Asked<ServerFacts>]) -> impl Iterator<Item = (&HostPort, &Ser
     servers.iter().filter_map(|one| Some((&one.at, one.said.as_ref().ok()?)))
 }
 
-/// The primary that it is a replica of.
-fn follows(facts: &ServerFacts) -> Option<HostPort> {
-    address(&facts.info, "master_host", "master_port")
+/// So many replicas may take the place of this one. Whose they are is as the cluster says, which calls all of them by the names
+/// that they announce: a replica itself knows its primary by its address.
+fn replicas_of(primary: &HostPort, listed: &ClusterServers, servers: &[Asked<ServerFacts>]) -> usize {
+    let follows = |at: &HostPort| listed.follows.get(at) == Some(primary);
+    said(servers).filter(|(at, facts)| follows(at) && may_lead(facts)).count()
 }
 
 fn may_lead(facts: &ServerFacts) -> bool {
@@ -45,7 +46,7 @@ fn slots(examiner: &Examiner, servers: &[Asked<ServerFacts>]) -> Entry {
         .into_iter()
         .collect();
     let unserved: Vec<String> = unserved.iter().map(|key| format!("nobody has the slot of {key}")).collect();
-    match listed(&[down, few, unserved].concat()) {
+    match super::listed(&[down, few, unserved].concat()) {
         None => Entry::ok(CHECK, "every slot is served"),
         Some(seen) => Entry::finding(
             CHECK,
@@ -80,14 +81,14 @@ fn coverage(servers: &[Asked<ServerFacts>]) -> Entry {
     Entry::ok(CHECK, "what is served is served, whatever becomes of other slots")
 }
 
-fn replicas(servers: &[Asked<ServerFacts>]) -> Entry {
+fn replicas(listed: &ClusterServers, servers: &[Asked<ServerFacts>]) -> Entry {
     const CHECK: &str = "cluster.replicas";
     let alone: Vec<String> = said(servers)
         .filter(|(_, facts)| text(&facts.info, "role") == "master")
-        .filter(|(at, _)| !said(servers).any(|(_, facts)| follows(facts).as_ref() == Some(at) && may_lead(facts)))
+        .filter(|(at, _)| replicas_of(at, listed, servers) == 0)
         .map(|(at, _)| format!("{at} has no replica that may take its place"))
         .collect();
-    match listed(&alone) {
+    match super::listed(&alone) {
         None => Entry::ok(CHECK, "every primary has a replica that may take its place"),
         Some(seen) => Entry::finding(
             CHECK,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Found, GivesUp, address, listed, number, text};
 use crate::doctor::Entry;
-use crate::store::{Asked, Examiner, HostPort, SentinelFacts};
+use crate::store::{Asked, Examiner, Facts, HostPort, SentinelFacts};
 
 /// Fewer can't outvote one that is cut off, or do without one.
 const FEWEST: usize = 3;
@@ -18,8 +18,8 @@ pub(super) async fn look(named: &[HostPort], examiner: &mut Examiner) -> (Vec<En
     // Who knows the latest failover knows the servers as well.
     let latest = said.iter().max_by_key(|(_, facts)| number(&facts.primary, "config-epoch")).map(|(_, facts)| *facts);
     let all: Vec<HostPort> = latest.map(servers).unwrap_or_default();
-    let promotable = latest
-        .map_or(0, |facts| facts.replicas.iter().filter(|replica| text(replica, "slave-priority") != "0").count());
+    let may_lead = |replica: &&Facts| text(replica, "slave-priority") != "0";
+    let promotable = latest.map(|facts| facts.replicas.iter().filter(may_lead).count());
     let after = said.iter().filter_map(|(_, facts)| number(&facts.primary, "down-after-milliseconds")).min();
     let gives_up = after.map(|after| GivesUp {
         after: Duration::from_millis(after),

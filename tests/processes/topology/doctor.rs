@@ -23,6 +23,7 @@ fn configured(machine: &Machine, servers: &[Member], url: &str, more: &str) {
     for server in servers {
         run(server, "ACL SETUSER countermark on >secret ~{cm}:* ~{cm:*}:* +@all -@dangerous +info");
         run(server, "ACL SETUSER countermark +config|get +acl|whoami +acl|dryrun");
+        run(server, "CONFIG SET repl-backlog-size 64mb");
     }
     let password = machine.write("password", "secret\n");
     let text = format!("[store]\nurl = {url:?}\nuser = \"countermark\"\npassword_file = {password:?}\n{more}");
@@ -66,6 +67,7 @@ fn sentinels_and_servers_that_weaken_a_claim_are_found_each_by_its_setting() {
         "servers.fence",
         "servers.max_lag",
         "servers.failover",
+        "servers.resync",
     ] {
         assert_eq!(said.status(check), "ok", "{check}: {}", said.text);
     }
@@ -97,6 +99,30 @@ fn sentinels_and_servers_that_weaken_a_claim_are_found_each_by_its_setting() {
                 "servers.keep",
                 "finding",
                 &[&door, "appendonly is off"],
+            ),
+            (
+                replica,
+                "CONFIG SET appendfsync everysec",
+                "CONFIG SET appendfsync always",
+                "servers.keep",
+                "notice",
+                &[&door, "appendfsync is everysec"],
+            ),
+            (
+                replica,
+                "CONFIG SET repl-diskless-sync-delay 5",
+                "CONFIG SET repl-diskless-sync-delay 0",
+                "servers.resync",
+                "notice",
+                &[&door, "repl-diskless-sync-delay is 5 s", "NOREPLICAS"],
+            ),
+            (
+                replica,
+                "CONFIG SET repl-backlog-size 1mb",
+                "CONFIG SET repl-backlog-size 64mb",
+                "servers.resync",
+                "notice",
+                &[&door, "1024 KiB"],
             ),
             (
                 replica,
@@ -165,6 +191,96 @@ fn sentinels_and_servers_that_weaken_a_claim_are_found_each_by_its_setting() {
     look(&machine).finds("sentinels.reachable", &[&all.sentinels[2].door.to_string()]);
 }
 
+/// An entry's words.
+fn words(said: &Said, check: &str, status: &str) -> String {
+    let entry = said.entries.iter().find(|entry| entry["check"] == check && entry["status"] == status);
+    entry.unwrap_or_else(|| panic!("{check}: {}", said.text)).to_string()
+}
+
+#[test]
+fn it_is_said_whether_the_service_goes_on_without_one_of_its_servers() {
+    let machine = Machine::new();
+    let all = Sentinels::start(&machine, sentinels::Set { down_after: Duration::from_secs(30), least: 2, lag: 10 });
+    let loss = |least: u32, settings: &str, status: &str| {
+        for server in &all.servers {
+            run(server, &format!("CONFIG SET min-replicas-to-write {least}"));
+        }
+        configured(&machine, &all.servers, &all.url(), settings);
+        words(&look(&machine), "servers.loss", status)
+    };
+    let text = loss(2, "replicas_required = 2\n", "notice");
+    assert!(text.contains("1 replicas are left") && text.contains("nothing is served until it is back"), "{text}");
+    let text = loss(2, "replicas_required = 1\n", "notice");
+    assert!(text.contains("nothing is served until it is back"), "{text}");
+    let text = loss(1, "replicas_required = 2\n", "notice");
+    assert!(text.contains("nothing is changed until it is back"), "{text}");
+    let text = loss(1, "replicas_required = 2\nrenewals_wait = true\n", "notice");
+    assert!(text.contains("nothing is served until it is back"), "{text}");
+    loss(1, "replicas_required = 1\n", "ok");
+    for replica in &all.servers[1..] {
+        run(replica, "CONFIG SET replica-priority 0");
+    }
+    until(SOON, "sentinels that know of it", || (look(&machine).status("servers.loss") == "finding").then_some(()));
+    look(&machine).finds("servers.loss", &["no replica may take the place of the primary"]);
+}
+
+#[test]
+fn the_advice_about_the_fence_names_the_lag_that_is_configured() {
+    let machine = Machine::new();
+    let all = Sentinels::start(&machine, sentinels::Set { down_after: Duration::from_secs(30), least: 0, lag: 3 });
+    configured(&machine, &all.servers, &all.url(), "replicas_required = 1\nreplica_max_lag = \"3s\"\n");
+    look(&machine).finds("servers.fence", &["CONFIG SET min-replicas-max-lag 3;"]);
+}
+
+#[test]
+fn of_servers_that_nobody_names_nothing_is_said_to_be_well() {
+    let machine = Machine::new();
+    let all = Sentinels::start(&machine, sentinels::Set { down_after: Duration::from_secs(30), least: 2, lag: 10 });
+    for sentinel in &all.sentinels {
+        run(
+            sentinel,
+            "ACL SETUSER watcher on >sesame +auth +hello +ping +sentinel|get-master-addr-by-name +sentinel|master",
+        );
+    }
+    let sesame = machine.write("sesame", "sesame\n");
+    let settings =
+        |user: &str| format!("replicas_required = 2\nsentinel_user = {user:?}\nsentinel_password_file = {sesame:?}\n");
+    configured(&machine, &all.servers, &all.url(), &settings("watcher"));
+    let said = look(&machine);
+    assert_eq!(said.findings(), ["sentinels.reachable"], "{}", said.text);
+    for check in [
+        "servers.reachable",
+        "servers.keep",
+        "servers.version",
+        "servers.replicas_required",
+        "servers.loss",
+        "servers.fence",
+        "servers.resync",
+    ] {
+        assert_eq!(said.status(check), "unchecked", "{check}: {}", said.text);
+    }
+    configured(&machine, &all.servers, &all.url(), &settings("nobody"));
+    look(&machine).finds("store.reachable", &["the sentinel 127.0.0.1:", "store.sentinel_user"]);
+}
+
+#[test]
+fn an_address_of_another_kind_than_its_scheme_says_is_told_with_the_scheme_to_write() {
+    let machine = Machine::new();
+    let all = Sentinels::start(&machine, sentinels::Set { down_after: Duration::from_secs(30), least: 0, lag: 10 });
+    let (server, sentinel) = (all.servers[0].door, all.sentinels[0].door);
+    run(&all.sentinels[0], "ACL SETUSER watcher on >sesame +auth +hello +ping +sentinel|get-master-addr-by-name");
+    for (url, written) in [
+        (format!("redis+sentinel://127.0.0.1:{server}/cm"), "write redis://"),
+        (format!("redis+cluster://127.0.0.1:{server}"), "write redis://"),
+        (format!("redis://127.0.0.1:{sentinel}"), "write redis+sentinel://"),
+        (format!("redis://watcher:sesame@127.0.0.1:{sentinel}"), "write redis+sentinel://"),
+    ] {
+        doctor(&machine, &["--store", &url]).finds("store.reachable", &[written]);
+        let refused = machine.serve().option("--store", &url).ends().expect(2);
+        assert!(refused.err.contains(written), "{url}: {refused:?}");
+    }
+}
+
 #[test]
 fn servers_of_a_cluster_that_weaken_a_claim_are_found_each_by_its_setting() {
     let machine = Machine::new();
@@ -212,6 +328,21 @@ fn servers_of_a_cluster_that_weaken_a_claim_are_found_each_by_its_setting() {
             ),
         ],
     );
+    for member in &all.members {
+        run(member, "CONFIG SET cluster-announce-hostname localhost");
+        run(member, "CONFIG SET cluster-preferred-endpoint-type hostname");
+    }
+    let is_named = |server: &redis::Value| {
+        let redis::Value::Array(parts) = server else { return false };
+        parts.first().is_some_and(|host| redis::from_redis_value_ref(host).ok() == Some("localhost".to_owned()))
+    };
+    let by_name = |member: &Member| {
+        let ranges: Vec<Vec<redis::Value>> = member.told(&["CLUSTER", "SLOTS"]);
+        ranges.iter().all(|range| range[2..].iter().all(is_named)) && all.lists_all_replicas()
+    };
+    until(SOON, "servers that are called by their names", || all.members.iter().all(by_name).then_some(()));
+    let said = look(&machine).healthy();
+    assert_eq!((said.status("cluster.replicas"), said.status("servers.loss")), ("ok", "ok"), "{}", said.text);
     for member in &all.members {
         run(member, "CONFIG SET cluster-require-full-coverage no");
     }

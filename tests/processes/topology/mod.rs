@@ -10,6 +10,7 @@ mod net;
 mod owner;
 mod secured;
 mod sentinels;
+mod silence;
 mod unconfirmed;
 mod with_backups;
 mod with_cluster;
