@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | 1 vocabulary | [`account`], [`permission`], [`name`], [`epoch`], [`token`], [`audit`], [`clock`], [`strict_json`], `session`, `subscriber` | pure: no I/O, no async; only `clock` reads time and randomness |
 //! | 2 verify | [`verify`] | the one function that decides about a token |
-//! | 3 nodes | `store` (as a node sees it), `node`, `durable` | Redis and its scripts; memory, lease, look-ups and recorder of every process that verifies |
+//! | 3 nodes | `store` (as a node sees it), `node`, `durable`, `told` | Redis and its scripts; memory, lease, look-ups and recorder of every process that verifies |
 //! | 3 service | `store` (the rest), `keyring`, `pkcs11`, `authority`, `config`, `sinks` | the sealed keys, and those in a hardware token; every decision, without HTTP; settings; the audit sent on |
 //! | 4 edges | `api_node`, `web`, `layer`; `http`, `console`, `listen`, `cli`, `server`, `doctor` | they translate and never decide |
 //!

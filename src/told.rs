@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// What was told last of one thing that may go on and on.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -18,6 +20,13 @@ struct Last {
     at: Instant,
     /// How often it came since, and was not told.
     untold: u64,
+}
+
+/// Once a minute, whatever it is.
+impl Default for Told {
+    fn default() -> Self {
+        Self::every(MINUTE, MINUTE)
+    }
 }
 
 impl Told {

@@ -305,8 +305,26 @@ impl Authority {
         Ok((after.view(), receipt))
     }
 
-    /// Deletes an account. Its activity stays readable, and its name taken for as long.
+    /// Deletes an account. Its activity stays readable, and its name taken for as long. `NotFound`: there is none, and of one that was
+    /// deleted before that holds everywhere, as after a receipt.
     pub async fn delete_account(&self, act: &Act, wanted: &AccountRef, only: &Precondition) -> Result<Receipt, Error> {
+        match self.try_to_delete(act, wanted, only).await {
+            Err(Error::NotFound(what)) => {
+                let id = match wanted {
+                    AccountRef::Id(id) => Some(*id),
+                    // As long as nobody else has the name.
+                    AccountRef::Name(name) => self.store.id_of(name).await?,
+                };
+                if let Some(id) = id {
+                    self.is_held(id, kinds::ACCOUNT_DELETE).await?;
+                }
+                Err(Error::NotFound(what))
+            }
+            other => other,
+        }
+    }
+
+    async fn try_to_delete(&self, act: &Act, wanted: &AccountRef, only: &Precondition) -> Result<Receipt, Error> {
         let before = self.account_to_change(act, kinds::ACCOUNT_DELETE, wanted).await?;
         only.check(Some(before.version))?;
         let event = self.act_event(By::Somebody(act), kinds::ACCOUNT_DELETE, before.id, &before.state, &before.profile);

@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::Authority;
+use super::{Authority, Error};
+use crate::account::AccountId;
 use crate::clock::rfc3339;
 use crate::epoch::Epoch;
 use crate::store::{Committed, NodeLease, Store, StoreError, Table, for_one_request, with_drift};
@@ -81,6 +82,24 @@ impl Authority {
     pub(super) fn is_known_everywhere(&self, told: &Committed) -> bool {
         let is_known = |lease: &NodeLease| lease.length.is_zero() || lease.applied >= told.epoch;
         self.store.is_here(&told.identity) && self.store.settles_in().is_none() && told.leases.iter().all(is_known)
+    }
+
+    /// Waits until the last change of an account, also of one that was deleted, is noted and holds everywhere: for whoever repeats an act
+    /// of this kind and finds it done. Whoever did it was perhaps not answered, or still waits. `NotFound`: there never was such an account.
+    pub(super) async fn is_held(&self, account: AccountId, kind: &str) -> Result<(), Error> {
+        let failed = |error: StoreError| Error::of_account(error).after(kind);
+        for _ in 0..TRIES {
+            let committed = self.store.last_change(account).await.map_err(failed)?;
+            if self.is_known_everywhere(&committed) {
+                return Ok(());
+            }
+            match self.held_everywhere(&committed, None).await {
+                Ok(_) => return Ok(()),
+                Err(NotHeld::OtherServer) => {}
+                Err(NotHeld::Away(error)) => return Err(failed(error)),
+            }
+        }
+        Err(failed(changes_servers()))
     }
 
     /// Waits until a change holds everywhere: each node that had a lease at the commit has reported its epoch, or its lease is

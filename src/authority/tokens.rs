@@ -8,14 +8,13 @@ use serde::Serialize;
 
 use super::call::By;
 use super::checks::{may_grant, powers_of};
-use super::receipts::{NotHeld, TRIES, changes_servers};
 use super::{AccountRef, Act, Authority, Call, Error, Precondition, Receipt};
 use crate::account::{Account, AccountId, AccountState, Binding, Previous, Status};
 use crate::audit::kinds;
 use crate::clock::rfc3339;
 use crate::permission::{Grant, Permission};
 use crate::session::SessionId;
-use crate::store::{AccountChange, IssuedToken, Profile, StoreError, StoredAccount};
+use crate::store::{AccountChange, IssuedToken, Profile, StoredAccount};
 use crate::token::{Claims, Confirmation, Jti, Signer, TokenId, encode};
 use crate::verify::{Actor, Demand, KeyState, Presenter, Reason, Verified};
 
@@ -266,38 +265,21 @@ impl Authority {
                     } else if before.state.previous.as_ref().is_some_and(|old| is(old.generation, old.token_id)) {
                         overlap_ended(&before)
                     } else {
-                        return self.is_held(holder.account).await.map(|()| None);
+                        return Ok(self.is_held(holder.account, kinds::TOKEN_REVOKE).await.map(|()| None)?);
                     };
                     Ok(Some(self.end_tokens(By::Holder(call), &before, state).await?))
                 }
                 // Somebody else's answer to the same may still be waiting for a node, or for a replica.
                 (Reason::Superseded | Reason::Revoked | Reason::UnknownAccount, Some(holder)) => {
-                    self.is_held(holder.account).await.map(|()| None)
+                    match self.is_held(holder.account, kinds::TOKEN_REVOKE).await {
+                        // Nobody ever had it.
+                        Ok(()) | Err(Error::NotFound(_)) => Ok(None),
+                        Err(error) => Err(error.into()),
+                    }
                 }
                 _ => Ok(None),
             },
         }
-    }
-
-    /// Waits until the last change of an account holds everywhere.
-    async fn is_held(&self, account: AccountId) -> Result<(), RevokeError> {
-        let failed = |error: StoreError| RevokeError::Failed(Error::from(error).after(kinds::TOKEN_REVOKE));
-        for _ in 0..TRIES {
-            let committed = match self.store.last_change(account).await {
-                Ok(committed) => committed,
-                Err(StoreError::NotFound) => return Ok(()),
-                Err(error) => return Err(failed(error)),
-            };
-            if self.is_known_everywhere(&committed) {
-                return Ok(());
-            }
-            match self.held_everywhere(&committed, None).await {
-                Ok(_) => return Ok(()),
-                Err(NotHeld::OtherServer) => {}
-                Err(NotHeld::Away(error)) => return Err(failed(error)),
-            }
-        }
-        Err(failed(changes_servers()))
     }
 
     async fn end_tokens(&self, by: By<'_>, before: &StoredAccount, state: AccountState) -> Result<Receipt, Error> {

@@ -13,6 +13,7 @@ use super::{AccountRef, Authority, Error};
 use crate::account::AccountState;
 use crate::audit::kinds;
 use crate::store::{AccountChange, KnownIssuer, Table};
+use crate::told::Told;
 
 /// How often ended overlaps are looked for.
 const OVERLAPS: Duration = Duration::from_secs(1);
@@ -185,7 +186,7 @@ impl Upkeep {
 
 /// By itself: whoever changes something waits for it.
 async fn raise(authority: Arc<Authority>, stop: CancellationToken) {
-    let mut pause = Duration::MAX;
+    let (mut pause, mut told) = (Duration::MAX, Told::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -193,12 +194,17 @@ async fn raise(authority: Arc<Authority>, stop: CancellationToken) {
             () = tokio::time::sleep(pause) => {}
         }
         pause = match authority.raise().await {
-            Ok(()) => Duration::MAX,
+            Ok(()) => {
+                told.is_over();
+                Duration::MAX
+            }
             Err(error) => {
-                tracing::error!(
-                    cause = error.cause(),
-                    "the store lacks changes that were made from here, and serves nobody before they are made up for"
-                );
+                told.is(&error.cause(), |_| {
+                    tracing::error!(
+                        cause = error.cause(),
+                        "the store lacks changes that were made from here, and serves nobody before they are made up for"
+                    );
+                });
                 AGAIN
             }
         };

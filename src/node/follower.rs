@@ -27,9 +27,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// And where the keys could not be read, which is told each time.
 const PAUSE_FOR_KEYS: Duration = Duration::from_millis(500);
 
-/// How often a failure that goes on is told.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-
 /// One node's part.
 pub struct Follower<H: Home> {
     node: Arc<Node<H>>,
@@ -73,7 +70,7 @@ impl<H: Home> Follower<H> {
             // F4: there is no memory to keep fresh.
             return;
         }
-        let mut told = Told::every(TELL_EVERY, TELL_EVERY);
+        let mut told = Told::default();
         loop {
             self.node.store().feed_connected().await;
             let Err(error) = self.turn().await else { continue };

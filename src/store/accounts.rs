@@ -10,7 +10,7 @@ use super::account_record::{Profile, StoredAccount};
 use super::journal::{self, AccountAfter};
 use super::schema::hard_bound;
 use super::{Committed, Store, StoreError, refused};
-use crate::account::{AccountId, AccountState, StateRecord, Tombstone};
+use crate::account::{AccountId, AccountState, StateRecord, Tombstone, Versioned};
 use crate::audit::block::hash;
 use crate::audit::{Event, Numbered};
 use crate::session::SessionId;
@@ -218,16 +218,38 @@ impl Store {
         changed.map_err(|reply| refused(&reply))
     }
 
-    /// The last change of an account, also of one that was deleted, as if it had just been made: with the replicas that have it
-    /// and the nodes that may not. For whoever finds done what he wanted, and answers for it.
+    /// The last change of an account, also of one that was deleted, as if it had just been made: noted, with the replicas that have
+    /// it and the nodes that may not. For whoever finds done what he wanted, and answers for it: whoever made it was perhaps not
+    /// answered, as it was noted nowhere. `Conflict`: it was changed while it was looked at.
     pub async fn last_change(&self, id: AccountId) -> Result<Committed, StoreError> {
+        let (state, profile) = (self.schema.state(id), self.schema.profile(id));
+        let mut read = redis::cmd("MGET");
+        read.arg(&state).arg(&profile);
+        let (text, profile_text): (Option<String>, Option<String>) = self.query(&self.shared, read).await?;
+        let text = text.ok_or(StoreError::NotFound)?;
+        let found = Versioned::parse(&text).map_err(|_| StoreError::Corrupt(format!("the state of account {id}")))?;
+        let known: Option<Profile> = profile_text
+            .as_deref()
+            .map(|text| {
+                serde_json::from_str(text).map_err(|_| StoreError::Corrupt(format!("the profile of account {id}")))
+            })
+            .transpose()?;
+        // Upon which version it was done is not known any more: a token in it is put in place over none.
+        let note = AccountAfter::of(id, found.version, found.record, known.as_ref());
+        let note = journal::Change::Account(Box::new(note));
         let mut script = self.scripts.holds.prepare_invoke();
         script
             .key(self.schema.meta())
-            .key(self.schema.state(id))
+            .key(state)
+            .key(profile)
             .key(self.schema.leases())
-            .arg(self.dataset_id().await?);
-        let told = self.restrict(script, None, false).await.map_err(|error| match error {
+            .key(self.schema.issuers())
+            .arg(
+                json!({ "dataset": self.dataset_id().await?, "issuer": self.issuer_id(), "raises": false }).to_string(),
+            )
+            .arg(text)
+            .arg(profile_text.unwrap_or_default());
+        let told = self.restrict(script, Some(&note), false).await.map_err(|error| match error {
             // Nothing was to be changed by it.
             StoreError::Uncertain(why) => StoreError::Unavailable(why),
             other => other,

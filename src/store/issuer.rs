@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::{Change, Entry};
 use super::lane::Lane;
+use super::lately::Lately;
 use super::link::{Link, Numbered, counted};
 use super::meeting::Raising;
 use super::node_store::{confirmed, noting};
@@ -105,6 +106,7 @@ pub struct Store {
     pub(super) here: std::sync::Mutex<Option<Met>>,
     pub(super) meeting: Mutex<()>,
     pub(super) raising: Raising,
+    lately: Lately,
 }
 
 /// An issuer verifies like any other node.
@@ -143,6 +145,7 @@ impl Store {
             here: std::sync::Mutex::new(None),
             meeting: Mutex::new(()),
             raising: Raising::default(),
+            lately: Lately::default(),
         }
     }
 
@@ -354,8 +357,15 @@ impl Store {
     async fn noted(&self, identity: &Identity, epoch: Epoch, note: Option<&Change>) -> Result<bool, StoreError> {
         let (Some(it), Some(change)) = (self.remembering(), note) else { return Ok(true) };
         let Some(here) = self.here().filter(|met| met.identity == *identity) else { return Ok(false) };
+        let account = if let Change::Account(after) = change { Some(after.id) } else { None };
+        if account.is_some_and(|id| self.lately.has(id, identity, epoch)) {
+            return Ok(true);
+        }
         let entry = Entry::of(&here.lineage, epoch, self.clock.now().timestamp(), change.clone());
         it.journal.append(&entry).await.map_err(|error| StoreError::NotNoted(error.to_string()))?;
+        if let Some(id) = account {
+            self.lately.keep(id, identity, epoch);
+        }
         Ok(true)
     }
 

@@ -14,6 +14,7 @@ use super::node_store::noting;
 use super::waiting::Waiting;
 use super::{Dataset, Remembering, Store, StoreError, place, roles};
 use crate::epoch::Epoch;
+use crate::told::Told;
 use crate::verify::freshness::Identity;
 
 /// Why a store was not met.
@@ -74,10 +75,35 @@ pub(super) struct Raising {
     /// The number of the connection on which the present term was begun, or found; 0: on none.
     begun: AtomicU64,
     lacks: Mutex<Option<ToRaise>>,
+    /// That it lacks something.
+    told: Mutex<Told>,
     bell: Notify,
     /// Rises each time that something was raised.
     done: watch::Sender<u64>,
     waiting: Mutex<Waiting>,
+}
+
+impl Raising {
+    fn lacks(&self, what: ToRaise) {
+        let (accounts, roles, keys) = (what.lost.accounts.len(), what.lost.roles.len(), what.lost.keys);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).is("", |_| {
+            tracing::warn!(
+                accounts,
+                roles,
+                keys,
+                "the store has become another server, which lacks changes that were made from here: what they ended is ended again"
+            );
+        });
+        *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+        self.bell.notify_one();
+    }
+
+    /// The server that was met last lacks nothing more.
+    fn is_done(&self) {
+        *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).is_over();
+        self.done.send_modify(|done| *done += 1);
+    }
 }
 
 /// As an issuer calls the dataset that it wants to meet.
@@ -231,13 +257,13 @@ impl Store {
             let lost = journal.lost(Arc::clone(&here.lineage), self.clock.now().timestamp()).await?;
             self.end_again(&lost.sessions).await?;
             if !lost.is_nothing() {
-                let to_raise = ToRaise { identity: here.identity, lineage: here.lineage, lost: Arc::new(lost) };
-                *self.raising.lacks.lock().unwrap_or_else(PoisonError::into_inner) = Some(to_raise);
-                self.raising.bell.notify_one();
+                self.raising.lacks(ToRaise { identity: here.identity, lineage: here.lineage, lost: Arc::new(lost) });
                 return Ok(Standing::Lacks);
             }
         }
-        self.tell_raised(held, &here.identity).await
+        let told = self.tell_raised(held, &here.identity).await?;
+        self.raising.is_done();
+        Ok(told)
     }
 
     /// What the store lacks of what this issuer has changed. `None`: nothing.
@@ -255,22 +281,31 @@ impl Store {
         self.raising.waiting.lock().unwrap_or_else(PoisonError::into_inner).names().to_vec()
     }
 
-    /// All of that is raised.
+    /// The number of the connection by which is read what is to be raised. `Unmet`: it leads to another server.
+    pub async fn reads_lead_to(&self, identity: &Identity) -> Result<u64, StoreError> {
+        let mut held = self.shared.now()?;
+        let mut script = self.scripts.table.prepare_invoke();
+        script.key(self.schema.meta()).key(self.schema.leases());
+        let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
+        match noting(&self.shared, held.number, reply)?.as_slice() {
+            [dataset, server, ..] if Identity::new(dataset, server) == *identity => Ok(held.number),
+            _ => Err(StoreError::Unmet),
+        }
+    }
+
+    /// All of that is raised. `Unmet`: that is recorded nowhere, because it is another server, or knows nothing of this issuer.
     pub async fn has_raised(&self, what: &ToRaise) -> Result<(), StoreError> {
         let _one = self.meeting.lock().await;
         let mut held = self.changes.now()?;
-        let told = match self.tell_raised(&mut held, &what.identity).await {
-            // It has become another server meanwhile, for which it begins anew.
-            Err(StoreError::Unmet) => self.recognise_on(held).await.map(|_| ()),
-            told => told.map(|_| ()),
-        };
-        let mut lacks = self.raising.lacks.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_ok() && lacks.as_ref().is_some_and(|lacks| lacks.identity == what.identity) {
-            *lacks = None;
-        }
-        drop(lacks);
-        self.raising.done.send_modify(|done| *done += 1);
-        told
+        self.tell_raised(&mut held, &what.identity).await?;
+        self.raising.is_done();
+        Ok(())
+    }
+
+    /// Looks once more what the server lacks, whichever it is by now: what was to be raised may be something else.
+    pub async fn look_again(&self) -> Result<(), StoreError> {
+        let _one = self.meeting.lock().await;
+        self.recognise_on(self.changes.now()?).await.map(|_| ())
     }
 
     /// Tells the store that it was raised, and the journal where.

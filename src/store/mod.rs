@@ -51,6 +51,8 @@ mod key_uses;
 mod keyring;
 mod kinds;
 mod lane;
+#[cfg(feature = "server")]
+mod lately;
 mod lease;
 mod lenient;
 mod link;

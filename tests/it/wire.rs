@@ -30,6 +30,12 @@ pub enum Sent {
     Leaving,
     /// A change of an account, a role, a team.
     Change,
+    /// An issuer meets the dataset.
+    Meeting,
+    /// An issuer says that it has raised the server, or that it changes nothing more.
+    Raised,
+    /// Accounts are read.
+    Accounts,
     /// The question for the sealed keys.
     Keys,
     Other,
@@ -45,6 +51,9 @@ impl Sent {
         match words.first().copied().unwrap_or_default() {
             "XREAD" => Self::Bell,
             "HMGET" if ends(1, ":keyring") => Self::Keys,
+            "MGET" => Self::Accounts,
+            "EVALSHA" if number == "3" && ends(4, ":roles") && ends(5, ":issuers") => Self::Meeting,
+            "EVALSHA" if number == "2" && ends(4, ":issuers") => Self::Raised,
             "EVALSHA" if number == "3" && ends(4, ":leases") && ends(5, ":nodes") => Self::Renewal,
             "EVALSHA" if ends(4, ":roles") && ends(5, ":keyring") => Self::LookUp,
             "EVALSHA" if number == "4" && ends(4, ":feed") && ends(5, ":leases") => Self::Follow,
@@ -178,7 +187,12 @@ impl Held {
 
     /// Waits until so many have been answered: what Redis had to say is said, and held here.
     pub async fn answered(&self, count: u64) {
-        eventually("the answer is held", || async { self.with(|gate| gate.answered) >= count }).await;
+        eventually("the answer is held", || async { self.answers() >= count }).await;
+    }
+
+    /// How many have been answered since.
+    pub fn answers(&self) -> u64 {
+        self.with(|gate| gate.answered)
     }
 
     /// Lets this many through, counted from the first one on.

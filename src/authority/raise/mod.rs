@@ -12,6 +12,7 @@ pub(super) use account::{MadeUp, made_up};
 
 use super::acts::{Acting, Change};
 use super::call::By;
+use super::receipts::changes_servers;
 use super::{Authority, Error};
 use crate::account::AccountId;
 use crate::audit::{Event, Outcome, kinds};
@@ -22,13 +23,13 @@ use crate::store::{
     AccountChange, Admin, Forgetting, KnownIssuer, Named, NamedChange, NamedKind, StoreError, ToRaise, role_definition,
 };
 
-/// How often one step is begun anew because another issuer's came between.
+/// How often one step is begun anew because another issuer's came between, and all of them because the server is not what it was.
 const TRIES: usize = 16;
 
 /// Why the store was not raised.
 pub(super) enum NotRaised {
-    /// It has become yet another server, for which it is found out anew.
-    OtherServer,
+    /// It has become yet another server, or knows nothing of this issuer any more: what it lacks is found out anew.
+    Unmet,
     /// Something that has to be mended first.
     Failed(Error),
 }
@@ -42,7 +43,7 @@ impl From<Error> for NotRaised {
 impl From<StoreError> for NotRaised {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unmet => Self::OtherServer,
+            StoreError::Unmet => Self::Unmet,
             other => Self::Failed(other.into()),
         }
     }
@@ -51,21 +52,28 @@ impl From<StoreError> for NotRaised {
 impl Authority {
     /// Makes up for all that the store lacks of what this issuer has changed.
     pub async fn raise(&self) -> Result<(), Error> {
+        let mut tries = 0;
         while let Some(what) = self.store.to_raise() {
-            let (accounts, roles) = (what.lost.accounts.len(), what.lost.roles.len());
-            tracing::warn!(
-                accounts,
-                roles,
-                keys = what.lost.keys,
-                "the store has become another server, which lacks changes that were made from here: what they ended is ended again"
-            );
-            match self.raise_all(&what).await {
-                Ok(()) | Err(NotRaised::OtherServer) => {}
+            tries += 1;
+            match self.raise_server(&what).await {
+                Ok(()) => {}
+                // What is done is in the journal, and not looked for again; of the rest nothing may say that it is done.
+                Err(NotRaised::Unmet) if tries < TRIES => self.store.look_again().await?,
+                Err(NotRaised::Unmet) => return Err(changes_servers().into()),
                 Err(NotRaised::Failed(error)) => return Err(error),
             }
-            self.store.has_raised(&what).await?;
         }
         Ok(())
+    }
+
+    async fn raise_server(&self, what: &ToRaise) -> Result<(), NotRaised> {
+        // The script of each change sees where it is; what is found to need none was read on another connection.
+        let reads = self.store.reads_lead_to(&what.identity).await?;
+        self.raise_all(what).await?;
+        if self.store.reads_lead_to(&what.identity).await? != reads {
+            return Err(NotRaised::Unmet);
+        }
+        Ok(self.store.has_raised(what).await?)
     }
 
     async fn raise_all(&self, what: &ToRaise) -> Result<(), NotRaised> {

@@ -7,13 +7,12 @@ local dataset, here, epoch = where(KEYS[1], true)
 if dataset ~= ARGV[1] then
   return { 'dataset' }
 end
-if epoch == '' or here ~= ARGV[2] then
+-- Of one that was declared gone meanwhile nothing was waited for, nor taken, since: it is met first, and looks once more what is lacking.
+local known = redis.call('HGET', KEYS[2], ARGV[3])
+if epoch == '' or here ~= ARGV[2] or not known then
   return { 'unmet' }
 end
-local node = ARGV[4]
-if node == '' then
-  node = string.match(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^%d+ (%S+) ') or '-'
-end
+local node = ARGV[4] ~= '' and ARGV[4] or string.match(known, '^%d+ (%S+) ') or '-'
 redis.call('HSET', KEYS[2], ARGV[3], string.match(epoch, '^%d+') .. ' ' .. node .. ' ' .. ARGV[5])
 local reply = { 'ok', epoch }
 for _, name in ipairs(serve_if_raised(KEYS[1], KEYS[2], here)) do

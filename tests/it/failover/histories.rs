@@ -6,9 +6,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::Issuers;
-use crate::app::{App, claims_of, eventually};
+use super::{Issuers, acts};
+use crate::app::{App, Setup, claims_of, eventually};
 use crate::redis_server::RedisServer;
+use crate::wire::{Sent, Wire};
 
 const ACCOUNTS: [&str; 2] = ["ci", "build"];
 
@@ -37,6 +38,8 @@ struct Reign {
     cut_off: Vec<Step>,
     /// Who comes first to the promoted server.
     second_first: bool,
+    /// The other one is declared gone in the middle of its raise.
+    forgotten: bool,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,12 +56,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn reign() -> impl Strategy<Value = Reign> {
     let steps = |most| proptest::collection::vec(step(), 0..most);
-    (steps(3), steps(5), steps(3), any::<bool>()).prop_map(|(kept, lost, cut_off, second_first)| Reign {
-        kept,
-        lost,
-        cut_off,
-        second_first,
-    })
+    (steps(3), steps(5), steps(3), any::<bool>(), any::<bool>()).prop_map(
+        |(kept, lost, cut_off, second_first, forgotten)| Reign { kept, lost, cut_off, second_first, forgotten },
+    )
 }
 
 /// What was confirmed of one account.
@@ -69,6 +69,17 @@ struct Told {
     generation: u64,
     disabled: bool,
     deleted: bool,
+    at_copy: AtCopy,
+}
+
+/// What was so when the server that is promoted was copied, and since.
+#[derive(Debug, Default)]
+struct AtCopy {
+    /// Its tokens then, and whether they were let in.
+    let_in: Vec<bool>,
+    disabled: bool,
+    /// Which issuers have changed the account since: the second?
+    changed_by: BTreeSet<bool>,
 }
 
 #[derive(Default)]
@@ -90,7 +101,18 @@ impl World {
         assert!(self.issued.insert((name.to_owned(), generation, jti)), "S1: the same token twice");
     }
 
-    async fn play(&mut self, app: &App, account: usize, what: What) {
+    /// Another server is a copy of this one from now on.
+    async fn is_copied(&mut self, app: &App) {
+        for told in self.told.values_mut() {
+            let mut let_in = Vec::new();
+            for (token, _) in &told.tokens {
+                let_in.push(app.bearer(token).verdict().await == "allowed");
+            }
+            told.at_copy = AtCopy { let_in, disabled: told.disabled, changed_by: BTreeSet::new() };
+        }
+    }
+
+    async fn play(&mut self, (app, is_second): (&App, bool), account: usize, what: What) {
         let name = ACCOUNTS[account];
         let (admin, path) = (app.admin(), format!("/accounts/{name}"));
         let answer = match what {
@@ -110,6 +132,7 @@ impl World {
             return;
         }
         let told = self.told.get_mut(name).unwrap();
+        told.at_copy.changed_by.insert(is_second);
         let all_but = |told: &mut Told, kept: usize| {
             let ended = told.tokens.len().saturating_sub(kept);
             told.tokens[..ended].iter_mut().for_each(|(_, dead)| *dead = true);
@@ -144,14 +167,63 @@ impl World {
         }
     }
 
+    /// What nobody ended is good here: of an account that lost nothing, and of one whose lost changes one issuer alone has made, in the
+    /// order in which it made them.
+    async fn check_living(&self, app: &App, when: &str) {
+        for (name, told) in &self.told {
+            let at_copy = &told.at_copy;
+            for (number, (token, dead)) in told.tokens.iter().enumerate() {
+                let was_let_in = at_copy.let_in.get(number);
+                let is_let_in = app.bearer(token).verdict().await == "allowed";
+                match at_copy.changed_by.len() {
+                    0 => assert_eq!(Some(&is_let_in), was_let_in, "{when}: token {number} of {name}: {told:?}"),
+                    1 if !at_copy.disabled && !told.disabled && !told.deleted && !dead => {
+                        assert!(is_let_in || was_let_in == Some(&false), "{when}: token {number} of {name}: {told:?}");
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     async fn check_served(&self, app: &App, when: &str) {
         eventually("it serves", || async { app.store.meet_again().await.is_ok() }).await;
         self.check(app, when).await;
+        self.check_living(app, when).await;
         for (name, told) in self.told.iter().filter(|(_, told)| !told.deleted) {
             let generation = app.look(name).await["generation"].as_u64().unwrap();
             assert!(generation >= told.generation, "{when}: S1: {name} {generation}: {told:?}");
         }
     }
+}
+
+/// The issuer comes to the server of the other one, which declares it gone when it has made up for something there, and is not told so
+/// yet; or, if it has nothing to make up for, when it is there.
+async fn forgotten(issuers: &Issuers, name: &'static str, other: &App) -> (App, Wire) {
+    let way = Wire::to(&other.redis);
+    let raised = || async { acts(other, "store.raise").await.len() };
+    let (before, held) = (raised().await, way.hold(Sent::Change));
+    let coming = Setup { store: Some(way.socket()), ..issuers.setup(name, &other.redis) };
+    let coming = tokio::spawn(App::with(coming));
+    let mut through = 0;
+    loop {
+        eventually("it has come or changed something", || async { coming.is_finished() || held.answers() > through })
+            .await;
+        if coming.is_finished() || raised().await > before {
+            break;
+        }
+        // Redis did not know the script.
+        through += 1;
+        held.let_through(through);
+    }
+    other.authority.forget_issuer(name).await.unwrap();
+    held.release();
+    (coming.await.unwrap(), way)
+}
+
+/// One of the two, and which.
+fn by(second: bool, (one, two): &(App, App)) -> (&App, bool) {
+    (if second { two } else { one }, second)
 }
 
 async fn history(reigns: Vec<Reign>) {
@@ -164,14 +236,15 @@ async fn history(reigns: Vec<Reign>) {
     }
     let mut redis: Arc<RedisServer> = Arc::clone(&one.redis);
     let two = issuers.start("two", &redis).await;
-    let mut apps = (one, two);
+    let (mut apps, mut ways) = ((one, two), Vec::new());
     for (number, reign) in reigns.into_iter().enumerate() {
         for Step(second, account, what) in reign.kept {
-            world.play(if second { &apps.1 } else { &apps.0 }, account, what).await;
+            world.play(by(second, &apps), account, what).await;
         }
         let promoted = redis.copy().await;
+        world.is_copied(&apps.0).await;
         for Step(second, account, what) in reign.lost {
-            world.play(if second { &apps.1 } else { &apps.0 }, account, what).await;
+            world.play(by(second, &apps), account, what).await;
         }
         let (mut one, mut two) = apps;
         if reign.second_first {
@@ -181,12 +254,18 @@ async fn history(reigns: Vec<Reign>) {
         // The old server goes on for whoever is still there, in a term that the promoted one begins as well.
         issuers.part(one, &two).await;
         for Step(_, account, what) in reign.cut_off {
-            world.play(&two, account, what).await;
+            world.play((&two, !reign.second_first), account, what).await;
         }
         let one = issuers.start(first, &promoted).await;
         world.check(&one, &format!("failover {number}, before {last} has come")).await;
         drop(two);
-        let two = issuers.start(last, &promoted).await;
+        let two = if reign.forgotten {
+            let (two, way) = forgotten(&issuers, last, &one).await;
+            ways.push(way);
+            two
+        } else {
+            issuers.start(last, &promoted).await
+        };
         world.check_served(&one, &format!("failover {number}, at {first}")).await;
         world.check_served(&two, &format!("failover {number}, at {last}")).await;
         apps = if reign.second_first { (two, one) } else { (one, two) };

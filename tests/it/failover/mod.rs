@@ -1,8 +1,10 @@
 //! R2: a server that was promoted, or restored, lacks the last changes; issuers with their journals make up for it.
 
 mod gate;
+mod half_done;
 mod histories;
 mod raises;
+mod repeats;
 
 use std::path::PathBuf;
 use std::sync::Arc;

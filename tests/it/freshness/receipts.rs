@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{LEASE, Pair, WHOLE_LEASE, regenerating, waits};
-use crate::app::Answer;
+use crate::app::{Answer, eventually};
 use crate::wire::Sent;
 
 fn numbers(answer: &Answer) -> (u64, u64) {
@@ -76,6 +76,30 @@ async fn r1_a_receipt_waits_for_the_whole_lease_of_a_node_that_says_nothing() {
     let answer = asked.await.unwrap().expect(201);
     assert_eq!(numbers(&answer), (1, 1));
     assert_eq!(answer["receipt"]["waited_ms"], 520);
+}
+
+#[tokio::test]
+async fn r1_whoever_repeats_a_deletion_waits_for_the_nodes_that_the_first_one_waits_for() {
+    let pair = Pair::start().await;
+    pair.is_known().await;
+    pair.node.stands_still().await;
+    let delete = |account: &str| {
+        let (admin, path) = (pair.issuer.admin(), format!("/accounts/{account}"));
+        tokio::spawn(async move { admin.send("DELETE", &path, None).await })
+    };
+    let first = delete("ci");
+    let dead = || async { pair.issuer.bearer(pair.ci.token()).verdict().await == "unknown_account" };
+    eventually("it is made", dead).await;
+    let repeated = [delete("ci"), delete(&pair.ci.id)];
+    assert_eq!(pair.verdict().await, "allowed", "as it may under its lease");
+    for asked in &repeated {
+        waits(asked).await;
+    }
+    pair.advance(WHOLE_LEASE);
+    first.await.unwrap().expect(200);
+    for asked in repeated {
+        assert_eq!(asked.await.unwrap().expect(404).reason(), "not_found");
+    }
 }
 
 #[tokio::test]
