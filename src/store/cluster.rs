@@ -12,8 +12,8 @@ use redis::{FromRedisValue, Value};
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 
-use super::several;
-use super::target::{ConnectError, Greeting};
+use super::greeting::{ConnectError, Greeting};
+use super::several::Several;
 use super::url::HostPort;
 use super::wire::Route;
 
@@ -22,9 +22,6 @@ const ASKED: usize = 8;
 
 /// How often they are asked at the most.
 const REST: Duration = Duration::from_millis(100);
-
-/// How long one may take.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 const SLOTS: u16 = 16_384;
 
@@ -36,7 +33,14 @@ pub(super) struct Cluster {
     map: ArcSwap<Map>,
     /// What is known of it has turned out to be wrong.
     is_another: AtomicBool,
-    asking: Mutex<Option<Instant>>,
+    asking: Mutex<Asking>,
+}
+
+struct Asking {
+    several: Several<Map>,
+    looks: usize,
+    /// When the last one ended.
+    ended: Option<Instant>,
 }
 
 /// Who has which slots.
@@ -73,7 +77,9 @@ impl Cluster {
             Route::to(seed, tls.as_ref())?;
         }
         let (map, is_another) = (ArcSwap::default(), AtomicBool::new(true));
-        Ok(Self { seeds, tls, greeting, map, is_another, asking: Mutex::new(None) })
+        let several = Several::new("server", greeting.timeouts.connect, |map: &Map| map.epoch);
+        let asking = Mutex::new(Asking { several, looks: 0, ended: None });
+        Ok(Self { seeds, tls, greeting, map, is_another, asking })
     }
 
     pub(super) fn route(&self, at: &HostPort) -> Result<Route, ConnectError> {
@@ -121,69 +127,69 @@ impl Cluster {
         if !self.is_another.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let mut asked_at = self.asking.lock().await;
+        let mut asking = self.asking.lock().await;
         if !self.is_another.load(Ordering::SeqCst) {
             return Ok(());
         }
-        if let Some(rest) = asked_at.and_then(|at| REST.checked_sub(at.elapsed())) {
+        if let Some(rest) = asking.ended.and_then(|at| REST.checked_sub(at.elapsed())) {
             tokio::time::sleep(rest).await;
         }
-        // Whatever turns out from here on is newer than what is asked now. Whoever gives up meanwhile has learned nothing.
+        // Whatever turns out from here on is newer than what is asked now. Whoever gives up meanwhile has learned nothing. What
+        // comes of an earlier question may be wrong: then that turns out as well.
         self.is_another.store(false, Ordering::SeqCst);
         let mut unanswered = Unanswered { cluster: self, is_answered: false };
-        let found = self.ask().await;
-        *asked_at = Some(Instant::now());
+        let found = self.ask(&mut asking).await;
+        asking.ended = Some(Instant::now());
         self.map.store(Arc::new(found?));
         unanswered.is_answered = true;
         Ok(())
     }
 
-    /// Several are asked, since one that was cut off knows nothing of a failover: who knows the highest epoch is believed.
-    async fn ask(&self) -> Result<Map, ConnectError> {
-        let mut candidates = self.owners();
-        candidates.retain(|owner| !self.seeds.contains(owner));
-        candidates.extend(self.seeds.iter().cloned());
-        // Not always the same ones of many.
-        let offset = usize::try_from(self.map.load().epoch).unwrap_or(0) % candidates.len().max(1);
-        candidates.rotate_left(offset);
-        candidates.truncate(ASKED);
-        let patience = self.greeting.timeouts.connect.min(PATIENCE);
-        let asked = candidates.iter().map(|at| async move {
-            let answer = tokio::time::timeout(patience, self.ask_one(at)).await;
-            answer.unwrap_or_else(|_| Err(ConnectError::Away(format!("{at} does not answer"))))
+    async fn ask(&self, asking: &mut Asking) -> Result<Map, ConnectError> {
+        let whom = whom(&self.owners(), &self.seeds, asking.looks);
+        asking.looks = asking.looks.wrapping_add(1);
+        let questions = whom.into_iter().map(|at| {
+            let (route, greeting, asked) = (self.route(&at), self.greeting.clone(), at.clone());
+            (at, async move { ask(&greeting, &route?, &asked).await })
         });
-        let mut best: Option<Map> = None;
-        let mut trouble = None;
-        for answer in several::answers(asked).await {
-            match answer {
-                Ok(map) if best.as_ref().is_none_or(|best| map.epoch > best.epoch) => best = Some(map),
-                Ok(_) => {}
-                Err(error) => trouble = Some(error),
-            }
-        }
-        best.ok_or_else(|| trouble.unwrap_or_else(|| ConnectError::Away("no server of the cluster answers".into())))
+        asking.several.ask(questions).await
     }
+}
 
-    async fn ask_one(&self, at: &HostPort) -> Result<Map, ConnectError> {
-        let (mut connection, _driver) = self.greeting.open(&self.route(at)?).await?;
-        let mut questions = redis::pipe();
-        questions.cmd("CLUSTER").arg("INFO");
-        questions.cmd("CLUSTER").arg("SLOTS");
-        let answers: redis::RedisResult<(String, Vec<Vec<Value>>)> = questions.query_async(&mut connection).await;
-        let (info, slots) = answers.map_err(|error| {
-            if error.to_string().contains("cluster support disabled") {
-                return ConnectError::Refused(format!("{at} is no server of a Redis Cluster: write redis:// for it"));
-            }
-            ConnectError::of(&error)
-        })?;
-        let number = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        let epoch = number("cluster_current_epoch:").unwrap_or(0);
-        let ranges: Vec<Range> = slots.iter().filter_map(|slots| range(slots, at)).collect();
-        if ranges.is_empty() {
-            return Err(ConnectError::Away(format!("{at} knows no slots: is the cluster set up?")));
+/// Who is asked in this look: others of many in each, and always a seed, since all that are known may be gone at once.
+fn whom(owners: &[HostPort], seeds: &[HostPort], look: usize) -> Vec<HostPort> {
+    let others: Vec<HostPort> = owners.iter().filter(|owner| !seeds.contains(owner)).cloned().collect();
+    let of_others = others.len().min(ASKED - 1);
+    let mut whom = in_turn(&others, of_others, look);
+    whom.extend(in_turn(seeds, seeds.len().min(ASKED - of_others), look));
+    whom
+}
+
+/// So many of them: the next ones in each look.
+fn in_turn(all: &[HostPort], how_many: usize, look: usize) -> Vec<HostPort> {
+    let first = look.wrapping_mul(how_many) % all.len().max(1);
+    all.iter().cycle().skip(first).take(how_many).cloned().collect()
+}
+
+async fn ask(greeting: &Greeting, route: &Route, at: &HostPort) -> Result<Map, ConnectError> {
+    let (mut connection, _driver) = greeting.open(route).await?;
+    let mut questions = redis::pipe();
+    questions.cmd("CLUSTER").arg("INFO");
+    questions.cmd("CLUSTER").arg("SLOTS");
+    let answers: redis::RedisResult<(String, Vec<Vec<Value>>)> = questions.query_async(&mut connection).await;
+    let (info, slots) = answers.map_err(|error| {
+        if error.to_string().contains("cluster support disabled") {
+            return ConnectError::Refused("it is no server of a Redis Cluster: write redis:// for it".into());
         }
-        Ok(Map { epoch, ranges })
+        ConnectError::of(&error)
+    })?;
+    let number = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    let epoch = number("cluster_current_epoch:").unwrap_or(0);
+    let ranges: Vec<Range> = slots.iter().filter_map(|slots| range(slots, at)).collect();
+    if ranges.is_empty() {
+        return Err(ConnectError::Away("it knows no slots: is the cluster set up?".into()));
     }
+    Ok(Map { epoch, ranges })
 }
 
 /// A question that may be given up, or fail: then it is to be asked again.
@@ -237,6 +243,52 @@ mod tests {
         ] {
             assert_eq!(slot_of(key), slot, "{key}");
         }
+    }
+
+    fn server(name: &str, number: u16) -> HostPort {
+        HostPort { host: name.into(), port: number }
+    }
+
+    #[test]
+    fn each_look_asks_a_seed_and_others_of_many_until_all_have_been_asked() {
+        let all = |name: &str, count: u16| (1..=count).map(|number| server(name, number)).collect::<Vec<_>>();
+        for (owners, seeds, looks) in [(20, 3, 3), (8, 1, 2), (3, 3, 1), (0, 30, 4), (2, 13, 3), (100, 64, 64)] {
+            let (owners, seeds) = (all("owner", owners), all("seed", seeds));
+            let mut never: std::collections::HashSet<HostPort> = owners.iter().chain(&seeds).cloned().collect();
+            for look in 5..5 + looks {
+                let asked = whom(&owners, &seeds, look);
+                assert!(asked.len() <= ASKED && asked.iter().any(|at| seeds.contains(at)), "{asked:?}");
+                assert_eq!(asked.iter().collect::<std::collections::HashSet<_>>().len(), asked.len(), "{asked:?}");
+                never.retain(|at| !asked.contains(at));
+            }
+            assert!(never.is_empty(), "{never:?}");
+        }
+        // A seed that is an owner too is asked once.
+        assert_eq!(whom(&all("a", 2), &all("a", 1), 0), [server("a", 2), server("a", 1)]);
+    }
+
+    /// A cluster of one server, which is whoever listens there.
+    fn cluster(listener: &tokio::net::TcpListener) -> Cluster {
+        let second = Duration::from_secs(1);
+        let timeouts = super::super::greeting::Timeouts { command: second, connect: second };
+        let greeting =
+            Greeting { settings: redis::RedisConnectionInfo::default(), timeouts, intake: Default::default() };
+        Cluster::new(vec![server("127.0.0.1", listener.local_addr().unwrap().port())], None, greeting).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_question_that_was_given_up_is_asked_again() {
+        // It is connected to, by the system, and never answers.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cluster = cluster(&silent);
+        let given_up = tokio::select! {
+            biased;
+            looked = cluster.look_again() => Err(looked.is_ok()),
+            accepted = silent.accept() => Ok(accepted.unwrap()),
+        };
+        let _connection = given_up.expect("asked");
+        let again = cluster.look_again().await;
+        assert!(matches!(&again, Err(ConnectError::Away(why)) if why.contains("no answer yet")), "{again:?}");
     }
 
     #[test]

@@ -133,11 +133,13 @@ impl From<redis::RedisError> for StoreError {
     }
 }
 
-/// The error without whatever the server quoted of our arguments.
+/// The error without whatever the server quoted of our arguments; what the system says of a connection has nothing of them.
 pub(super) fn describe(error: &redis::RedisError) -> String {
-    match error.code() {
-        Some(code) => format!("{} {code}", error.category()),
-        None => error.category().to_owned(),
+    let of_the_system = std::error::Error::source(error).filter(|_| error.kind() == redis::ErrorKind::Io);
+    match (of_the_system, error.code()) {
+        (Some(system), _) => system.to_string(),
+        (None, Some(code)) => format!("{} {code}", error.category()),
+        (None, None) => error.category().to_owned(),
     }
 }
 

@@ -11,12 +11,13 @@ use redis::{FromRedisValue, RedisResult};
 use super::error::describe;
 use super::examine_servers::facts;
 use super::filler::GROUP;
+use super::greeting::{ConnectError, Driver};
 use super::lenient::Lenient;
 use super::link::fence;
 use super::nodes;
 use super::schema::{Owner, SHARDS, Schema};
 use super::scripts::{NodeScripts, Scripts};
-use super::target::{ConnectError, Connected, Driver};
+use super::target::Connected;
 use super::{KnownIssuer, Node, Refused, StoreError, Target};
 use crate::account::AccountId;
 

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 
 use super::error::describe;
 use super::examine::Examiner;
+use super::greeting::ConnectError;
 use super::schema::SHARDS;
-use super::target::ConnectError;
 use super::url::HostPort;
 
 /// What somebody says, by name.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::target::ConnectError;
+use super::greeting::ConnectError;
 use crate::told::Told;
 
 /// So long is no news.

@@ -2,7 +2,7 @@
 
 use redis::aio::MultiplexedConnection;
 
-use super::target::ConnectError;
+use super::greeting::ConnectError;
 
 /// Of one Redis server: what it says of itself that is another kind of store. `info` is its `INFO server`.
 pub(super) fn no_single_server(info: &str) -> Option<ConnectError> {

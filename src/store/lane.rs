@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
 use super::cluster::Cluster;
+use super::greeting::ConnectError;
 use super::link::{Link, counted};
-use super::target::{ConnectError, Target};
+use super::target::Target;
 use super::url::HostPort;
 
 /// See the module. By itself it is the link to where what must change together lies.

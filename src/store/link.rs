@@ -12,9 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::StoreError;
 use super::error::describe;
-use super::target::{ConnectError, Connected, Driver, Guard, Primary, Target};
+use super::greeting::{ConnectError, Driver, Guard};
+use super::target::{Connected, Primary, Target};
 use super::wire::Share;
 use crate::told::Told;
+
+/// How often a connection is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How often it is told that there is no connection, and how soon that it is for another reason.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
@@ -136,13 +140,13 @@ impl Link {
         let mut number = 0;
         loop {
             match connect_to_primary(&self.target).await {
-                Ok(Connected { connection, driver: Driver { task, share, guard }, at }) => {
+                Ok(Connected { connection, driver: Driver { task, share, guard }, route, at }) => {
                     number += 1;
                     let held = Numbered { connection, number, share, _driven: Arc::new(guard) };
                     self.why.store(None);
                     self.current.store(Some(Arc::new(held.clone())));
                     self.came.send_replace(number);
-                    tracing::info!(link = self.name, "connected to the store");
+                    tracing::info!(link = self.name, server = %route, "connected to the store");
                     pause = Duration::from_millis(20);
                     told.is_over();
                     tokio::select! {
@@ -151,14 +155,14 @@ impl Link {
                     }
                     self.current.store(None);
                     self.target.moved();
-                    tracing::warn!(link = self.name, "lost the connection to the store");
+                    tracing::warn!(link = self.name, server = %route, "lost the connection to the store");
                 }
-                Err(error) => {
+                Err(NoConnection { error, shown }) => {
                     let (ConnectError::Away(why) | ConnectError::Refused(why)) = error;
                     told.is(&why, |more| {
                         tracing::warn!(link = self.name, why, more, "no connection to the store; trying again");
                     });
-                    self.why.store(Some(Arc::new(why)));
+                    self.why.store(Some(Arc::new(shown)));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_millis(500));
                 }
@@ -170,21 +174,29 @@ impl Link {
     async fn watch(&self, mut held: Numbered, at: Option<&Primary>, patience: Duration) {
         held.connection.set_response_timeout(patience);
         let mut lost = self.lost.subscribe();
-        loop {
-            let look = async {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                let fenced = fence(&mut held.connection, self.target.fence_key()).await;
-                (fenced, self.target.has_moved_from(at).await)
-            };
-            tokio::select! {
-                _ = lost.wait_for(|lost| *lost >= held.number) => return,
-                looked = look => match looked {
-                    (_, true) => return tracing::warn!(link = self.name, "the sentinels name another primary"),
-                    (Err(error), _) if is_broken(&error) || may_not_write(&error) => return,
-                    (Ok(()), _) => held.share.answered(),
-                    (Err(_), _) => {}
-                },
+        let unfit = async {
+            loop {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                match fence(&mut held.connection, self.target.fence_key()).await {
+                    Ok(()) => held.share.answered(),
+                    Err(error) if is_broken(&error) || may_not_write(&error) => return,
+                    Err(_) => {}
+                }
             }
+        };
+        // By itself: one that stands still keeps the other look waiting.
+        let replaced = async {
+            loop {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                if self.target.has_moved_from(at).await {
+                    return tracing::warn!(link = self.name, "the sentinels name another primary");
+                }
+            }
+        };
+        tokio::select! {
+            _ = lost.wait_for(|lost| *lost >= held.number) => {}
+            () = unfit => {}
+            () = replaced => {}
         }
     }
 
@@ -263,13 +275,31 @@ impl Link {
     }
 }
 
+/// Why there is none.
+struct NoConnection {
+    error: ConnectError,
+    /// The same for everybody, who need not know where the servers are.
+    shown: String,
+}
+
+impl From<ConnectError> for NoConnection {
+    fn from(error: ConnectError) -> Self {
+        let shown = match &error {
+            ConnectError::Away(_) => "it can't be reached; the log says why",
+            ConnectError::Refused(_) => "it refuses, or is another than it should be; the log says why",
+        };
+        Self { error, shown: shown.to_owned() }
+    }
+}
+
 /// A connection to a server that may write: behind one address there may be a replica now and the primary a moment later.
-async fn connect_to_primary(target: &Target) -> Result<Connected, ConnectError> {
+async fn connect_to_primary(target: &Target) -> Result<Connected, NoConnection> {
     let mut connected = target.connect().await.inspect_err(|_| target.moved())?;
     match fence(&mut connected.connection, target.fence_key()).await {
         Err(error) if is_broken(&error) || may_not_write(&error) => {
             target.moved();
-            Err(ConnectError::Away(why_not(&error)))
+            let shown = why_not(&error);
+            Err(NoConnection { error: ConnectError::Away(shown.clone()).at(&connected.route), shown })
         }
         _ => Ok(connected),
     }

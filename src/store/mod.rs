@@ -38,6 +38,7 @@ mod examine_servers;
 mod feed;
 #[cfg(feature = "server")]
 mod filler;
+mod greeting;
 mod guides;
 #[cfg(feature = "server")]
 mod issuer;

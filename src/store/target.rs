@@ -1,25 +1,23 @@
 //! Where the store is, how to get in, and one connection to the server that counts.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::RedisConnectionInfo;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use rustls::ClientConfig;
-use tokio::task::{AbortHandle, JoinHandle};
 use zeroize::Zeroizing;
 
 use super::Refused;
 #[cfg(feature = "server")]
 use super::Space;
 use super::cluster::Cluster;
-use super::error::describe;
+use super::greeting::{ConnectError, Driver, Greeting, Timeouts};
 use super::guides::Guides;
 use super::kinds;
 use super::sentinels::Sentinels;
 use super::url::{HostPort, Servers};
-use super::wire::{Bounded, Intake, Route, Share, client_config};
+use super::wire::{Intake, Route, client_config};
 
 /// Where the store is and how to get in.
 #[derive(Clone)]
@@ -45,15 +43,6 @@ enum Way {
     OwnerOf(Arc<Cluster>, String),
     /// One server of a cluster, whatever slots it has.
     Server(Arc<Cluster>, HostPort),
-}
-
-/// How long the store may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timeouts {
-    /// For a command.
-    pub(super) command: Duration,
-    /// For a connection.
-    pub(super) connect: Duration,
 }
 
 /// What a [`Target`] is made of.
@@ -155,7 +144,7 @@ impl Target {
                 let access = self::settings(address.sentinel.user, address.sentinel.password.as_ref(), 0);
                 let theirs = Greeting { settings: access, timeouts, intake: intake.clone() };
                 let secured = tls(address.sentinel.tls)?;
-                let found = Sentinels::new(&sentinels, secured.as_ref(), primary, theirs, tls(wanted)?);
+                let found = Sentinels::new(&sentinels, secured.as_ref(), &primary, &theirs, tls(wanted)?);
                 Way::Sentinels(Arc::new(found.map_err(not_usable)?))
             }
             Place::Network { servers: Servers::Cluster(seeds), tls: wanted } => {
@@ -216,7 +205,12 @@ impl Target {
     /// One connection, checked to lead to a Redis that will do, and what drives it.
     pub(super) async fn connect(&self) -> Result<Connected, ConnectError> {
         let (route, at) = self.find().await?;
-        let (mut connection, driver) = self.greeting().open(&route).await?;
+        let (connection, driver) = self.reach(&route).await.map_err(|error| error.at(&route))?;
+        Ok(Connected { connection, driver, route, at })
+    }
+
+    async fn reach(&self, route: &Route) -> Result<(MultiplexedConnection, Driver), ConnectError> {
+        let (mut connection, driver) = self.greeting().open(route).await?;
         let info: redis::RedisResult<String> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
         let is_one = matches!(self.way, Way::To(_));
         let info = match info {
@@ -238,7 +232,7 @@ impl Target {
         if major < 7 {
             return Err(ConnectError::Refused(format!("the store is Redis {version}; Countermark needs 7.0 or newer")));
         }
-        Ok(Connected { connection, driver, at })
+        Ok((connection, driver))
     }
 
     /// A connection to one server of it, whatever its part is.
@@ -348,96 +342,8 @@ pub(super) struct Primary {
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
     pub(super) driver: Driver,
+    /// Where it leads.
+    pub(super) route: Route,
     /// Which primary it leads to, where sentinels know it.
     pub(super) at: Option<Primary>,
-}
-
-/// How a connection begins.
-#[derive(Clone)]
-pub(super) struct Greeting {
-    pub(super) settings: RedisConnectionInfo,
-    pub(super) timeouts: Timeouts,
-    pub(super) intake: Intake,
-}
-
-impl Greeting {
-    /// A connection, and what drives it.
-    pub(super) async fn open(&self, route: &Route) -> Result<(MultiplexedConnection, Driver), ConnectError> {
-        let share = self.intake.share();
-        let (connection, driver) = self.handshake(route, &share).await.map_err(|error| ConnectError::of(&error))?;
-        let task = tokio::spawn(driver);
-        Ok((connection, Driver { guard: Guard(task.abort_handle()), task, share }))
-    }
-
-    async fn handshake(
-        &self,
-        route: &Route,
-        share: &Arc<Share>,
-    ) -> redis::RedisResult<(MultiplexedConnection, Pin<Box<dyn Future<Output = ()> + Send>>)> {
-        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-        let wire = tokio::time::timeout(self.timeouts.connect, route.open()).await.map_err(late)??;
-        let wire = Bounded { wire, share: Arc::clone(share) };
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.timeouts.command));
-        let greeting = MultiplexedConnection::new_with_config(&self.settings, wire, config);
-        let (connection, driver) = tokio::time::timeout(self.timeouts.command, greeting).await.map_err(late)??;
-        Ok((connection, Box::pin(driver)))
-    }
-}
-
-/// What carries the bytes of one connection. It ends when the connection does, or when this value goes: by itself it would
-/// first send what nobody waits for any more, to a server that may never read it.
-pub(super) struct Driver {
-    pub(super) task: JoinHandle<()>,
-    pub(super) share: Arc<Share>,
-    pub(super) guard: Guard,
-}
-
-pub(super) struct Guard(AbortHandle);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Why there is no connection.
-#[derive(Debug, Clone)]
-pub(super) enum ConnectError {
-    /// It may come: try again.
-    Away(String),
-    /// It won't do until somebody changes something.
-    Refused(String),
-}
-
-impl ConnectError {
-    pub(super) fn of(error: &redis::RedisError) -> Self {
-        use redis::ErrorKind;
-        let text = error.to_string();
-        if error.kind() == ErrorKind::AuthenticationFailed || text.contains("NOAUTH") || text.contains("WRONGPASS") {
-            return Self::Refused("the store refuses the user or the password".into());
-        }
-        if text.contains("NOPERM") {
-            return Self::Refused("the store's ACL does not let this user do what Countermark needs".into());
-        }
-        match error.kind() {
-            ErrorKind::Io => {
-                let text = text.to_ascii_lowercase();
-                if text.contains("certificate") || text.contains("corrupt message") || text.contains("alert") {
-                    Self::Refused(format!("no TLS connection to the store: {}", describe(error)))
-                } else {
-                    Self::Away(describe(error))
-                }
-            }
-            ErrorKind::Server(redis::ServerErrorKind::BusyLoading) => {
-                Self::Away("the store is loading its data".into())
-            }
-            ErrorKind::Parse | ErrorKind::RESP3NotSupported => {
-                Self::Refused("what answers at the store's address is not Redis".into())
-            }
-            ErrorKind::InvalidClientConfig => {
-                Self::Refused(format!("the store's address is not usable: {}", describe(error)))
-            }
-            _ => Self::Away(describe(error)),
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The bytes between us and Redis: the socket, TLS, and how much is taken in before anything of it is an answer.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +25,16 @@ pub(super) enum Route {
     Socket(std::path::PathBuf),
     Tcp(HostPort),
     Tls { at: HostPort, name: ServerName<'static>, config: Arc<ClientConfig> },
+}
+
+/// As it is shown in a log; who gets in, and how, is no part of it.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(at) | Self::Tls { at, .. } => at.fmt(f),
+        }
+    }
 }
 
 /// Both directions of it.

@@ -21,6 +21,7 @@ mod doctor_files;
 mod doctor_store;
 mod effort;
 mod export;
+mod far;
 mod faults;
 mod first_start;
 mod floods;
