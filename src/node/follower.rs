@@ -83,9 +83,12 @@ impl<H: Home> Follower<H> {
                 Trouble::Store(error) => tracing::debug!(%error, "the feed waits for the store"),
                 Trouble::Keys => tokio::time::sleep(PAUSE_FOR_KEYS).await,
                 Trouble::RolledBack => told.is("", |_| {
+                    let applied = self.freshness().furthest().map(|known| known.epoch.to_string()).unwrap_or_default();
                     tracing::error!(
-                        "the store has gone back behind what it had said before: nothing is decided by what it says. Restore \
-                         it to its newest state, or restart this node to accept what is there"
+                        applied,
+                        "the store has gone back behind what was applied here, and no issuer that has changed it since then has made up \
+                         for that: nothing is decided by what it says. Start the issuers that were there, with their data directories; \
+                         or restore the store to its newest state; or restart this node to accept what is there"
                     );
                 }),
             }

@@ -22,7 +22,8 @@ pub struct Followed {
     pub place: Place,
     /// The version of the key set at that moment.
     pub keys_version: u64,
-    /// The counter at which the term of the applied epoch has ended; `None`: it has not, or nothing is known of it here.
+    /// The counter at which the term of the applied epoch has ended, 0 where all of it is missing here and was made up for; `None`: it has
+    /// not, or nothing is known of it here.
     pub term_ended: Option<u64>,
     /// The entries, in their order. None where another server answered than the one that is followed.
     pub entries: Vec<Entry>,

@@ -9,7 +9,7 @@ use redis::{FromRedisValue, RedisResult, ScriptInvocation};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::journal::{Change, Entry};
+use super::journal::{Change, Entry, Promise};
 use super::lane::Lane;
 use super::lately::Lately;
 use super::link::{Link, Numbered, counted};
@@ -258,10 +258,8 @@ impl Store {
         again: bool,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
         self.has_some_room()?;
-        if let (Some(it), Some(_)) = (self.remembering(), note) {
-            it.journal.ready().await?;
-        }
         let _ours = if self.options.replicas_required > 0 { Some(self.reserve().await?) } else { None };
+        let note = &self.promised(note).await?;
         if again {
             script.arg("again");
         }
@@ -316,7 +314,7 @@ impl Store {
         &self,
         mut held: Numbered,
         script: &ScriptInvocation<'_>,
-        note: Option<&Change>,
+        note: &Option<Promise>,
     ) -> Result<Tried, StoreError> {
         let number = held.number;
         let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
@@ -343,7 +341,12 @@ impl Store {
         let identity = Identity::new(&self.dataset_id().await?, server);
         let leases = nodes::leases(leases);
         if !self.noted(&identity, epoch, note).await? {
-            return Ok(Tried::Lost { number, why: "the store became another server meanwhile".into() });
+            // The connection has not broken: there is no other one to wait for.
+            let number = number.saturating_sub(1);
+            return Ok(Tried::Lost {
+                number,
+                why: "the store became another server, or began a term, meanwhile".into(),
+            });
         }
         let (replicas, waited) = match self.wait(held).await? {
             Some(confirmed) => confirmed,
@@ -353,16 +356,22 @@ impl Store {
     }
 
     /// R2: a change is on disk here before anybody is told of it. `false`: the server that has made it is no longer the one that was
-    /// met, and what the present one lacks has been looked at without it.
-    async fn noted(&self, identity: &Identity, epoch: Epoch, note: Option<&Change>) -> Result<bool, StoreError> {
-        let (Some(it), Some(change)) = (self.remembering(), note) else { return Ok(true) };
+    /// met, and what the present one lacks has been looked at without it; or another issuer has begun a term there since, and this one
+    /// has to learn of it first.
+    async fn noted(&self, identity: &Identity, epoch: Epoch, note: &Option<Promise>) -> Result<bool, StoreError> {
+        let (Some(it), Some(promise)) = (self.remembering(), note) else { return Ok(true) };
         let Some(here) = self.here().filter(|met| met.identity == *identity) else { return Ok(false) };
+        if here.lineage.server_of(epoch.term).is_none() {
+            self.unmet();
+            return Ok(false);
+        }
+        let change = promise.change();
         let account = if let Change::Account(after) = change { Some(after.id) } else { None };
         if account.is_some_and(|id| self.lately.has(id, identity, epoch)) {
             return Ok(true);
         }
         let entry = Entry::of(&here.lineage, epoch, self.clock.now().timestamp(), change.clone());
-        it.journal.append(&entry).await.map_err(|error| StoreError::NotNoted(error.to_string()))?;
+        it.journal.note(promise, &entry).await.map_err(|error| StoreError::NotNoted(error.to_string()))?;
         if let Some(id) = account {
             self.lately.keep(id, identity, epoch);
         }
@@ -376,11 +385,22 @@ impl Store {
         note: &Change,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
         self.has_some_room()?;
-        match self.try_change(self.begun().await?, &script, Some(note)).await? {
+        let note = &self.promised(Some(note)).await?;
+        match self.try_change(self.begun().await?, &script, note).await? {
             Tried::Answered(answer) => Ok(answer),
             Tried::Lost { why, .. } => Err(StoreError::Uncertain(why)),
             Tried::Unmet => Err(StoreError::Unmet),
         }
+    }
+
+    /// R2: no change is made that could not be noted.
+    async fn promised(&self, note: Option<&Change>) -> Result<Option<Promise>, StoreError> {
+        let (Some(it), Some(change)) = (self.remembering(), note) else { return Ok(None) };
+        let promised = tokio::time::timeout(self.longest_wait(), it.journal.ready(change)).await;
+        promised
+            .map_err(|_| StoreError::Unavailable("other changes still wait to be noted".into()))?
+            .map(Some)
+            .map_err(Into::into)
     }
 
     async fn reserve(&self) -> Result<MutexGuard<'_, ()>, StoreError> {

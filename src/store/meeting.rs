@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::RedisResult;
 use tokio::sync::{Notify, watch};
 
-use super::journal::{Change, Entry, KEPT_TERMS, Lineage, Lost};
+use super::journal::{Change, Entry, KEPT_TERMS, Lineage, Lost, MetTerm};
 use super::link::{Numbered, counted};
 use super::node_store::noting;
 use super::waiting::Waiting;
@@ -198,8 +198,15 @@ impl Store {
         self.has_some_room()?;
         // A change before it may still be waiting for its replicas.
         held.connection.set_response_timeout(self.longest_wait());
-        let mut script = self.scripts.start.prepare_invoke();
         let remembering = self.remembering();
+        let (terms, is_blank) = match remembering {
+            Some(it) => {
+                let terms = it.journal.terms().await.map_err(StoreError::from)?;
+                (terms, it.journal.is_blank().await.map_err(StoreError::from)?)
+            }
+            None => (String::new(), false),
+        };
+        let mut script = self.scripts.start.prepare_invoke();
         script
             .key(self.schema.meta())
             .key(self.schema.roles())
@@ -214,7 +221,9 @@ impl Store {
             .arg(KEPT_TERMS)
             .arg(remembering.map_or("", |it| it.journal.issuer()))
             .arg(remembering.and_then(|it| it.node.as_deref()).unwrap_or_default())
-            .arg(remembering.map_or("", |it| it.name.as_str()));
+            .arg(remembering.map_or("", |it| it.name.as_str()))
+            .arg(terms)
+            .arg(u8::from(is_blank));
         let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
         let reply = noting(&self.changes, held.number, reply)?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -227,6 +236,7 @@ impl Store {
                 let dataset = Dataset { id: (*id).to_owned(), issuer: (*issuer).to_owned(), epoch };
                 *self.dataset.write().await = Some(dataset.clone());
                 self.raising.begun.store(held.number, Ordering::SeqCst);
+                self.name_term(id, epoch.term, server).await;
                 let waited_for = waited_for.iter().map(|name| (*name).to_owned()).collect();
                 let standing = self.standing(&mut held, *raised == "1", waited_for).await?;
                 Ok((dataset, standing))
@@ -238,6 +248,16 @@ impl Store {
                 found: Some((*found).to_owned()).filter(|found| !found.is_empty()),
             }),
             _ => Err(StoreError::Corrupt("the dataset".into()).into()),
+        }
+    }
+
+    /// Before anybody is served in it: the next term has to be beyond.
+    async fn name_term(&self, dataset: &str, term: u64, server: &str) {
+        let Some(Remembering { journal, .. }) = self.remembering() else { return };
+        let met = MetTerm { dataset: dataset.to_owned(), term, server: server.to_owned() };
+        if let Err(error) = journal.name_term(met).await {
+            // That nobody is served because of it would be worse than what it is for.
+            tracing::warn!(%error, term, "the term that was met is not noted: nodes may have to be restarted after a failover that loses it");
         }
     }
 
@@ -321,7 +341,8 @@ impl Store {
             .arg(identity.server())
             .arg(journal.issuer())
             .arg(node.as_deref().unwrap_or_default())
-            .arg(name);
+            .arg(name)
+            .arg(journal.terms().await.map_err(StoreError::from)?);
         let reply: RedisResult<Vec<String>> = counted(script.invoke_async(&mut held.connection)).await;
         let reply = noting(&self.changes, held.number, reply)?;
         let (epoch, waited_for) = match reply.as_slice() {

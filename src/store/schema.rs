@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | kept |
 //! |---|---|---|---|
-//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server that was met, `serving`: of the one that serves nodes, `ended:TERM` and `identity:TERM` of the last 1,000 terms, `lease_ceiling_ms`, `indexed`: 1 where every account stands under its role and its teams, 2 where in the catalogue as well; `restoring` which backup is being put back: until then it is nobody's dataset; `restored` the backup that was, JSON, until an issuer has told it in the audit | for ever |
+//! | `{P}:meta` | hash | `dataset` id, `issuer`, `term`, `counter`, `identity` of the server that was met, `serving`: of the one that serves nodes, `ended:TERM` and `identity:TERM` of the last 1,000 terms, `lacks:TERM SERVER` of terms that were begun elsewhere, are missing here, and were made up for, `lease_ceiling_ms`, `indexed`: 1 where every account stands under its role and its teams, 2 where in the catalogue as well; `restoring` which backup is being put back: until then it is nobody's dataset; `restored` the backup that was, JSON, until an issuer has told it in the audit | for ever |
 //! | `{P}:feed` | stream | each change under its epoch: `t` type, `k` key, `b` new record | about 100,000 changes |
 //! | `{P}:s:PACKED` | string | `EPOCH {state record}`, see [`crate::account::AccountState`], of the account with this id in base64url | for ever (a tombstone after deletion) |
 //! | `{P}:p:ACCOUNT` | string | JSON profile: what no verification needs | until deletion |

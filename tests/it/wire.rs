@@ -52,10 +52,10 @@ impl Sent {
             "XREAD" => Self::Bell,
             "HMGET" if ends(1, ":keyring") => Self::Keys,
             "MGET" => Self::Accounts,
-            "EVALSHA" if number == "3" && ends(4, ":roles") && ends(5, ":issuers") => Self::Meeting,
             "EVALSHA" if number == "2" && ends(4, ":issuers") => Self::Raised,
             "EVALSHA" if number == "3" && ends(4, ":leases") && ends(5, ":nodes") => Self::Renewal,
             "EVALSHA" if ends(4, ":roles") && ends(5, ":keyring") => Self::LookUp,
+            "EVALSHA" if ends(4, ":roles") && ends(5, ":issuers") => Self::Meeting,
             "EVALSHA" if number == "4" && ends(4, ":feed") && ends(5, ":leases") => Self::Follow,
             "EVALSHA" if number == "2" && ends(4, ":keyring") => Self::Keys,
             "EVALSHA" if number == "2" && ends(4, ":leases") => Self::Table,
@@ -77,7 +77,7 @@ struct Gate {
 }
 
 struct Shared {
-    to: PathBuf,
+    to: watch::Sender<PathBuf>,
     gates: Mutex<Vec<Gate>>,
     /// Whoever sends this finds himself at another server.
     rehomed: Mutex<Vec<(Sent, PathBuf)>>,
@@ -117,7 +117,7 @@ impl Wire {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("wire.sock")).unwrap();
         let shared = Arc::new(Shared {
-            to: redis.socket(),
+            to: watch::Sender::new(redis.socket()),
             gates: Mutex::default(),
             rehomed: Mutex::default(),
             refused: Mutex::default(),
@@ -146,6 +146,12 @@ impl Wire {
     /// The connection on which this is sent next leads to another server from then on, without a sign.
     pub fn rehome(&self, what: Sent, to: &RedisServer) {
         self.shared.rehomed.lock().unwrap().push((what, to.socket()));
+    }
+
+    /// Every connection ends, and the next ones lead to another server.
+    pub fn leads_to(&self, to: &RedisServer) {
+        self.shared.to.send_replace(to.socket());
+        self.shared.change();
     }
 
     /// Whether all that were to be led elsewhere are.
@@ -222,12 +228,14 @@ struct Answer {
 
 async fn carry(mut near: UnixStream, shared: Arc<Shared>) {
     let mut changed = shared.changed.subscribe();
-    let Ok(mut far) = UnixStream::connect(&shared.to).await else { return };
+    let mut leads = shared.to.subscribe();
+    let to = leads.borrow_and_update().clone();
+    let Ok(mut far) = UnixStream::connect(to).await else { return };
     let (mut asked, mut answered) = (Vec::new(), Vec::new());
     let mut answers: VecDeque<Answer> = VecDeque::new();
     let (mut there, mut back) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {
-        if shared.closed.load(Ordering::SeqCst) {
+        if shared.closed.load(Ordering::SeqCst) || leads.has_changed().unwrap_or(true) {
             return;
         }
         // Commands, one by one.
@@ -267,7 +275,10 @@ async fn carry(mut near: UnixStream, shared: Arc<Shared>) {
         // Answers, one by one, in their order.
         while let Some(length) = reply(&answered) {
             let Some(answer) = answers.iter_mut().find(|answer| answer.bytes.is_none()) else { return };
-            answer.bytes = Some(answered.drain(..length).collect());
+            let bytes: Vec<u8> = answered.drain(..length).collect();
+            // Nothing was done: it is sent once more, with the script before it.
+            answer.number = answer.number.filter(|_| !bytes.starts_with(b"-NOSCRIPT"));
+            answer.bytes = Some(bytes);
             if answer.number.is_some()
                 && let Some(gate) = shared.gates.lock().unwrap().iter_mut().find(|gate| gate.what == answer.what)
             {

@@ -243,7 +243,7 @@ fn the_rules_of_a_verifier_suffice_for_looking_up_and_for_no_change_of_a_record(
         .key("{cm}:feed")
         .key("{cm}:leases")
         .key("{cm}:keyring")
-        .arg(&[dataset, identity, "1-0", "n", "256"])
+        .arg(&[dataset, identity, "1-0", "n", "256", identity])
         .invoke(&mut verifier)
         .expect("the feed");
     assert_eq!(followed[2], epoch);

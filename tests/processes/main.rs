@@ -29,6 +29,7 @@ mod gateways;
 mod heads;
 mod ipv6;
 mod issuers;
+mod journal;
 mod key_runbooks;
 mod listen;
 mod lost_answers;

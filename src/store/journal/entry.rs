@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Lineage;
@@ -106,13 +107,26 @@ impl AccountAfter {
 }
 
 /// What later entries of the same are about, too.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum About {
+    /// First in what is compacted: it says what of the rest still counts.
+    Raised(String, Epoch),
     Account(AccountId),
     Role(RoleName),
     Key(Option<String>),
-    Sessions(Vec<SessionId>),
-    Raised(String, Epoch),
+}
+
+/// The number of a segment, and of the line in it: what was noted later has a higher one.
+pub(super) type Place = (u64, u64);
+
+/// An entry, and where it was noted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Noted {
+    #[serde(rename = "n")]
+    pub(super) place: Place,
+    #[serde(rename = "w")]
+    pub(super) entry: Entry,
 }
 
 impl Entry {
@@ -130,29 +144,45 @@ impl Entry {
         Self { dataset, server, epoch, at, change: Change::Sessions(ids.to_vec()) }
     }
 
-    pub(super) fn about(&self) -> About {
-        match &self.change {
+    /// `None`: what is ended there never comes again.
+    pub(super) fn about(&self) -> Option<About> {
+        Some(match &self.change {
             Change::Account(after) => About::Account(after.id),
             Change::Role(after) => About::Role(after.name.clone()),
             Change::Keys { revoked } => About::Key(revoked.clone()),
-            Change::Sessions(ids) => About::Sessions(ids.clone()),
+            Change::Sessions(_) => return None,
             Change::Raised => About::Raised(self.server.clone(), self.epoch),
-        }
+        })
     }
 
     /// With its line end.
     pub(super) fn to_line(&self) -> String {
-        // No map in it has keys that are no text.
-        let text = serde_json::to_string(self).unwrap_or_default();
-        format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()))
+        to_line(self)
     }
+}
 
-    /// `None`: that is not what was written.
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
-        let (sum, text) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split_once(' ')?;
-        if sum.len() != 8 || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(text.as_bytes()) {
-            return None;
-        }
-        serde_json::from_str(text).ok()
+impl Change {
+    /// At most so many bytes are written of it, wherever it is made.
+    pub(super) fn longest_line(&self) -> usize {
+        serde_json::to_string(self).map_or(0, |text| text.len()) + AROUND
     }
+}
+
+/// What stands around a change in its line: a checksum, the dataset, a server twice, an epoch, a time.
+const AROUND: usize = 640;
+
+/// A checksum and a JSON object, with the line end.
+pub(super) fn to_line(what: &impl Serialize) -> String {
+    // No map in it has keys that are no text.
+    let text = serde_json::to_string(what).unwrap_or_default();
+    format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()))
+}
+
+/// `None`: that is not what was written.
+pub(super) fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
+    let (sum, text) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split_once(' ')?;
+    if sum.len() != 8 || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(text.as_bytes()) {
+        return None;
+    }
+    serde_json::from_str(text).ok()
 }

@@ -18,6 +18,8 @@ pub struct Lineage {
     pub(super) now: Epoch,
     /// Of terms that have ended: whose they were, and their last counter.
     past: HashMap<u64, (String, u64)>,
+    /// Terms before this one are forgotten. They are not told by their distance: a term may begin far beyond the one before it.
+    forgotten_before: u64,
 }
 
 impl Lineage {
@@ -30,8 +32,10 @@ impl Lineage {
             let (term, counter) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
             Some((term, (parts.next()?.to_owned(), counter)))
         };
-        let past = past.lines().filter_map(term).collect();
-        Self { dataset: dataset.to_owned(), server: server.to_owned(), now, past }
+        let past: HashMap<_, _> = past.lines().filter_map(term).collect();
+        let oldest = past.keys().min().filter(|_| past.len() as u64 >= KEPT_TERMS);
+        let forgotten_before = oldest.copied().unwrap_or(0);
+        Self { dataset: dataset.to_owned(), server: server.to_owned(), now, past, forgotten_before }
     }
 
     /// The server to which a term belongs here.
@@ -54,7 +58,7 @@ impl Lineage {
         match self.past.get(&term) {
             Some((server, ended)) => entry.server == *server && counter <= *ended,
             // So long ago that nobody remembers; or never here.
-            None => term.saturating_add(KEPT_TERMS) < self.now.term,
+            None => term < self.forgotten_before,
         }
     }
 

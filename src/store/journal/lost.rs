@@ -1,11 +1,11 @@
 //! What a store lacks of what was changed from here.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::segment;
-use super::{AccountAfter, Change, Entry, JournalError, Lineage};
-use crate::account::AccountId;
+use super::entry::{About, Noted, Place};
+use super::{AccountAfter, Change, Entry, JournalError, Lineage, order, segment};
 use crate::epoch::Epoch;
 use crate::name::RoleName;
 use crate::permission::Grant;
@@ -69,69 +69,56 @@ impl Lost {
 /// The entries of one file that count.
 #[derive(Default)]
 struct Found {
-    accounts: HashMap<AccountId, Vec<(bool, Entry)>>,
-    roles: HashMap<RoleName, (bool, Entry)>,
+    /// Of each account and role, in the order in which they were noted; and whether the store has them.
+    changes: HashMap<About, Vec<(bool, Entry)>>,
     keys: bool,
     revoked: BTreeSet<String>,
     sessions: Vec<SessionId>,
-    /// The store was raised here, and knows.
-    is_raised: bool,
+    /// Where the store was raised: it knows what was noted before.
+    raised: Option<Place>,
 }
 
 /// Reads back to where the store is known to have all that was changed before.
 pub(super) fn find(directory: &Path, lineage: &Lineage, now: i64) -> Result<Lost, JournalError> {
-    let mut accounts: HashMap<AccountId, Vec<(bool, Entry)>> = HashMap::new();
-    let mut roles: HashMap<RoleName, (bool, Entry)> = HashMap::new();
+    let mut changes: HashMap<About, Vec<(bool, Entry)>> = HashMap::new();
     let mut lost = Lost::default();
-    for file in segment::all_in(directory)?.iter().rev() {
+    segment::backwards(directory, |file| {
         let mut found = Found::default();
-        segment::read(file, |entry| found.take(entry, lineage, now))?;
-        for (id, mut entries) in found.accounts {
-            let later = accounts.entry(id).or_default();
-            entries.append(later);
-            *later = entries;
-        }
-        for (name, entry) in found.roles {
-            roles.entry(name).or_insert(entry);
+        segment::read(file, |noted| found.take(noted, lineage, now))?;
+        for (about, mut noted) in found.changes {
+            let later = changes.entry(about).or_default();
+            noted.append(later);
+            *later = noted;
         }
         lost.keys |= found.keys;
         lost.revoked.append(&mut found.revoked);
         lost.sessions.append(&mut found.sessions);
-        if found.is_raised {
-            break;
-        }
+        Ok(if found.raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    for noted in changes.into_values() {
+        lost.add(noted);
     }
-    lost.accounts = accounts.into_values().filter_map(lacking).collect();
-    lost.roles = roles
-        .into_values()
-        .filter_map(|(is_there, entry)| match entry.change {
-            Change::Role(after) if !is_there => Some((after.name, after.grants)),
-            _ => None,
-        })
-        .collect();
     Ok(lost)
 }
 
 impl Found {
-    fn take(&mut self, entry: Entry, lineage: &Lineage, now: i64) {
+    fn take(&mut self, Noted { place, entry }: Noted, lineage: &Lineage, now: i64) {
+        if self.raised.is_some_and(|raised| place < raised) {
+            return;
+        }
         let is_there = lineage.contains(&entry);
         match &entry.change {
-            Change::Account(after) => self.accounts.entry(after.id).or_default().push((is_there, entry)),
-            Change::Role(after) => {
-                let name = after.name.clone();
-                let known = self.roles.remove(&name);
-                let later = match known {
-                    Some(known) if comes_before(&entry, &known.1) => known,
-                    _ => (is_there, entry),
-                };
-                self.roles.insert(name, later);
+            Change::Account(_) | Change::Role(_) => {
+                if let Some(about) = entry.about() {
+                    self.changes.entry(about).or_default().push((is_there, entry));
+                }
             }
             Change::Keys { revoked } if !is_there => {
                 self.keys = true;
                 self.revoked.extend(revoked.clone());
             }
             Change::Raised if is_there && entry.dataset == lineage.dataset => {
-                *self = Self { is_raised: true, ..Self::default() };
+                *self = Self { raised: Some(place), ..Self::default() };
             }
             Change::Sessions(ids) if entry.at >= now - SESSIONS => self.sessions.extend(ids.iter().copied()),
             Change::Keys { .. } | Change::Sessions(_) | Change::Raised => {}
@@ -139,33 +126,21 @@ impl Found {
     }
 }
 
-/// Two changes of one server in the order in which it made them: they may have been noted in another one.
-fn comes_before(entry: &Entry, other: &Entry) -> bool {
-    entry.server == other.server && entry.epoch.term == other.epoch.term && entry.epoch.counter < other.epoch.counter
-}
-
-/// The last change of an account, if it is lacking.
-fn lacking(mut entries: Vec<(bool, Entry)>) -> Option<LostAccount> {
-    // Stable, so that what different servers made stays in the order in which it was noted.
-    for place in 1..entries.len() {
-        let mut at = place;
-        while let (Some((_, before)), Some((_, after))) =
-            (at.checked_sub(1).and_then(|b| entries.get(b)), entries.get(at))
-            && comes_before(after, before)
-        {
-            entries.swap(at - 1, at);
-            at -= 1;
+impl Lost {
+    /// The last of these changes of one thing, if it is lacking.
+    fn add(&mut self, noted: Vec<(bool, Entry)>) {
+        let mut changes = order::in_order(noted, |(_, entry)| entry);
+        let lacking = changes.iter().rev().take_while(|(is_there, _)| !is_there).count();
+        let upon = match changes.get(changes.len() - lacking).map(|(_, first)| &first.change) {
+            Some(Change::Account(first)) => (first.before_server.clone(), first.before),
+            _ => Default::default(),
+        };
+        match changes.pop().map(|(is_there, last)| (is_there, last.epoch, last.change)) {
+            Some((false, epoch, Change::Account(after))) => {
+                self.accounts.push(LostAccount { after: *after, epoch, upon });
+            }
+            Some((false, _, Change::Role(after))) => self.roles.push((after.name, after.grants)),
+            _ => {}
         }
-    }
-    let lacking = entries.iter().rev().take_while(|(is_there, _)| !is_there).count();
-    let first = entries.len() - lacking;
-    let upon = match &entries.get(first)?.1.change {
-        Change::Account(after) => (after.before_server.clone(), after.before),
-        _ => return None,
-    };
-    let last = entries.pop()?.1;
-    match last.change {
-        Change::Account(after) => Some(LostAccount { after: *after, epoch: last.epoch, upon }),
-        _ => None,
     }
 }

@@ -7,14 +7,19 @@
 mod compaction;
 mod entry;
 mod lineage;
+mod lock;
 mod lost;
+mod order;
+mod room;
 mod segment;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
@@ -26,10 +31,13 @@ use tokio::sync::oneshot;
 pub use entry::{AccountAfter, Change, Entry, RoleAfter};
 pub use lineage::{KEPT_TERMS, Lineage};
 pub use lost::{Lost, LostAccount};
+pub use room::Promise;
+pub(super) use terms::MetTerm;
 
 use super::StoreError;
 use crate::clock::{Clock as _, SystemClock};
 use crate::session::SessionId;
+use room::Promises;
 use writer::{Job, Writer};
 
 /// Why the journal can't be used.
@@ -74,7 +82,8 @@ pub struct Journal {
     directory: PathBuf,
     issuer: String,
     writer: Mutex<Sender<Job>>,
-    /// Why the last try to write failed. `None`: it did not.
+    promises: Promises,
+    /// Why it takes no more entries. `None`: it does.
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -83,6 +92,10 @@ impl Journal {
     ///
     /// `keep_for`: of entries that are older only the last 100,000 stay.
     pub fn open(directory: &Path, keep_for: Duration) -> Result<Self, JournalError> {
+        Self::begin(directory, keep_for, compaction::SIZES)
+    }
+
+    fn begin(directory: &Path, keep_for: Duration, sizes: compaction::Sizes) -> Result<Self, JournalError> {
         let failed = || unusable(directory);
         // Where an earlier version remembered the server: a wait more is all that is lost with it.
         if std::fs::symlink_metadata(directory).is_ok_and(|there| there.is_file()) {
@@ -93,18 +106,23 @@ impl Journal {
             _ => {}
         }
         let issuer = issuer_id(directory)?;
+        lock::prepare(directory)?;
+        let (bell, rung) = channel();
         let (sender, jobs) = channel();
-        let mut writer = Writer::new(directory.to_owned(), keep_for);
-        writer.open()?;
-        let trouble = Arc::default();
-        std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn({
-                let trouble = Arc::clone(&trouble);
-                move || writer.run(&jobs, &trouble)
-            })
-            .map_err(failed())?;
-        Ok(Self { directory: directory.to_owned(), issuer, writer: Mutex::new(sender), trouble })
+        let mut writer = Writer::new(directory.to_owned(), bell);
+        let trouble = Arc::new(Mutex::new(writer.open()?));
+        spawn("journal", {
+            let trouble = Arc::clone(&trouble);
+            move || writer.run(&jobs, &trouble)
+        })
+        .map_err(failed())?;
+        spawn("compaction", {
+            let directory = directory.to_owned();
+            move || compaction::run(&directory, keep_for, sizes, &rung)
+        })
+        .map_err(failed())?;
+        let (directory, writer, promises) = (directory.to_owned(), Mutex::new(sender), Promises::new());
+        Ok(Self { directory, issuer, writer, promises, trouble })
     }
 
     /// The id of the issuer that has this data directory.
@@ -117,22 +135,53 @@ impl Journal {
         self.directory.join("server")
     }
 
+    /// Whether nothing was ever written to it: there is no change that a store could have lost.
+    pub(super) async fn is_blank(self: &Arc<Self>) -> Result<bool, JournalError> {
+        self.aside(|directory| {
+            let mut is_blank = true;
+            segment::backwards(directory, |file| {
+                segment::read(file, |_| is_blank = false)?;
+                Ok(if is_blank { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            Ok(is_blank)
+        })
+        .await
+    }
+
     /// Writes an entry; it is on disk when this returns.
     pub async fn append(&self, entry: &Entry) -> Result<(), JournalError> {
-        self.write(entry.to_line()).await
+        let promise = self.ready(&entry.change).await?;
+        self.note(&promise, entry).await
     }
 
     /// Notes that a session was ended, wherever the store is.
     pub async fn session_ended(&self, ids: &[SessionId], now: i64) -> Result<(), JournalError> {
-        self.append(&Entry::of_sessions(ids, now)).await
+        for some in ids.chunks(1000) {
+            self.append(&Entry::of_sessions(some, now)).await?;
+        }
+        Ok(())
     }
 
-    /// Whether it takes entries. Where the last one failed, it is tried again: a change is not made that can't be noted.
-    pub async fn ready(&self) -> Result<(), JournalError> {
-        if self.trouble().is_none() { Ok(()) } else { self.write(String::new()).await }
+    /// Whether it will take the entry of a change: none is made that can't be noted. There is room for it then, whatever others
+    /// write to the disk meanwhile, for as long as the promise is held.
+    pub async fn ready(&self, change: &Change) -> Result<Promise, JournalError> {
+        let promise = self.promises.room_for(change).await.map_err(unusable(&self.directory))?;
+        if self.trouble().is_some() {
+            self.write(String::new()).await?;
+        }
+        Ok(promise)
     }
 
-    /// Why the last try to write failed. `None`: it did not.
+    /// Writes the entry of a change for which there is room; it is on disk when this returns.
+    pub async fn note(&self, promise: &Promise, entry: &Entry) -> Result<(), JournalError> {
+        if !promise.has(entry) {
+            self.write(entry.to_line()).await?;
+            promise.is_noted(entry);
+        }
+        Ok(())
+    }
+
+    /// Why no entry is taken. `None`: they are.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -147,25 +196,38 @@ impl Journal {
 
     /// What a store of this history lacks.
     pub async fn lost(self: &Arc<Self>, lineage: Arc<Lineage>, now: i64) -> Result<Lost, JournalError> {
+        self.aside(move |directory| lost::find(directory, &lineage, now)).await
+    }
+
+    /// Works on files where nobody is kept waiting by it.
+    async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        what: impl FnOnce(&Path) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
         let journal = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || lost::find(&journal.directory, &lineage, now)).await;
-        read.unwrap_or_else(|error| Err(unusable(&self.directory)(io::Error::other(error))))
+        let done = tokio::task::spawn_blocking(move || what(&journal.directory)).await;
+        done.unwrap_or_else(|error| Err(unusable(&self.directory)(io::Error::other(error))))
     }
 
     /// Reads all of it: how many entries there are, or what is wrong.
     pub fn check(directory: &Path) -> Result<usize, JournalError> {
         let mut entries = 0;
-        for file in segment::all_in(directory)? {
-            segment::read(&file, |_| entries += 1)?;
-        }
+        segment::backwards(directory, |file| {
+            segment::read(file, |_| entries += 1)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(entries)
     }
+}
+
+fn spawn(name: &str, what: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(what).map(|_| ())
 }
 
 /// Made once, and kept with the journal.
 fn issuer_id(directory: &Path) -> Result<String, JournalError> {
     let path = directory.join("issuer");
-    let _ours = lock(directory)?;
+    let _ours = lock::writing(directory)?;
     match std::fs::read_to_string(&path) {
         Ok(id) if uuid::Uuid::try_parse(id.trim_end()).is_ok() => Ok(id.trim_end().to_owned()),
         Ok(_) => Err(JournalError::Unusable {
@@ -181,12 +243,4 @@ fn issuer_id(directory: &Path) -> Result<String, JournalError> {
         }
         Err(error) => Err(unusable(&path)(error)),
     }
-}
-
-/// Nobody else writes for as long as this is held.
-fn lock(directory: &Path) -> Result<File, JournalError> {
-    let path = directory.join("lock");
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(unusable(&path))?;
-    file.lock().map_err(unusable(&path))?;
-    Ok(file)
 }

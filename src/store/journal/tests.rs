@@ -1,3 +1,6 @@
+mod compaction;
+mod room;
+
 use std::fs;
 
 use super::*;
@@ -75,7 +78,7 @@ impl Scene {
     }
 
     fn last_file(&self) -> std::path::PathBuf {
-        segment::all_in(&self.path()).unwrap().pop().unwrap().path
+        segment::all_in(&self.path()).unwrap().segments.pop().unwrap().path
     }
 }
 
@@ -131,6 +134,17 @@ async fn what_was_made_up_for_is_not_looked_at_again_unless_that_is_lost_too() {
     assert!(lost(&journal, lineage("Z", "7-0", &[(5, "X", 8), (6, "Y", 3)])).await.is_nothing());
     let earlier = lineage("Z", "7-0", &[(5, "X", 8), (6, "Y", 2)]);
     assert_eq!(lost(&journal, earlier).await.accounts.len(), 1);
+}
+
+/// A term may begin far beyond the one before it: how far says nothing of what is remembered.
+#[tokio::test]
+async fn a_term_counts_as_known_where_it_is_older_than_those_that_are_remembered_and_not_by_its_distance() {
+    let (_scene, journal) = Scene::with(&[change("X", account(1), "3-1", "5-9", 2)]).await;
+    let far = lineage("Y", "9000-0", &[(3, "X", 8)]);
+    assert_eq!(lost(&journal, far).await.accounts.len(), 1);
+    let remembered: Vec<(u64, &str, u64)> = (6..6 + super::KEPT_TERMS).map(|term| (term, "X", 1)).collect();
+    assert!(lost(&journal, lineage("Y", "9000-0", &remembered)).await.is_nothing());
+    assert_eq!(lost(&journal, lineage("Y", "9000-0", &remembered[1..])).await.accounts.len(), 1);
 }
 
 #[tokio::test]
@@ -200,44 +214,48 @@ async fn a_journal_that_can_not_be_written_says_so_until_it_can() {
     fs::rename(&path, &aside).unwrap();
     assert!(journal.append(&change("X", account(2), "5-1", "5-10", 2)).await.is_err());
     assert!(journal.trouble().is_some());
-    assert!(journal.ready().await.is_err());
+    let next = change("X", account(2), "5-1", "5-10", 2).change;
+    assert!(journal.ready(&next).await.is_err());
     fs::rename(&aside, &path).unwrap();
-    journal.ready().await.unwrap();
+    journal.ready(&next).await.unwrap();
     assert!(journal.trouble().is_none());
     assert_eq!(Journal::check(&path).unwrap(), 1);
 }
 
-#[test]
-fn compaction_keeps_the_last_change_of_each_account_and_what_is_late() {
-    let scene = Scene::new();
-    fs::create_dir(scene.path()).unwrap();
-    let write = |number: usize, entries: &[Entry]| {
-        let lines: String = entries.iter().map(Entry::to_line).collect();
-        fs::write(segment::path_of(&scene.path(), number as u64), lines).unwrap();
+/// What a command beside it writes is half there for a while.
+#[tokio::test]
+async fn a_line_that_becomes_whole_while_the_journal_is_read_is_no_damage_and_is_not_missed() {
+    let (scene, journal) = Scene::with(&[change("X", account(1), "5-1", "5-9", 2)]).await;
+    let line = change("X", account(2), "5-1", "5-10", 2).to_line();
+    let (half, rest) = line.split_at(100);
+    let append = |text: &str| {
+        let mut file = fs::File::options().append(true).open(scene.last_file()).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     };
-    let mut old = change("X", account(4), "5-1", "5-2", 2);
-    old.at = now() - 500 * 86_400;
-    write(1, &[change("X", account(1), "5-1", "5-3", 2), change("X", account(2), "5-1", "5-4", 2), old]);
-    write(2, &[change("X", account(1), "5-3", "5-5", 3), change("X", account(3), "5-1", "5-6", 2), raised("Y", "6-0")]);
-    write(3, &[change("X", account(1), "5-5", "5-7", 4)]);
-    for number in 0..compaction::LATEST {
-        write(4 + number, &[change("Y", account(3), "6-1", &format!("6-{}", number + 2), 9)]);
+    let writes = lock::writing(&scene.path()).unwrap();
+    append(half);
+    let reads = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move { lost(&journal, lineage("Y", "6-0", &[])).await }
+    });
+    let path = scene.path();
+    let checks = tokio::task::spawn_blocking(move || Journal::check(&path));
+    for _ in 0..20 {
+        // Neither may end before the line is whole.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(!reads.is_finished() && !checks.is_finished());
     }
-    compaction::compact(&scene.path(), 400 * DAY).unwrap();
-    let mut kept = Vec::new();
-    let files = segment::all_in(&scene.path()).unwrap();
-    assert_eq!(files.len(), compaction::LATEST + 1);
-    segment::read(&files[0], |entry| kept.push(entry.epoch.to_string())).unwrap();
-    // In their order; of account 3 there is a later one, and what is older than it is to be kept is gone.
-    assert_eq!(kept, ["5-4", "6-0", "5-7"]);
-    assert_eq!(files[0].number, 3);
+    append(rest);
+    drop(writes);
+    assert_eq!(reads.await.unwrap().accounts.len(), 2);
+    assert_eq!(checks.await.unwrap().unwrap(), 2);
 }
 
 #[test]
 fn an_entry_holds_no_secret_and_reads_back() {
     let entry = change("X", account(1), "5-1", "5-9", 2);
     let line = entry.to_line();
-    assert_eq!(Entry::parse(line.as_bytes()), Some(entry));
+    assert_eq!(entry::parse(line.as_bytes()), Some(entry));
     assert!(line.contains(r#""record":{"r":"auditor","u":"ci","g":2}"#), "{line}");
     assert!(line.len() < 300, "{} bytes", line.len());
 }

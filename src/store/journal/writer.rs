@@ -4,19 +4,20 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::segment::{self, SegmentFile};
-use super::{JournalError, compaction, lock, unusable};
+use super::{JournalError, lock, room, unusable};
 
 /// A segment that has so many bytes is followed by another one.
 const SEGMENT: u64 = 1024 * 1024;
-/// What a segment may have beyond that: what is written together.
-const BEYOND: u64 = 128 * 1024;
+
+/// While no entry can be taken it is tried again so often.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Lines to write. None: only to try whether that can be done.
 pub(super) struct Job {
@@ -26,134 +27,216 @@ pub(super) struct Job {
 
 pub(super) struct Writer {
     directory: PathBuf,
-    keep_for: Duration,
-    /// The segment that is written to.
-    current: Option<(u64, File)>,
-    /// How many segments the last compaction has left.
-    compacted: usize,
+    current: Option<Current>,
+    /// Rung for each segment that is begun.
+    compaction: Sender<()>,
+}
+
+/// The segment that is written to.
+struct Current {
+    number: u64,
+    path: PathBuf,
+    file: File,
+    /// Of the last whole line.
+    end: u64,
+    /// Up to where its room is known to be reserved.
+    reserved: u64,
 }
 
 impl Writer {
-    pub(super) fn new(directory: PathBuf, keep_for: Duration) -> Self {
-        Self { directory, keep_for, current: None, compacted: 0 }
+    pub(super) fn new(directory: PathBuf, compaction: Sender<()>) -> Self {
+        Self { directory, current: None, compaction }
     }
 
-    /// Looks at the last segment, and cuts off what is torn.
-    pub(super) fn open(&mut self) -> Result<(), JournalError> {
-        let _ours = lock(&self.directory)?;
-        self.last().map(|_| ())
+    /// Looks at the last segment, and cuts off what is torn. Returns why no change can be noted: there is no room for it.
+    pub(super) fn open(&mut self) -> Result<Option<String>, JournalError> {
+        let _ours = lock::writing(&self.directory)?;
+        self.last()?;
+        let _ = self.compaction.send(());
+        let why = self.keep_room().err().map(|error| error.to_string());
+        if let Some(why) = &why {
+            is_stuck(why);
+        }
+        Ok(why)
     }
 
     /// Until nobody can ask any more.
     pub(super) fn run(&mut self, jobs: &Receiver<Job>, trouble: &Mutex<Option<String>>) {
-        while let Ok(first) = jobs.recv() {
-            let mut together = vec![first];
-            let mut lines = String::new();
-            let mut length = 0;
-            while length < 64 * 1024
-                && let Ok(job) = jobs.try_recv()
-            {
-                length += job.lines.len();
-                together.push(job);
+        let now = || trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut was_stuck = now().is_some();
+        while let Some(together) = gather(jobs, was_stuck) {
+            let lines: String = together.iter().map(|job| job.lines.as_str()).collect();
+            let (written, ready) = self.turn(&lines);
+            let why = ready.as_ref().err().map(ToString::to_string);
+            match &why {
+                Some(why) if !was_stuck => is_stuck(why),
+                None if was_stuck => tracing::info!("the journal takes entries again"),
+                _ => {}
             }
-            for job in &together {
-                lines.push_str(&job.lines);
-            }
-            let written = self.write(&lines);
-            let why = written.as_ref().err().map(ToString::to_string);
-            if let Some(why) = &why {
-                tracing::error!(
-                    why,
-                    "a change could not be noted in the journal: no change is made until that is mended"
-                );
-            }
-            *trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+            was_stuck = why.is_some();
+            // Before those are told whose room is free again then.
+            *now() = why;
             for job in together {
                 // Whoever is no longer there has given up.
-                let _ = job.tell.send(written.clone());
+                let _ = job.tell.send(if job.lines.is_empty() { ready.clone() } else { written.clone() });
             }
-            if let Err(error) = self.compact() {
-                tracing::warn!(%error, "the journal could not be made smaller");
-            }
+        }
+    }
+
+    /// Writes lines. Returns whether they are there, and whether more can be taken.
+    fn turn(&mut self, lines: &str) -> (Result<(), JournalError>, Result<(), JournalError>) {
+        // Others may write too: a command on this machine.
+        let written = lock::writing(&self.directory).and_then(|ours| self.write(lines).map(|()| ours));
+        match written {
+            Ok(_ours) => (Ok(()), self.keep_room()),
+            Err(error) => (Err(error.clone()), Err(error)),
         }
     }
 
     fn write(&mut self, lines: &str) -> Result<(), JournalError> {
-        // Others may have written since: a command on this machine.
-        let _ours = lock(&self.directory)?;
-        let number = self.last()?;
-        let Some((_, file)) = &self.current else {
-            return Err(unusable(&self.directory)(io::ErrorKind::NotFound.into()));
+        let current = self.last()?;
+        let (lines, place) = match current.end.checked_sub(1) {
+            // The same again: whether anything can be written tells nothing else.
+            Some(before) if lines.is_empty() => ("\n", before),
+            _ => (lines, current.end),
         };
-        let path = segment::path_of(&self.directory, number);
-        let place = file.metadata().map_err(unusable(&path))?.len();
-        let written = file.write_all_at(lines.as_bytes(), place).and_then(|()| file.sync_data());
+        let written = current.file.write_all_at(lines.as_bytes(), place).and_then(|()| current.file.sync_data());
         if let Err(error) = written {
+            let failed = unusable(&current.path)(error);
             // Half a line would be damage as soon as a whole one follows.
-            if file.set_len(place).is_err() {
+            if current.cut().is_err() {
                 self.current = None;
             }
-            return Err(unusable(&path)(error));
+            return Err(failed);
         }
-        if place + lines.len() as u64 > SEGMENT {
-            // A full disk has room in the one that there is, for a while.
-            match self.create(number + 1) {
-                Ok(()) => {}
-                Err(error) => tracing::warn!(%error, "the journal goes on in a file that is long enough"),
+        current.end = place + lines.len() as u64;
+        Ok(())
+    }
+
+    /// Reserves room for what comes next, in another segment when this one is long enough.
+    fn keep_room(&mut self) -> Result<(), JournalError> {
+        let current = self.last()?;
+        if current.end > SEGMENT {
+            let number = current.number + 1;
+            match self.begin(number) {
+                Ok(_) => return Ok(()),
+                // A full disk may have room in the one that there is, for a while.
+                Err(error) => tracing::debug!(%error, "the journal goes on in a file that is long enough"),
             }
         }
-        Ok(())
+        self.last()?.keep_room()
     }
 
-    /// The number of the last segment, which is `current` then.
-    fn last(&mut self) -> Result<u64, JournalError> {
-        let all = segment::all_in(&self.directory)?;
-        let Some(last) = all.last() else {
-            self.create(1)?;
-            return Ok(1);
+    /// The last segment, as it is.
+    fn last(&mut self) -> Result<&mut Current, JournalError> {
+        let ours = self.current.take();
+        let current = match ours {
+            Some(current) if self.is_still_last(&current)? => current,
+            _ => {
+                let files = segment::all_in(&self.directory)?;
+                match files.segments.last() {
+                    Some(last) => Current::reopen(last)?,
+                    None => return self.begin(files.next()),
+                }
+            }
         };
-        if self.current.as_ref().is_none_or(|(number, _)| *number != last.number) {
-            self.current = Some((last.number, Self::reopen(last)?));
-        }
-        Ok(last.number)
+        Ok(self.current.insert(current))
     }
 
-    fn reopen(last: &SegmentFile) -> Result<File, JournalError> {
+    /// Whether nobody else has written, or begun another one.
+    fn is_still_last(&self, current: &Current) -> Result<bool, JournalError> {
+        let is_there =
+            |number| segment::path_of(&self.directory, number).try_exists().map_err(unusable(&self.directory));
+        let mut next = [0];
+        let read = current.file.read_at(&mut next, current.end).map_err(unusable(&current.path))?;
+        Ok((read == 0 || next == [0]) && is_there(current.number)? && !is_there(current.number + 1)?)
+    }
+
+    /// Begins a segment. It has its name when it has its room: where there is none, nothing is changed.
+    fn begin(&mut self, number: u64) -> Result<&mut Current, JournalError> {
+        let (next, path) = (self.directory.join("next"), segment::path_of(&self.directory, number));
+        let reserved = SEGMENT + room::KEPT;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let made = options.open(&next).and_then(|file| {
+            room::reserve(&file, reserved)?;
+            file.sync_all().map(|()| file)
+        });
+        let file = match made {
+            Ok(file) => file,
+            Err(error) => {
+                // It is begun anew anyway.
+                let _ = std::fs::remove_file(&next);
+                return Err(unusable(&next)(error));
+            }
+        };
+        if let Some(mut before) = self.current.take() {
+            // Nothing is written there any more.
+            before.cut().map_err(unusable(&before.path))?;
+        }
+        if let Err(error) = crate::durable::rename_new(&next, &path) {
+            // So that the one before has its room again.
+            let _ = std::fs::remove_file(&next);
+            return Err(unusable(&path)(error));
+        }
+        let _ = self.compaction.send(());
+        Ok(self.current.insert(Current { number, path, file, end: 0, reserved }))
+    }
+}
+
+impl Current {
+    fn reopen(last: &SegmentFile) -> Result<Self, JournalError> {
         let failed = || unusable(&last.path);
-        let whole = segment::read(last, |_| ())?;
-        let file = File::options().write(true).open(&last.path).map_err(failed())?;
-        let length = file.metadata().map_err(failed())?.len();
-        if length > whole {
+        let end = segment::read(last, |_| ())?;
+        let file = File::options().read(true).write(true).open(&last.path).map_err(failed())?;
+        let mut current = Self { number: last.number, path: last.path.clone(), file, end, reserved: 0 };
+        if !room::is_empty_from(&current.file, end).map_err(failed())? {
+            let length = current.file.metadata().map_err(failed())?.len();
             tracing::warn!(
                 file = %last.path.display(),
-                bytes = length - whole,
+                bytes = length - end,
                 "the last entry of the journal is not whole and is cut off: nobody was told of that change"
             );
-            file.set_len(whole).and_then(|()| file.sync_all()).map_err(failed())?;
+            current.cut().map_err(failed())?;
         }
-        Ok(file)
+        Ok(current)
     }
 
-    fn create(&mut self, number: u64) -> Result<(), JournalError> {
-        let path = segment::path_of(&self.directory, number);
-        let failed = || unusable(&path);
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(failed())?;
-        // Room that nobody else can take. Where the file system has no such thing, there is none.
-        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, SEGMENT + BEYOND);
-        file.sync_all().map_err(failed())?;
-        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(unusable(&self.directory))?;
-        self.current = Some((number, file));
-        Ok(())
+    /// Ends the file after its last whole line; what was reserved behind that is free.
+    fn cut(&mut self) -> io::Result<()> {
+        self.reserved = 0;
+        self.file.set_len(self.end)?;
+        self.file.sync_all()
     }
 
-    fn compact(&mut self) -> Result<(), JournalError> {
-        let all = segment::all_in(&self.directory)?;
-        if all.len() >= compaction::LATEST + 2 * self.compacted.max(compaction::LATEST / 2) {
-            let _ours = lock(&self.directory)?;
-            compaction::compact(&self.directory, self.keep_for)?;
-            let left = segment::all_in(&self.directory)?.len();
-            self.compacted = left.saturating_sub(compaction::LATEST);
+    fn keep_room(&mut self) -> Result<(), JournalError> {
+        let until = self.end + room::KEPT;
+        if until > self.reserved {
+            room::reserve(&self.file, until).map_err(unusable(&self.path))?;
+            self.reserved = until;
         }
         Ok(())
     }
+}
+
+fn is_stuck(why: &str) {
+    tracing::error!(why, "the journal takes no entries: no change is made until that is mended");
+}
+
+/// What is to be written together: as much as is there. While it is stuck, nothing at times: `None` when nobody can ask any more.
+fn gather(jobs: &Receiver<Job>, is_stuck: bool) -> Option<Vec<Job>> {
+    let first = if is_stuck { jobs.recv_timeout(AGAIN) } else { jobs.recv().map_err(RecvTimeoutError::from) };
+    let mut together = match first {
+        Ok(job) => vec![job],
+        Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+        Err(RecvTimeoutError::Disconnected) => return None,
+    };
+    let mut length = 0;
+    while length < 64 * 1024
+        && let Ok(job) = jobs.try_recv()
+    {
+        length += job.lines.len();
+        together.push(job);
+    }
+    Some(together)
 }

@@ -3,12 +3,14 @@
 -- KEYS  1 meta  2 feed  3 leases  4 keyring
 -- ARGV  1 dataset  2 identity that the node follows, or empty: none yet  3 applied epoch  4 node id  5 entries at the most
 --       6 identity of the server whose the term of the applied epoch was, or empty
--- reply {dataset, identity, epoch or '', version of the key set, the counter at which the term of the applied epoch ended, or '', epoch, type, key, body, epoch, type, key, body …}
+-- reply {dataset, identity, epoch or '', version of the key set, the counter at which the term of the applied epoch ended, 0 where all of it is
+--        missing and was made up for, or '', epoch, type, key, body, epoch, type, key, body …}
 local dataset, here, epoch = where(KEYS[1])
 local term = string.match(ARGV[3], '^(%d+)-')
 -- R2: the same term of another server is another history.
-local past = redis.call('HMGET', KEYS[1], 'ended:' .. term, 'identity:' .. term)
-local reply = { dataset, here, epoch, redis.call('HGET', KEYS[4], 'version') or '0', past[2] == ARGV[6] and past[1] or '' }
+local past = redis.call('HMGET', KEYS[1], 'ended:' .. term, 'identity:' .. term, 'lacks:' .. term .. ' ' .. ARGV[6])
+local ended = past[2] == ARGV[6] and past[1] or past[3] and '0' or ''
+local reply = { dataset, here, epoch, redis.call('HGET', KEYS[4], 'version') or '0', ended }
 if dataset ~= ARGV[1] or epoch == '' or ARGV[2] ~= here then
   return reply
 end

@@ -22,3 +22,14 @@ local function serve_if_raised(meta, issuers, here)
   return names
 end
 
+-- Of what an issuer has written down, `DATASET TERM SERVER` by lines: the terms of this dataset, each with the server whose it was.
+local function terms_of(lines, dataset)
+  local terms = {}
+  for of, term, server in string.gmatch(lines, '(%S+) (%d+) (%S+)\n') do
+    if of == dataset then
+      terms[#terms + 1] = { term = term, server = server }
+    end
+  end
+  return terms
+end
+

@@ -6,9 +6,41 @@
 --       4 issuer of a dataset that has none yet, or empty  5 issuers it may move from, JSON array  6 built-in roles, JSON object
 --       7 lease ceiling of a new dataset, in milliseconds  8 terms to remember
 --       9 id of the issuer, or empty: it remembers no changes  10 its node, or empty: as it is known  11 its name
+--       12 terms that it has met, DATASET TERM SERVER by lines  13 1 where its journal is blank: there is no change of it that this server could lack
 -- reply {'ok', dataset, issuer, term, counter, identity, 1 where the dataset was made now, lease ceiling, 1 where this issuer has raised this
 --       server already, the terms that have ended: counter and server, by lines, issuers that are waited for …}
 --       or {'issuer', the dataset's issuer} or {'dataset', its id, or empty: there is none} or {'restoring', which backup}
+
+-- Of terms that have ended only the latest are kept, and what is said of earlier ones goes with them.
+local function forget_terms(meta, kept)
+  local fields, terms = redis.call('HKEYS', meta), {}
+  for _, field in ipairs(fields) do
+    terms[#terms + 1] = tonumber(string.match(field, '^identity:(%d+)$'))
+  end
+  if #terms <= kept then
+    return
+  end
+  table.sort(terms)
+  local oldest = terms[#terms - kept + 1]
+  for _, field in ipairs(fields) do
+    local of = string.match(field, '^%l+:(%d+)')
+    if of and tonumber(of) < oldest then
+      redis.call('HDEL', meta, field)
+    end
+  end
+end
+
+-- A term that begins on the same server takes nothing from it: who had raised it has.
+local function raised_as_before(issuers, ended, begun)
+  local all = redis.call('HGETALL', issuers)
+  for i = 1, #all, 2 do
+    local raised, rest = string.match(all[i + 1], '^(%d+)( .*)$')
+    if tonumber(raised) == ended then
+      redis.call('HSET', issuers, all[i], begun .. rest)
+    end
+  end
+end
+
 local meta, roles = KEYS[1], KEYS[2]
 local wanted = ARGV[3]
 -- Half of it is not to be taken for a dataset, nor for an empty store.
@@ -48,33 +80,50 @@ redis.call('HSETNX', meta, 'counter', 0)
 if issuer or wanted ~= '' then
   redis.call('HSET', meta, 'issuer', issuer or wanted)
 end
--- F6: epochs of another identity of the server are another term's.
+-- F6: epochs of another identity of the server are another term's. It lies beyond every term that this issuer has met: nodes may have
+-- followed one there of which this server, a copy from before, knows nothing, and they follow nobody who is not beyond it.
 local before = redis.call('HGET', meta, 'identity')
-if before ~= here then
-  local term = tonumber(redis.call('HGET', meta, 'term'))
-  redis.call('HSET', meta, 'identity', here, 'ended:' .. term, redis.call('HGET', meta, 'counter'))
+local latest = tonumber(redis.call('HGET', meta, 'term'))
+local furthest, elsewhere = 0, 0
+for _, met in ipairs(terms_of(ARGV[12], redis.call('HGET', meta, 'dataset'))) do
+  furthest = math.max(furthest, tonumber(met.term))
+  if met.server ~= here then
+    elsewhere = math.max(elsewhere, tonumber(met.term))
+  end
+end
+-- Or somebody else has begun one here who had not met those.
+if before ~= here or latest <= elsewhere then
+  local beyond = string.format('%d', math.max(latest, furthest) + 1)
+  redis.call('HSET', meta, 'identity', here, 'ended:' .. latest, redis.call('HGET', meta, 'counter'))
   -- Another server may begin the same term: whose it was is part of its name.
-  redis.call('HSET', meta, 'identity:' .. term, before or '')
-  redis.call('HSET', meta, 'term', string.format('%d', term + 1), 'counter', 0)
-  local forgotten = string.format('%d', term - tonumber(ARGV[8]))
-  redis.call('HDEL', meta, 'serving', 'ended:' .. forgotten, 'identity:' .. forgotten)
+  redis.call('HSET', meta, 'identity:' .. latest, before or '')
+  redis.call('HSET', meta, 'term', beyond, 'counter', 0)
+  forget_terms(meta, tonumber(ARGV[8]))
+  if before ~= here then
+    redis.call('HDEL', meta, 'serving')
+  else
+    raised_as_before(KEYS[3], latest, beyond)
+  end
 end
 for name, definition in pairs(cjson.decode(ARGV[6])) do
   redis.call('HSETNX', roles, name, '0-0 ' .. definition)
 end
--- R2: an issuer is known from when it meets the dataset, and its changes are missed from then on.
-local raised = '0'
+-- R2: an issuer is known from when it meets the dataset, and its changes are missed from then on. One that has made none has raised this
+-- server by all that it knows.
+local term = redis.call('HGET', meta, 'term')
+local raised, is_new = '0', false
 if ARGV[9] ~= '' then
   local known = redis.call('HGET', KEYS[3], ARGV[9])
-  local term, node = string.match(known or '', '^(%d+) (%S+) ')
-  raised = term or '0'
+  local had, node = string.match(known or '', '^(%d+) (%S+) ')
+  is_new = not known and ARGV[13] == '1'
+  raised = had or is_new and term or '0'
   if ARGV[10] ~= '' or not node then
     node = ARGV[10] ~= '' and ARGV[10] or '-'
   end
   redis.call('HSET', KEYS[3], ARGV[9], raised .. ' ' .. node .. ' ' .. ARGV[11])
 end
-local term = redis.call('HGET', meta, 'term')
-local names = serve_if_raised(meta, KEYS[3], here)
+-- Nobody is served in a term before this issuer has written it down: it raises the server next.
+local names = is_new and waited_for(KEYS[3], term) or serve_if_raised(meta, KEYS[3], here)
 local past, servers = {}, {}
 local all = redis.call('HGETALL', meta)
 for i = 1, #all, 2 do

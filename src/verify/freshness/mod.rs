@@ -154,6 +154,9 @@ pub enum Unusable {
     /// The store has gone back behind what it had said before (R2).
     #[error("the store has gone back behind what it had said before")]
     RolledBack,
+    /// The store that answered has gone back behind what was applied here, so that it is not followed (R2).
+    #[error("the store has gone back behind what was applied here, and is not followed; the log says what to do")]
+    NotFollowed,
     /// Answers count under a lease alone, and there is none.
     #[error("the lease of this node is not renewed: too few replicas confirm it")]
     NoLease,
@@ -195,6 +198,8 @@ pub struct Freshness {
     closed: AtomicBool,
     /// One drop at a time. Inside: the server that was followed last and how far.
     furthest: Mutex<Option<Place>>,
+    /// The server that was not followed at the last beginning.
+    refused: ArcSwapOption<Identity>,
     counters: Counters,
 }
 
@@ -210,6 +215,7 @@ impl Freshness {
             era: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             furthest: Mutex::new(None),
+            refused: ArcSwapOption::empty(),
             counters: Counters::default(),
         }
     }
@@ -277,7 +283,9 @@ impl Freshness {
             // Between two memories: only the server that was followed last is believed.
             let furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
             if furthest.as_ref().is_some_and(|known| known.identity != answer.place.identity) {
-                return Err(Unusable::OtherServer);
+                let refused = self.refused.load();
+                let is_refused = refused.as_deref().is_some_and(|refused| *refused == answer.place.identity);
+                return Err(if is_refused { Unusable::NotFollowed } else { Unusable::OtherServer });
             }
             if furthest.as_ref().is_some_and(|known| answer.place.epoch < known.epoch) {
                 self.counters.rolled_back.fetch_add(1, Ordering::Relaxed);
@@ -338,8 +346,9 @@ impl Freshness {
     /// memory, window, lease, and every answer under way.
     ///
     /// `term_ended`: the counter at which, as this place has it, the term of the epoch ended that was applied at last, if that was the same
-    /// server's. R2: one that does not know that term is a copy from before, or has gone another way, and is not followed. One that knows
-    /// less of it than was applied has lost its tail; it serves, so that each of its issuers has made up for what that ended.
+    /// server's; 0 where an issuer that was there has made up for all of it. R2: one that does not know that term is a copy from before, or
+    /// has gone another way, and is not followed. One that knows less of it than was applied has lost its tail; it serves, so that each of
+    /// its issuers has made up for what that ended.
     pub fn begin(&self, place: &Place, term_ended: Option<u64>) -> Result<Arc<Memory>, Unusable> {
         let mut furthest = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
         self.drop_known(&mut furthest);
@@ -350,6 +359,7 @@ impl Freshness {
                 place.epoch.term > known.epoch.term && term_ended.is_some()
             }
         });
+        self.refused.store((!goes_on).then(|| Arc::new(place.identity.clone())));
         if !goes_on {
             self.counters.rolled_back.fetch_add(1, Ordering::Relaxed);
             return Err(Unusable::RolledBack);

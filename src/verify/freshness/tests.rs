@@ -371,6 +371,8 @@ fn r2_another_server_that_does_not_know_the_term_that_was_applied_is_not_followe
         ("an older copy, met first", 2, None, false),
         ("an older copy, in a term that it has in common", 1, None, false),
         ("two terms later", 3, Some(11), true),
+        ("it lacks all of that term, and an issuer that was there has made up for it", 3, Some(0), true),
+        ("the same, in a term that is not beyond", 1, Some(0), false),
     ] {
         let node = Node::new();
         node.applies(11, 4).unwrap();
@@ -379,7 +381,8 @@ fn r2_another_server_that_does_not_know_the_term_that_was_applied_is_not_followe
         // Nor is it believed when it is asked.
         let asked = node.freshness.asking(node.account);
         let answer = LookedUp { place: elsewhere(term), ..node.answer(10, 3, 5) };
-        assert_eq!(node.freshness.answered(asked, answer).is_ok(), follows, "{what}");
+        let told = node.freshness.answered(asked, answer).map(|_| ());
+        assert_eq!(told, if follows { Ok(()) } else { Err(Unusable::NotFollowed) }, "{what}");
     }
 }
 

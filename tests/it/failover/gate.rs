@@ -5,18 +5,12 @@ use std::time::Duration;
 
 use countermark::authority::Upkeep;
 use countermark::epoch::Epoch;
-use countermark::node::Home as _;
 use countermark::verify::freshness::Identity;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Issuers, acts};
+use super::{Issuers, acts, serves};
 use crate::app::{App, eventually};
-
-/// Asks the store whether it serves, as a node does that found out that it did not.
-async fn serves(app: &App) -> bool {
-    app.authority.node().home().met().await.is_ok()
-}
 
 #[tokio::test]
 async fn r2_a_promoted_server_serves_nobody_before_every_issuer_has_raised_it() {

@@ -5,6 +5,7 @@ mod half_done;
 mod histories;
 mod raises;
 mod repeats;
+mod terms;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use crate::app::{App, Setup, a_clock};
 use crate::redis_server::RedisServer;
+use crate::wire::{Sent, Wire};
 
 /// A dataset with several issuers, each with a data directory of its own. They look everything up, so that what they say is what the
 /// server says that they have met.
@@ -61,6 +63,29 @@ impl Issuers {
         App::with(self.setup(name, redis)).await
     }
 
+    /// One of them starts on the server to which this leads, and is killed as soon as it has met the store, before it does anything else.
+    pub async fn is_killed_when_it_has_met(&self, name: &'static str, redis: &Arc<RedisServer>) {
+        let wire = Wire::to(redis);
+        let held = wire.hold(Sent::Meeting);
+        let starts = App::with(Setup { store: Some(wire.socket()), ..self.setup(name, redis) });
+        tokio::select! {
+            _ = starts => panic!("it was not told whom it has met"),
+            () = held.answered(1) => {}
+        }
+    }
+
+    /// A node that remembers, on the server to which this leads. It has no journal, and nobody waits for it.
+    pub async fn node(&self, wire: &Wire, redis: &Arc<RedisServer>) -> App {
+        let setup = Setup {
+            store: Some(wire.socket()),
+            max_staleness: Duration::from_millis(500),
+            journal: None,
+            keys_mark: None,
+            ..self.setup("node", redis)
+        };
+        App::with(setup).await
+    }
+
     /// One of them goes for good, and the server that the other one stays at becomes another one: with the one that goes to a promoted
     /// server it begins the same term.
     pub async fn part(&self, goes: App, stays: &App) {
@@ -68,10 +93,7 @@ impl Issuers {
         let server = Arc::clone(&goes.redis);
         drop(goes);
         server.changes_identity().await;
-        crate::app::eventually("it serves as another one", || async {
-            stays.authority.node().home().met().await.is_ok()
-        })
-        .await;
+        crate::app::eventually("it serves as another one", || serves(stays)).await;
     }
 
     fn setup(&self, name: &'static str, redis: &Arc<RedisServer>) -> Setup {
@@ -88,6 +110,13 @@ impl Issuers {
             ..Setup::default()
         }
     }
+}
+
+/// Asks the store whether it serves, also where it has become another server since, and meets it as a node does that found out that it
+/// did not.
+pub async fn serves(app: &App) -> bool {
+    let node = app.authority.node();
+    node.can_decide().await.is_ok() && node.home().met().await.is_ok()
 }
 
 /// The events of acts of this kind, the newest first.
