@@ -1,7 +1,7 @@
 //! The accept loop of one listener.
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,6 +12,7 @@ use super::connection::{self, Shared};
 use super::places::Connections;
 use super::socket::{Accepted, ListenError, Listener};
 use crate::config::{Address, Limits};
+use crate::told::Told;
 
 // Long enough for a file descriptor to come free, short enough not to be noticed.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
@@ -19,7 +20,6 @@ const AFTER_ERROR: Duration = Duration::from_millis(50);
 const AFTER_ROOM: Duration = Duration::from_millis(1);
 // What goes on without its client waits for the store at most, and that for two of its time-outs.
 const LAST_WORK: Duration = Duration::from_secs(3);
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves a listener until `shutdown`, then lets the requests under way finish for `limits.drain_timeout` and drops what
 /// is left. `tls` is used by listeners on a TLS address only, and needed there.
@@ -83,9 +83,9 @@ where
             Err(error) => {
                 // Where the files are used up, a connection is the only thing that can be done without.
                 let made_room = is_of_the_process(&error) && connections.displace();
-                if told.is_news() {
+                told.is("", |_| {
                     tracing::warn!(listener = %name, %error, made_room, "can't accept connections, trying again");
-                }
+                });
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     () = tokio::time::sleep(if made_room { AFTER_ROOM } else { AFTER_ERROR }) => {}
@@ -105,20 +105,6 @@ where
         tracing::warn!(listener = %name, requests = works.len(), "requests whose client has left did not end in time");
     }
     Ok(())
-}
-
-/// Something that goes on is told of once in a while.
-#[derive(Default)]
-struct Told(Option<Instant>);
-
-impl Told {
-    fn is_news(&mut self) -> bool {
-        let news = self.0.is_none_or(|last| last.elapsed() >= TELL_EVERY);
-        if news {
-            self.0 = Some(Instant::now());
-        }
-        news
-    }
 }
 
 /// Too many open files, here or on the whole machine, or no memory for another.

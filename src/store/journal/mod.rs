@@ -140,7 +140,7 @@ impl Journal {
         self.aside(|directory| {
             let mut is_blank = true;
             segment::backwards(directory, |file| {
-                segment::read(file, |_| is_blank = false)?;
+                is_blank = segment::Lines::of(file)?.next()?.is_none();
                 Ok(if is_blank { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
             })?;
             Ok(is_blank)
