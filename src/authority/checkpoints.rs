@@ -15,6 +15,7 @@ use crate::audit::{Event, Outcome, kinds};
 use crate::keyring::KeyringError;
 use crate::store::{ACTS, Head, KeyringChange, StoreError, comes_before, stream_of};
 use crate::token::{KeyError, VerificationKey};
+use crate::told::Told;
 use crate::verify::Unavailable;
 
 /// As long as nothing happens.
@@ -27,8 +28,6 @@ const LEAST_CHECKPOINTS: u64 = 100;
 const MOST_CHECKPOINTS: u64 = 10_000;
 /// So many losses are remembered.
 const MOST_LOST: usize = 100;
-/// An alarm is not repeated sooner.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What a process knows of the checkpoints.
 #[derive(Default)]
@@ -36,7 +35,7 @@ pub struct Checkpoints {
     last: Option<Signed>,
     /// Since when, by our clock.
     since: Option<Instant>,
-    told: Option<Instant>,
+    told: Told,
     /// Since when it is looked.
     begun: Option<Instant>,
 }
@@ -89,10 +88,9 @@ impl Checkpoints {
     }
 
     fn tell(&mut self, what: &str) {
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            self.told = Some(Instant::now());
+        self.told.is("", |_| {
             tracing::error!("somebody has written to the audit by hand, or the store has lost some of it: {what}");
-        }
+        });
     }
 
     /// How old the last one is, by its own time; where there is none, for how long it is looked for.
@@ -104,10 +102,7 @@ impl Checkpoints {
 
     /// Says why there is none, at most once a minute.
     pub(super) fn waits(&mut self, why: &NoCheckpoint) {
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            self.told = Some(Instant::now());
-            tracing::warn!(%why, "a checkpoint of the audit waits");
-        }
+        self.told.is("", |_| tracing::warn!(%why, "a checkpoint of the audit waits"));
     }
 }
 

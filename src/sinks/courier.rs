@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::OfOne;
-use super::pace::{Alarm, Backoff};
+use super::pace::Backoff;
 use super::{Item, NotDelivered, Outlet, SinkMetrics};
 use crate::audit::{Event, Outcome};
 use crate::clock::Clock;
 use crate::config::Sink;
 use crate::store::{NextForSink, SinkCursor, Store, StoreError};
+use crate::told::Told;
 
 /// For how long a sink is one's own without saying so again.
 const HOLD: Duration = Duration::from_secs(10);
@@ -40,8 +41,8 @@ pub struct Courier {
     backoff: Backoff,
     /// Of what is delivered at once otherwise, one in so many: a receiver may be too slow for more.
     share: usize,
-    failing: Alarm,
-    missing: Alarm,
+    failing: Told,
+    missing: Told,
     /// Up to where it is delivered. `None`: the sink is not ours.
     cursor: Option<SinkCursor>,
     /// When the right to deliver was last taken or kept.
@@ -88,8 +89,8 @@ impl Courier {
             metrics: metrics.of(name),
             backoff: Backoff::default(),
             share: 1,
-            failing: Alarm::default(),
-            missing: Alarm::default(),
+            failing: Told::default(),
+            missing: Told::default(),
             cursor: None,
             kept,
             oldest: None,
@@ -166,12 +167,14 @@ impl Courier {
     fn wanted(&mut self, next: NextForSink) -> VecDeque<(Item, SinkCursor)> {
         let now = self.clock.now();
         let entries: u64 = next.missed.iter().map(|missed| missed.entries).sum();
-        if entries > 0 && self.missing.is_due(self.clock.monotonic()) {
-            tracing::error!(
-                sink = self.name,
-                entries,
-                "blocks or acts of the audit were removed before they could be delivered to a sink"
-            );
+        if entries > 0 {
+            self.missing.is("", |_| {
+                tracing::error!(
+                    sink = self.name,
+                    entries,
+                    "blocks or acts of the audit were removed before they could be delivered to a sink"
+                );
+            });
         }
         let missed = next.missed.into_iter().map(|missed| (Item::Missed(missed, now), next.after_missed.clone()));
         let events = next.events.into_iter().filter(|(event, _)| self.is_wanted(event));
@@ -265,9 +268,9 @@ impl Courier {
             Failure::Stopped => return Duration::ZERO,
             Failure::Store(_) | Failure::Receiver(_) => {}
         }
-        if self.failing.is_due(self.clock.monotonic()) {
+        self.failing.is("", |_| {
             tracing::error!(sink = self.name, error = %failure, "events of the audit can't be delivered to a sink; trying again");
-        }
+        });
         self.metrics.failures.inc();
         if matches!(failure, Failure::Store(_)) {
             return EVERY;

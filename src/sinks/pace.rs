@@ -1,13 +1,11 @@
-//! How long is waited after failures, and how often they are told.
+//! How long is waited after failures.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock::random;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
-/// An alarm is not repeated sooner.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Waits longer after each failure, up to a minute. Somewhere in the second half of that time, so that many who failed together do
 /// not come back together.
@@ -30,23 +28,6 @@ impl Backoff {
     }
 }
 
-/// Something that is told at most once a minute.
-#[derive(Debug, Default)]
-pub(super) struct Alarm {
-    told: Option<Instant>,
-}
-
-impl Alarm {
-    /// Whether it is to be told now.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
-        if is_due {
-            self.told = Some(now);
-        }
-        is_due
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,12 +41,5 @@ mod tests {
         }
         assert!(backoff.succeeded() && !backoff.succeeded());
         assert!(backoff.failed() <= FIRST);
-    }
-
-    #[test]
-    fn an_alarm_is_told_once_a_minute() {
-        let (mut alarm, now) = (Alarm::default(), Instant::now());
-        let told = [0, 1, 59, 60, 61, 119, 120].map(|seconds| alarm.is_due(now + Duration::from_secs(seconds)));
-        assert_eq!(told, [true, false, false, true, false, false, true]);
     }
 }

@@ -4,7 +4,7 @@ mod file;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Authority;
 use crate::audit::archive::{Archived, Segment, SegmentName};
@@ -15,13 +15,12 @@ use crate::store::{
     ACTS, ArchiveCursor, StoreError, StoredCursor, audit_streams, before_entry, comes_before, stream_of,
 };
 use crate::token::{KeyError, SigningKey};
+use crate::told::Told;
 use crate::verify::Unavailable;
 use file::SegmentFile;
 
 /// For so long a turn is kept, again for each segment.
 const TURN: Duration = Duration::from_secs(60);
-/// That nothing can be archived is not repeated sooner.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Whether entries are archived before they are removed.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +50,7 @@ pub struct ArchivePlace {
 pub struct Archiving {
     /// A segment that is on the disk, of which nobody knows whether it counts.
     uncertain: Option<Written>,
-    told: Option<Instant>,
+    told: Told,
 }
 
 /// A segment on the disk, and how the cursor was moved to it.
@@ -103,10 +102,9 @@ pub enum NotArchived {
 impl Archiving {
     /// Says why nothing is archived, at most once a minute.
     pub(super) fn waits(&mut self, why: &NotArchived) {
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            self.told = Some(Instant::now());
+        self.told.is("", |_| {
             tracing::error!(%why, "the audit can't be archived, and nothing of it is removed from the store until it can");
-        }
+        });
     }
 }
 

@@ -10,16 +10,14 @@ use super::{Lines, Recorder};
 use crate::audit::{Line, Outcome, kinds};
 use crate::node::{Home, Node};
 use crate::store::{Block, StoreError};
-
-/// How often it is said that events wait.
-pub(super) const TELL_EVERY: Duration = Duration::from_secs(60);
+use crate::told::Told;
 
 /// Writes blocks, one after the other.
 pub(super) struct Delivery {
     recorder: Arc<Recorder>,
     /// Made, and perhaps written.
     sealed: Option<Block>,
-    told_of_dropped: Option<Instant>,
+    told_of_dropped: Told,
 }
 
 /// The end of it all: from the signal on there is only so much time.
@@ -55,7 +53,7 @@ impl Closing {
 
 impl Delivery {
     pub(super) fn new(recorder: Arc<Recorder>) -> Self {
-        Self { recorder, sealed: None, told_of_dropped: None }
+        Self { recorder, sealed: None, told_of_dropped: Told::default() }
     }
 
     /// Writes these events, and links acts, however often it has to be tried. `Err`: not before the end.
@@ -69,7 +67,7 @@ impl Delivery {
         let count = lines.count;
         let announced = self.announce(node, lines);
         let mut pause = Duration::from_millis(20);
-        let mut told: Option<Instant> = None;
+        let mut told = Told::default();
         let began = Instant::now();
         while let Err(error) = self.write(node, lines).await {
             recorder.is_away.store(true, Ordering::Relaxed);
@@ -78,11 +76,10 @@ impl Delivery {
             }
             recorder.counters.failures.fetch_add(1, Ordering::Relaxed);
             self.tell_of_dropped();
-            if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-                told = Some(Instant::now());
+            told.is("", |_| {
                 let waiting = recorder.counters.waiting();
                 tracing::warn!(waiting, %error, "events of the audit wait for the store");
-            }
+            });
             tokio::select! {
                 _ = closing.begins(), if !closing.has_begun() => {}
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
@@ -116,9 +113,10 @@ impl Delivery {
 
     fn tell_of_dropped(&mut self) {
         let dropped = self.recorder.unannounced();
-        if dropped > 0 && self.told_of_dropped.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            self.told_of_dropped = Some(Instant::now());
-            tracing::error!(dropped, "calls are answered without an event in the audit: there is no room for it");
+        if dropped > 0 {
+            self.told_of_dropped.is("", |_| {
+                tracing::error!(dropped, "calls are answered without an event in the audit: there is no room for it");
+            });
         }
     }
 

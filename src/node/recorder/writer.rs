@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::chain::Chain;
-use super::delivery::{Closing, Delivery, TELL_EVERY};
+use super::delivery::{Closing, Delivery};
 use super::spill::{Kept, Spill, Unknown};
 use super::{BATCH, Lines, Recorder};
 use crate::audit::id_of;
 use crate::node::{Home, Node};
 use crate::store::{BlockEntry, StoreError};
+use crate::told::Told;
 
 /// How long a batch waits for more.
 const GATHER: Duration = Duration::from_millis(10);
@@ -85,7 +86,7 @@ impl Writer {
     async fn keep(&self, spill: &Arc<Spill>, closing: &Closing) {
         let recorder = &self.recorder;
         let queue = || recorder.queue().batches.front().is_some();
-        let mut told: Option<Instant> = None;
+        let mut told = Told::default();
         let (mut synced, mut syncing): (_, Option<JoinHandle<()>>) = (Instant::now(), None);
         loop {
             if !closing.has_begun() {
@@ -108,10 +109,9 @@ impl Writer {
                 Some(Kept::OnDisk(lines)) => recorder.written(lines, count),
                 Some(Kept::InMemory(error)) => {
                     recorder.counters.spill_failures.fetch_add(1, Ordering::Relaxed);
-                    if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-                        told = Some(Instant::now());
+                    told.is("", |_| {
                         tracing::error!(%error, "events of the audit can't be kept on disk, and wait in memory");
-                    }
+                    });
                 }
                 // It was not to be: their room is free, and they are counted.
                 None => {
