@@ -10,8 +10,7 @@ import { play } from "./stage.mjs";
 
 const { source } = createRequire(import.meta.url)("axe-core");
 
-const WIDE = { width: 1280, height: 900 };
-const NARROW = { width: 360, height: 740 };
+const SIZES = { wide: { width: 1280, height: 900 }, narrow: { width: 360, height: 740 } };
 /// Besides what WCAG 2.2 AA demands, what axe-core holds to be good practice.
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
@@ -47,27 +46,29 @@ play(async (stage) => {
 /// Where forms are sent, of all pages that are looked at.
 const forms = new Set();
 
-/// The faults of a page in light and dark, at one width: `wide` or `narrow`.
+/// The faults of a page, wide and narrow, in light and dark. No script asks for the width: it is the same page in all of them.
 async function look(stage, page, { name, path, status = 200, then }) {
   const faults = [];
-  const [width] = stage.words;
-  await page.setViewportSize({ wide: WIDE, narrow: NARROW }[width]);
+  await page.setViewportSize(SIZES.wide);
   await page.emulateMedia({ colorScheme: "light" });
   const answer = await page.goto(path);
   if (!then && answer.status() !== status) faults.push(`${name}: ${answer.status()} at ${path}`);
   await then?.(page, stage.requests);
   for (const form of await page.evaluate(sent)) forms.add(shape(form));
   await page.evaluate(source);
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    const seen = `${name}-${width}-${colorScheme}`;
-    await stage.screenshot(page, seen);
-    // Colours are all that is different in the dark.
-    const rules = colorScheme === "dark" ? { type: "rule", values: ["color-contrast"] } : { type: "tag", values: TAGS };
-    faults.push(...(await page.evaluate(examine, rules)).map((fault) => `${seen}: ${fault}`));
+  for (const [width, size] of Object.entries(SIZES)) {
+    await page.setViewportSize(size);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      const seen = `${name}-${width}-${colorScheme}`;
+      await stage.screenshot(page, seen);
+      // Colours are all that is different in the dark.
+      const rules = colorScheme === "dark" ? { type: "rule", values: ["color-contrast"] } : { type: "tag", values: TAGS };
+      faults.push(...(await page.evaluate(examine, rules)).map((fault) => `${seen}: ${fault}`));
+    }
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    if (over > 0) faults.push(`${name}-${width}: the page is ${over} px wider than the screen`);
   }
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  if (over > 0) faults.push(`${name}-${width}: the page is ${over} px wider than the screen`);
   return faults;
 }
 

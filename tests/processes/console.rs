@@ -42,13 +42,8 @@ fn text_from_elsewhere_is_text_in_every_field_and_on_every_page() {
 }
 
 #[test]
-fn every_page_is_accessible_on_a_wide_screen_in_light_and_dark() {
-    play("axe", &["wide"]);
-}
-
-#[test]
-fn every_page_is_accessible_at_360_px_in_light_and_dark() {
-    play("axe", &["narrow"]);
+fn every_page_is_accessible_wide_and_at_360_px_in_light_and_dark() {
+    play("axe", &[]);
 }
 
 #[track_caller]
