@@ -6,7 +6,7 @@
 //! **A check** is a [`rules::Scene`], which says who is there and what can happen. [`actions`] lists what may happen next in a
 //! state; [`node`], [`verification`], [`issuer`], [`store`] and [`clocks`] do it; [`check`] searches, and counts states. Tests
 //! are in [`decision`] (section 2), [`receipt`] (section 3) and [`failover`] (two servers). A rule is a
-//! [`rules::Protection`].
+//! [`rules::Protection`]. [`terms`] is a model of its own: what several failovers in a row leave of two issuers' changes.
 //!
 //! **What is modelled.** One account, whose old token is verified again and again, and whose new generation is committed once
 //! in the life of a store. Each of these is a step of its own, and between any two of them anything else may happen (a pause of
@@ -23,9 +23,10 @@
 //! only shortens waits.
 //!
 //! **What is not modelled.** Waiting for replicas (`WAIT`), so that a change may be lost by a failover whatever its receipt
-//! said: R1 is then kept by the issuer that raises the new server (of R2, only that much: one journal with one change). Two
-//! issuers that commit on two servers; a server to which the nodes come back after another had been promoted in between. Keys,
-//! roles and overlaps, which ride on the same epoch. F4 and F5. That anything ever happens: only that nothing wrong does.
+//! said: R1 is then kept by the issuer that raises the new server (of R2, only that much: one journal with one change; the rest
+//! is in [`terms`]). Two issuers that commit on two servers at once; a server to which the nodes come back after another had
+//! been promoted in between. Keys, roles and overlaps, which ride on the same epoch. F4 and F5. That anything ever happens:
+//! only that nothing wrong does (but see [`terms`]).
 //!
 //! The short form searches small scenes; `COUNTERMARK_TEST_LONG` adds larger ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
@@ -44,3 +45,4 @@ mod verification;
 mod decision;
 mod failover;
 mod receipt;
+mod terms;
