@@ -313,9 +313,14 @@ impl Store {
         }
     }
 
-    /// All of that is raised. `Unmet`: that is recorded nowhere, because it is another server, or knows nothing of this issuer.
+    /// All of that is raised. `Unmet`: that is recorded nowhere, because it is another server, or knows nothing of this issuer, or because
+    /// something else was found to lack since.
     pub async fn has_raised(&self, what: &ToRaise) -> Result<(), StoreError> {
         let _one = self.meeting.lock().await;
+        // The server may have been left meanwhile, and be met again with more that it lacks.
+        if !self.to_raise().is_some_and(|last| Arc::ptr_eq(&last.lost, &what.lost)) {
+            return Err(StoreError::Unmet);
+        }
         let mut held = self.changes.now()?;
         self.tell_raised(&mut held, &what.identity).await?;
         self.raising.is_done();

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use countermark::authority::Metrics;
 use countermark::clock::Clock;
+use countermark::store::StoreError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Issuers, acts};
-use crate::app::{Actor, App, Setup, eventually};
+use crate::app::{Actor, App, ISSUER, Setup, eventually};
 use crate::redis_server::RedisServer;
 use crate::wire::{Held, Sent, Wire};
 
@@ -124,4 +125,28 @@ async fn r2_what_is_found_to_lack_nothing_at_another_server_is_not_taken_for_rai
     let two = scene.issuers.start("two", &scene.promoted).await;
     scene.all_are_revoked(&two).await;
     eventually("the first is served too", || async { scene.one.store.meet_again().await.is_ok() }).await;
+}
+
+/// A command on the machine of an issuer writes to its journal as well.
+#[tokio::test]
+async fn r2_what_was_found_to_lack_before_more_was_is_not_taken_for_all_of_it() {
+    let scene = Scene::begin().await;
+    let later = scene.one.bearer(scene.revoked[0].token());
+    let stop = CancellationToken::new();
+    let store = scene.issuers.setup("two", &scene.promoted).open_store(Arc::clone(&scene.one.clock) as _, &stop);
+    store.connected().await;
+    store.meet("", None, ISSUER, &[]).await.unwrap();
+    let earlier = store.to_raise().unwrap();
+    let two = scene.issuers.start("two", &scene.left).await;
+    two.admin().delete("/accounts/ci", 200).await;
+    drop(two);
+    store.look_again().await.unwrap();
+    let told = store.has_raised(&earlier).await;
+    assert!(matches!(told, Err(StoreError::Unmet)), "{told:?}");
+    assert!(store.to_raise().is_some());
+    stop.cancel();
+    drop(store);
+    scene.issuers.start("two", &scene.promoted).await;
+    eventually("it serves", || async { scene.one.store.meet_again().await.is_ok() }).await;
+    assert_eq!(later.verdict().await, "unknown_account");
 }
