@@ -30,12 +30,13 @@ local function forget_terms(meta, kept)
   end
 end
 
--- A term that begins on the same server takes nothing from it: who had raised it has.
-local function raised_as_before(issuers, ended, begun)
+-- A term that begins on the same server takes nothing from it: who had raised it has. Not so the one that begins it, and has come back
+-- from elsewhere with what it has changed there.
+local function raised_as_before(issuers, ended, begun, comes_back)
   local all = redis.call('HGETALL', issuers)
   for i = 1, #all, 2 do
     local raised, rest = string.match(all[i + 1], '^(%d+)( .*)$')
-    if tonumber(raised) == ended then
+    if tonumber(raised) == ended and all[i] ~= comes_back then
       redis.call('HSET', issuers, all[i], begun .. rest)
     end
   end
@@ -99,10 +100,9 @@ if before ~= here or latest <= elsewhere then
   redis.call('HSET', meta, 'identity:' .. latest, before or '')
   redis.call('HSET', meta, 'term', beyond, 'counter', 0)
   forget_terms(meta, tonumber(ARGV[8]))
-  if before ~= here then
-    redis.call('HDEL', meta, 'serving')
-  else
-    raised_as_before(KEYS[3], latest, beyond)
+  redis.call('HDEL', meta, 'serving')
+  if before == here then
+    raised_as_before(KEYS[3], latest, beyond, ARGV[9])
   end
 end
 for name, definition in pairs(cjson.decode(ARGV[6])) do

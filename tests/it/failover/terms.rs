@@ -8,7 +8,7 @@ use countermark::epoch::Epoch;
 use countermark::verify::freshness::{Identity, Place};
 
 use super::{Issuers, serves};
-use crate::app::{App, eventually};
+use crate::app::{App, Setup, eventually};
 use crate::redis_server::RedisServer;
 use crate::wire::Wire;
 
@@ -197,6 +197,25 @@ async fn r2_an_issuer_that_has_changed_something_and_is_killed_before_it_has_rai
     assert_eq!(one.store.waited_for(), ["two"]);
     issuers.start("two", &promoted).await;
     assert_eq!(one.bearer(ci.token()).verdict().await, "revoked");
+}
+
+/// It was never stopped, and serves whoever has not followed another one.
+#[tokio::test]
+async fn r2_a_server_to_which_an_issuer_comes_back_serves_nobody_before_it_has_what_was_changed_elsewhere() {
+    let (issuers, one) = Issuers::begin("one").await;
+    let ci = one.account("ci", &[]).await;
+    let (left, promoted) = (Arc::clone(&one.redis), one.redis.copy().await);
+    drop(one);
+    let one = issuers.start("one", &promoted).await;
+    one.admin().delete("/accounts/ci/token", 200).await;
+    drop(one);
+    issuers.is_killed_when_it_has_met("one", &left).await;
+    let node = App::with(Setup { journal: None, keys_mark: None, ..issuers.setup("node", &left) }).await;
+    assert_eq!(node.bearer(ci.token()).verdict().await, "store_unavailable");
+    assert_eq!(node.store.waited_for(), ["one"]);
+    let one = issuers.start("one", &left).await;
+    assert_eq!(one.bearer(ci.token()).verdict().await, "revoked");
+    eventually("it is served again", || async { node.bearer(ci.token()).verdict().await == "revoked" }).await;
 }
 
 /// Its term would be nobody's whom a copy could ask.
