@@ -361,9 +361,13 @@ impl Store {
     async fn noted(&self, identity: &Identity, epoch: Epoch, note: &Option<Promise>) -> Result<bool, StoreError> {
         let (Some(it), Some(promise)) = (self.remembering(), note) else { return Ok(true) };
         let Some(here) = self.here().filter(|met| met.identity == *identity) else { return Ok(false) };
-        if here.lineage.server_of(epoch.term).is_none() {
+        if here.lineage.is_before(epoch.term) {
             self.unmet();
             return Ok(false);
+        }
+        // What is found done may be older than what is remembered, and counts as known to every store then.
+        if here.lineage.server_of(epoch.term).is_none() {
+            return Ok(true);
         }
         let change = promise.change();
         let account = if let Change::Account(after) = change { Some(after.id) } else { None };

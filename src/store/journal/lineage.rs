@@ -46,6 +46,11 @@ impl Lineage {
         self.past.get(&term).map(|(server, _)| server.as_str())
     }
 
+    /// Whether this term was begun since, by somebody else.
+    pub(in crate::store) fn is_before(&self, term: u64) -> bool {
+        term > self.now.term
+    }
+
     /// Whether a store of this history has a change.
     pub fn contains(&self, entry: &Entry) -> bool {
         if entry.dataset != self.dataset {

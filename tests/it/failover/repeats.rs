@@ -108,3 +108,23 @@ async fn r2_an_issuer_that_was_taken_for_gone_is_known_again_when_it_says_that_s
     let known = one.store.issuers().await.unwrap();
     assert_eq!(known.iter().map(|issuer| issuer.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
 }
+
+/// Each restart of Redis begins a term.
+#[tokio::test]
+async fn what_was_done_in_a_term_that_nobody_remembers_any_more_is_found_done() {
+    let (issuers, one) = Issuers::begin("one").await;
+    let (ci, gone) = (one.account("ci", &[]).await, one.account("gone", &[]).await);
+    revoke(&one, ci.token(), 200).await;
+    one.admin().delete("/accounts/gone", 200).await;
+    let meta = one.key("meta");
+    for term in 2..1_203 {
+        let (identity, ended) = (format!("identity:{term}"), format!("ended:{term}"));
+        one.redis.run::<()>(&["HSET", &meta, &identity, "a server", &ended, "1"]).await;
+    }
+    one.redis.run::<()>(&["HSET", &meta, "term", "1203"]).await;
+    one.redis.changes_identity().await;
+    let one = once_more(&issuers, one, true).await;
+    assert_eq!(one.redis.run::<u64>(&["HEXISTS", &meta, "identity:1"]).await, 0);
+    revoke(&one, ci.token(), 200).await;
+    assert_eq!(one.admin().delete(&format!("/accounts/{}", gone.id), 404).await.reason(), "not_found");
+}
