@@ -85,6 +85,7 @@ impl Store {
             .zip(uses)
             .map(|((id, texts), used)| match texts {
                 [Some(state), Some(profile)] => stored(*id, state, profile, &used).map(Some),
+                [Some(state), None] => is_deleted(*id, state).map(|()| None),
                 _ => Ok(None),
             })
             .collect();
@@ -104,6 +105,15 @@ impl Store {
         command.arg(self.schema.overlaps()).arg("-inf").arg(now.timestamp()).arg("LIMIT").arg(0).arg(100);
         let ids: Vec<String> = self.query(&self.shared, command).await?;
         Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
+    }
+}
+
+/// Of whoever was deleted only the record stays. Where it stays of anybody else, verifications still let him in.
+fn is_deleted(id: AccountId, state: &str) -> Result<(), StoreError> {
+    match Versioned::parse(state).map(|versioned| versioned.record) {
+        Ok(StateRecord::Deleted(_)) => Ok(()),
+        Ok(StateRecord::Live(_)) => Err(StoreError::Corrupt(format!("the profile of account {id}"))),
+        Err(_) => Err(StoreError::Corrupt(format!("the state of account {id}"))),
     }
 }
 

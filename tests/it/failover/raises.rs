@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countermark::authority::Upkeep;
+use countermark::authority::{Metrics, Upkeep};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +87,28 @@ async fn r2_what_was_disabled_deleted_narrowed_and_revoked_is_so_again() {
     // A list by the console finds them where they are now.
     assert_eq!(again.admin().all("/accounts?status=disabled").await.len(), 1);
     assert!(acts(&again, "store.raise").await.len() >= 7);
+}
+
+/// Verifications consult the record alone.
+#[tokio::test]
+async fn r2_an_account_of_which_only_the_record_is_there_is_not_passed_over() {
+    let (issuers, first) = Issuers::begin("one").await;
+    let two = issuers.start("two", &first.redis).await;
+    let ci = first.account("ci", &[]).await;
+    let promoted = first.redis.copy().await;
+    two.admin().delete("/accounts/ci/token", 200).await;
+    drop((first, two));
+    let profile = format!("{{{}}}:p:{}", issuers.prefix, ci.id);
+    assert_eq!(promoted.run::<u64>(&["DEL", &profile]).await, 1);
+    let one = issuers.start("one", &promoted).await;
+    let (setup, stop) = (issuers.setup("two", &promoted), CancellationToken::new());
+    let store = Arc::new(setup.open_store(Arc::clone(&one.clock) as _, &stop));
+    store.connected().await;
+    let begun = setup.begin(store, Arc::clone(&one.clock) as _, Arc::new(Metrics::new()), "two").await;
+    let why = begun.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(why.contains("the profile of account"), "{why}");
+    assert_eq!(one.bearer(ci.token()).verdict().await, "store_unavailable");
+    stop.cancel();
 }
 
 #[tokio::test]
