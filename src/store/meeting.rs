@@ -200,9 +200,12 @@ impl Store {
         held.connection.set_response_timeout(self.longest_wait());
         let remembering = self.remembering();
         let (terms, is_blank) = match remembering {
-            Some(it) => {
-                let terms = it.journal.terms().await.map_err(StoreError::from)?;
-                (terms, it.journal.is_blank().await.map_err(StoreError::from)?)
+            Some(Remembering { journal, .. }) => {
+                let is_blank = journal.is_blank().await.map_err(StoreError::from)?;
+                if is_blank {
+                    journal.forget_terms().await.map_err(StoreError::from)?;
+                }
+                (journal.terms().await.map_err(StoreError::from)?, is_blank)
             }
             None => (String::new(), false),
         };

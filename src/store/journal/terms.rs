@@ -49,6 +49,18 @@ impl Journal {
         self.aside(|directory| Ok(lines_of(&read(&file_in(directory))?))).await
     }
 
+    /// Knows of none any more: what was done in them is not known either, so that nobody could vouch for them.
+    pub(in crate::store) async fn forget_terms(self: &Arc<Self>) -> Result<(), JournalError> {
+        self.aside(|directory| {
+            let path = &file_in(directory);
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(path)(error)),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// Writes down a term that was met; it is on disk when this returns.
     pub(in crate::store) async fn name_term(self: &Arc<Self>, met: MetTerm) -> Result<(), JournalError> {
         self.aside(move |directory| {

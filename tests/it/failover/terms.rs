@@ -218,6 +218,33 @@ async fn r2_a_server_to_which_an_issuer_comes_back_serves_nobody_before_it_has_w
     eventually("it is served again", || async { node.bearer(ci.token()).verdict().await == "revoked" }).await;
 }
 
+/// It was there, and does not know any more what it has done.
+#[tokio::test]
+async fn r2_an_issuer_without_its_journal_vouches_for_no_term_in_which_it_was() {
+    let (issuers, one) = Issuers::begin("one").await;
+    let ci = one.account("ci", &[]).await;
+    let wire = Wire::to(&one.redis);
+    let node = issuers.node(&wire, &one.redis).await;
+    let replica = one.redis.copy().await;
+    restarts(&one, &node).await;
+    one.admin().delete("/accounts/ci/token", 200).await;
+    drop(one);
+    // As the text of a damaged journal says.
+    for entry in std::fs::read_dir(issuers.journal("one")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("changes-") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    // Nor later, when something is noted again.
+    drop(issuers.start("one", &replica).await);
+    let one = issuers.start("one", &replica).await;
+    wire.leads_to(&replica);
+    eventually("it is an alarm", || async { alarms(&node) > 0 }).await;
+    assert_eq!(node.bearer(ci.token()).verdict().await, "store_unavailable");
+    drop(one);
+}
+
 /// Its term would be nobody's whom a copy could ask.
 #[tokio::test]
 async fn r2_nobody_is_served_in_a_term_before_the_issuer_that_begins_it_has_written_it_down() {
