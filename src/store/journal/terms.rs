@@ -17,6 +17,9 @@ const WRITTEN: usize = 100;
 /// The most bytes of the file: whoever wrote a longer one was not us.
 const BYTES: u64 = 64 * 1024;
 
+/// No store comes so far: the next term would be begun beyond it, by scripts that count it no longer.
+const FURTHEST: u64 = 1 << 48;
+
 /// A term that was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct MetTerm {
@@ -37,7 +40,7 @@ impl MetTerm {
         let mut parts = line.split(' ');
         let (dataset, term, server) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
         let is_whole = parts.next().is_none() && !dataset.is_empty() && !server.is_empty();
-        is_whole.then(|| Self { dataset: dataset.to_owned(), term, server: server.to_owned() })
+        (is_whole && term <= FURTHEST).then(|| Self { dataset: dataset.to_owned(), term, server: server.to_owned() })
     }
 }
 
@@ -90,13 +93,14 @@ fn lines_of(all: &[MetTerm]) -> String {
 
 /// A line that can't be read names no term: that costs nobody more than a restart.
 fn read(path: &Path) -> Result<Vec<MetTerm>, JournalError> {
-    let mut text = String::new();
+    let mut text = Vec::new();
     match File::open(path) {
-        Ok(file) => _ = file.take(BYTES).read_to_string(&mut text).map_err(unusable(path))?,
+        Ok(file) => _ = file.take(BYTES).read_to_end(&mut text).map_err(unusable(path))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(unusable(path)(error)),
     }
-    Ok(text.lines().filter_map(MetTerm::parse).take(WRITTEN).collect())
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    Ok(lines.filter_map(MetTerm::parse).take(WRITTEN).collect())
 }
 
 #[cfg(test)]
@@ -129,7 +133,7 @@ mod tests {
     async fn what_can_t_be_read_names_no_term() {
         let directory = tempfile::tempdir().unwrap();
         let journal = Arc::new(Journal::open(directory.path(), Duration::MAX).unwrap());
-        let lines = "d 3 R\nd three R\nd 4\nd 5 R and more\n\nd 2 Q\n";
+        let lines = b"d 3 R\nd three R\nd 4\nd 5 R and more\n\nd 9 \xff\nd 18446744073709551615 R\nd 2 Q\n";
         std::fs::write(directory.path().join("terms"), lines).unwrap();
         assert_eq!(journal.terms().await.unwrap(), "d 3 R\nd 2 Q\n");
     }
