@@ -99,6 +99,7 @@ impl Startup {
         let authority = Authority {
             node: Arc::new(node),
             tables: Tables::default(),
+            held: crate::store::Lately::default(),
             recounting: tokio::sync::Mutex::default(),
             places_to_look: Arc::new(tokio::sync::Semaphore::new(super::LOOKERS)),
             looks: super::shares::Shares::of(super::LOOKS),

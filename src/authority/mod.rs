@@ -83,7 +83,7 @@ use crate::audit::kinds;
 use crate::clock::Clock;
 use crate::keyring::Keys;
 use crate::node::{Call, Ending, Full, Node, Recorded, Recorder, Refused};
-use crate::store::{Dataset, Store};
+use crate::store::{Dataset, Lately, Store};
 use crate::token::Algorithm;
 use receipts::Tables;
 
@@ -137,6 +137,8 @@ pub struct Authority {
     keys: Arc<Keys>,
     node: Arc<Node<Issuer>>,
     tables: Tables,
+    /// That it holds everywhere.
+    held: Lately,
     recounting: tokio::sync::Mutex<()>,
     places_to_look: Arc<tokio::sync::Semaphore>,
     looks: Arc<shares::Shares>,

@@ -89,17 +89,37 @@ impl Authority {
     pub(super) async fn is_held(&self, account: AccountId, kind: &str) -> Result<(), Error> {
         let failed = |error: StoreError| Error::of_account(error).after(kind);
         for _ in 0..TRIES {
-            let committed = self.store.last_change(account).await.map_err(failed)?;
-            if self.is_known_everywhere(&committed) {
+            if self.was_held(account).await {
                 return Ok(());
             }
-            match self.held_everywhere(&committed, None).await {
-                Ok(_) => return Ok(()),
+            let committed = self.store.last_change(account).await.map_err(failed)?;
+            let held = if self.is_known_everywhere(&committed) {
+                Ok(())
+            } else {
+                self.held_everywhere(&committed, None).await.map(|_| ())
+            };
+            match held {
+                Ok(()) => {
+                    self.held.keep(account, &committed.identity, committed.epoch);
+                    return Ok(());
+                }
                 Err(NotHeld::OtherServer) => {}
                 Err(NotHeld::Away(error)) => return Err(failed(error)),
             }
         }
         Err(failed(changes_servers()))
+    }
+
+    /// Whether that was found before, of what still is the last change, at the same server. Holding a dead token is enough to ask: whoever
+    /// shows it time and again would keep those waiting who change something, of whom one at a time waits for replicas.
+    async fn was_held(&self, account: AccountId) -> bool {
+        if !self.held.has_any(account) {
+            return false;
+        }
+        let Ok(found) = self.store.look_up(account).await else { return false };
+        let here = &found.place.identity;
+        let is_held = found.record.is_some_and(|record| self.held.has(account, here, record.version));
+        is_held && self.store.is_here(here) && self.store.settles_in().is_none()
     }
 
     /// Waits until a change holds everywhere: each node that had a lease at the commit has reported its epoch, or its lease is

@@ -106,6 +106,7 @@ pub struct Store {
     pub(super) here: std::sync::Mutex<Option<Met>>,
     pub(super) meeting: Mutex<()>,
     pub(super) raising: Raising,
+    /// That it stands in the journal.
     lately: Lately,
 }
 

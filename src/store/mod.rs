@@ -138,6 +138,8 @@ pub use journal::{Journal, JournalError};
 pub use key_uses::CallsOfKey;
 #[cfg(feature = "server")]
 pub use keyring::KeyringChange;
+#[cfg(feature = "server")]
+pub(crate) use lately::Lately;
 pub use lease::{Introduction, Renewal, Renewed};
 pub use link::for_one_request;
 #[cfg(feature = "server")]

@@ -96,6 +96,37 @@ async fn what_is_found_done_time_and_again_is_noted_once() {
     assert_eq!(Journal::check(&issuers.journal("one")).unwrap(), before + 1);
 }
 
+/// One at a time waits for replicas.
+#[tokio::test]
+async fn whoever_asks_time_and_again_whether_something_is_done_keeps_nobody_waiting_who_changes_something() {
+    let (issuers, one) = Issuers::begin("one").await;
+    let (ci, gone) = (one.account("ci", &[]).await, one.account("gone", &[]).await);
+    one.admin().delete("/accounts/gone", 200).await;
+    // Where it is asked for on the connection for changes, the table of issuers is looked at.
+    let asked = async || {
+        let stats: String = one.redis.run(&["INFO", "commandstats"]).await;
+        stats.lines().find_map(|line| Some(line.strip_prefix("cmdstat_hexists:calls=")?.split(',').next()?.to_owned()))
+    };
+    let again = async || {
+        revoke(&one, ci.token(), 200).await;
+        one.admin().delete(&format!("/accounts/{}", gone.id), 404).await;
+    };
+    for _ in 0..2 {
+        again().await;
+    }
+    one.redis.run::<()>(&["CONFIG", "RESETSTAT"]).await;
+    for _ in 0..5 {
+        again().await;
+    }
+    assert_eq!(asked().await, None);
+    // Another change has to be known everywhere as well.
+    one.admin().regenerate("ci").await;
+    one.redis.run::<()>(&["CONFIG", "RESETSTAT"]).await;
+    again().await;
+    assert_eq!(asked().await.as_deref(), Some("1"));
+    drop(issuers);
+}
+
 /// Another issuer may have asked for it, and be waited for by the copies that lack it, or by none.
 #[tokio::test]
 async fn r2_an_issuer_that_was_taken_for_gone_is_known_again_when_it_says_that_something_is_done() {
