@@ -39,8 +39,15 @@ pub(super) struct Cluster {
 struct Asking {
     several: Several<Map>,
     looks: usize,
-    /// When the last one ended.
-    ended: Option<Instant>,
+    /// The last one.
+    last: Option<Look>,
+}
+
+/// When it was begun and ended, and why nothing came of it.
+struct Look {
+    began: Instant,
+    ended: Instant,
+    trouble: Option<ConnectError>,
 }
 
 /// Who has which slots.
@@ -78,7 +85,7 @@ impl Cluster {
         }
         let (map, is_another) = (ArcSwap::default(), AtomicBool::new(true));
         let several = Several::new("server", greeting.timeouts.connect, |map: &Map| map.epoch);
-        let asking = Mutex::new(Asking { several, looks: 0, ended: None });
+        let asking = Mutex::new(Asking { several, looks: 0, last: None });
         Ok(Self { seeds, tls, greeting, map, is_another, asking })
     }
 
@@ -122,24 +129,33 @@ impl Cluster {
         map.ranges.iter().flat_map(of).collect()
     }
 
-    /// Asks who has which slot, if what is known has turned out to be wrong; whoever comes meanwhile waits for the answer.
+    /// Asks who has which slot, if what is known has turned out to be wrong. Whoever comes before it is asked waits for the answer, and
+    /// takes it also where there is none; whoever comes later goes by what is known.
     pub(super) async fn look_again(&self) -> Result<(), ConnectError> {
         if !self.is_another.load(Ordering::SeqCst) {
             return Ok(());
         }
+        let came = Instant::now();
         let mut asking = self.asking.lock().await;
         if !self.is_another.load(Ordering::SeqCst) {
             return Ok(());
         }
-        if let Some(rest) = asking.ended.and_then(|at| REST.checked_sub(at.elapsed())) {
-            tokio::time::sleep(rest).await;
+        if let Some(last) = &asking.last {
+            // Each would ask anew otherwise, one after the other, and the connection that comes back behind them all.
+            if let Some(trouble) = last.trouble.as_ref().filter(|_| last.began >= came) {
+                return Err(trouble.clone());
+            }
+            if let Some(rest) = REST.checked_sub(last.ended.elapsed()) {
+                tokio::time::sleep(rest).await;
+            }
         }
         // Whatever turns out from here on is newer than what is asked now. Whoever gives up meanwhile has learned nothing. What
         // comes of an earlier question may be wrong: then that turns out as well.
         self.is_another.store(false, Ordering::SeqCst);
         let mut unanswered = Unanswered { cluster: self, is_answered: false };
+        let began = Instant::now();
         let found = self.ask(&mut asking).await;
-        asking.ended = Some(Instant::now());
+        asking.last = Some(Look { began, ended: Instant::now(), trouble: found.as_ref().err().cloned() });
         self.map.store(Arc::new(found?));
         unanswered.is_answered = true;
         Ok(())
@@ -289,6 +305,23 @@ mod tests {
         let _connection = given_up.expect("asked");
         let again = cluster.look_again().await;
         assert!(matches!(&again, Err(ConnectError::Away(why)) if why.contains("no answer yet")), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_look_take_what_came_of_it_also_where_that_is_nothing() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cluster = cluster(&silent);
+        let asking = cluster.asking.lock().await;
+        let all_wait = futures_util::future::join_all((0..20).map(|_| cluster.look_again()));
+        let begins = async {
+            tokio::task::yield_now().await;
+            drop(asking);
+        };
+        let (looked, ()) = tokio::join!(all_wait, begins);
+        assert!(looked.iter().all(Result::is_err), "{looked:?}");
+        assert_eq!(cluster.asking.lock().await.looks, 1);
+        cluster.look_again().await.unwrap_err();
+        assert_eq!(cluster.asking.lock().await.looks, 2, "whoever comes later asks anew");
     }
 
     #[test]
