@@ -1,6 +1,7 @@
 //! Accounts as they are read.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use chrono::{DateTime, Utc};
 
@@ -11,8 +12,17 @@ use super::{Store, StoreError};
 use crate::account::{AccountId, StateRecord, Versioned};
 use crate::name::Username;
 
+/// When the tokens of an account were used last, which in a cluster may lie on a server that is away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// For lists, by which is told whose tokens nobody uses.
+    Wanted,
+    /// For whatever is about one account, and for decisions, none of which depends on it: nobody is revoked or raised later because of it.
+    IfThere,
+}
+
 impl Store {
-    /// The account of this id.
+    /// The account of this id; without its use, where that can't be read.
     pub async fn account(&self, id: AccountId) -> Result<Option<StoredAccount>, StoreError> {
         Ok(self.accounts(&[id]).await?.pop().flatten())
     }
@@ -33,20 +43,26 @@ impl Store {
         text.map(|text| Versioned::parse(&text).map_err(|error| StoreError::Corrupt(error.0))).transpose()
     }
 
-    /// The accounts of these ids, in their order; those that aren't there, or no longer, are `None`.
+    /// The accounts of these ids, in their order; those that aren't there, or no longer, are `None`. Without their use, where that can't be
+    /// read.
     pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<StoredAccount>>, StoreError> {
-        self.accounts_by(&self.shared, ids).await?.into_iter().collect()
+        self.accounts_by(&self.shared, ids, Use::IfThere).await?.into_iter().collect()
     }
 
-    /// Those of these accounts that are there and can be read: for those who have to go on without the others.
+    /// Those of these accounts that are there and can be read: for those who have to go on without the others, or without their use.
     pub async fn readable_accounts(&self, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
-        self.readable_by(&self.shared, ids).await
+        self.readable_by(&self.shared, ids, Use::IfThere).await
     }
 
     /// The same over this lane.
-    pub(super) async fn readable_by(&self, lane: &Lane, ids: &[AccountId]) -> Result<Vec<StoredAccount>, StoreError> {
+    pub(super) async fn readable_by(
+        &self,
+        lane: &Lane,
+        ids: &[AccountId],
+        with: Use,
+    ) -> Result<Vec<StoredAccount>, StoreError> {
         let mut readable = Vec::with_capacity(ids.len());
-        for account in self.accounts_by(lane, ids).await? {
+        for account in self.accounts_by(lane, ids, with).await? {
             match account {
                 Ok(account) => readable.extend(account),
                 Err(error) => tracing::error!(%error, "an unreadable account is passed over"),
@@ -60,6 +76,7 @@ impl Store {
         &self,
         lane: &Lane,
         ids: &[AccountId],
+        with: Use,
     ) -> Result<Vec<Result<Option<StoredAccount>, StoreError>>, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -75,10 +92,17 @@ impl Store {
             (key, command)
         });
         // At once: a store that waits for its disk answers both in one of its turns.
-        let (texts, uses) = tokio::try_join!(
-            self.query::<Vec<Option<String>>>(lane, records),
-            self.each::<HashMap<String, String>>(lane, uses.collect())
-        )?;
+        let patience = if with == Use::Wanted { self.timeout } else { self.timeout / 4 };
+        let uses = tokio::time::timeout(patience, self.each::<HashMap<String, String>>(lane, uses.collect()));
+        let (texts, uses) = tokio::join!(self.query::<Vec<Option<String>>>(lane, records), uses);
+        let texts = texts?;
+        let uses = match uses.unwrap_or_else(|_| Err(StoreError::Unavailable("timed out".into()))) {
+            Err(error) if with == Use::IfThere => {
+                self.uses_are_away(&error);
+                vec![HashMap::new(); ids.len()]
+            }
+            uses => uses?,
+        };
         let accounts = ids
             .iter()
             .zip(texts.chunks_exact(2))
@@ -90,6 +114,11 @@ impl Store {
             })
             .collect();
         Ok(accounts)
+    }
+
+    fn uses_are_away(&self, error: &StoreError) {
+        let mut told = self.uses_away.lock().unwrap_or_else(PoisonError::into_inner);
+        told.is("", |_| tracing::warn!(%error, "when tokens were used last can't be read for some accounts"));
     }
 
     /// Whether there is an active admin whose token has not expired.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
+use super::account_reads::Use;
 use super::account_record::{Profile, StoredAccount};
 use super::listing::{Listing, Page};
 use super::{Store, StoreError};
@@ -131,7 +132,7 @@ impl Store {
             next = found.last().cloned();
         }
         let ids = self.ids_named(&found).await?;
-        let mut accounts = self.readable_by(&self.reads, &ids).await?;
+        let mut accounts = self.readable_by(&self.reads, &ids, Use::Wanted).await?;
         // It may have changed meanwhile.
         accounts.retain(still_passes);
         Ok(Page { accounts, next })

@@ -22,6 +22,7 @@ use super::{Full, NodeLease, NodeOptions, NodeStore, Schema, StoreError, error, 
 use crate::audit::rollup::HOURS;
 use crate::clock::Clock;
 use crate::epoch::Epoch;
+use crate::told::Told;
 use crate::verify::freshness::Identity;
 
 /// How many may read events at once.
@@ -108,6 +109,8 @@ pub struct Store {
     pub(super) raising: Raising,
     /// That it stands in the journal.
     lately: Lately,
+    /// That it can't be read when tokens were used.
+    pub(super) uses_away: std::sync::Mutex<Told>,
 }
 
 /// An issuer verifies like any other node.
@@ -147,6 +150,7 @@ impl Store {
             meeting: Mutex::new(()),
             raising: Raising::default(),
             lately: Lately::default(),
+            uses_away: std::sync::Mutex::default(),
         }
     }
 

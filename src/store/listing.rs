@@ -1,5 +1,6 @@
 //! Lists of accounts, in the order of their usernames.
 
+use super::account_reads::Use;
 use super::account_record::StoredAccount;
 use super::{Store, StoreError};
 use crate::account::{AccountId, AccountState, StateRecord, Versioned};
@@ -106,7 +107,7 @@ impl Store {
     /// The next accounts, so many at the most, and whether there are more. Those that can't be read are left out.
     pub async fn some_accounts(&self, which: Listing<'_>, count: usize) -> Result<Page, StoreError> {
         let (ids, next) = self.some_ids(which, count).await?;
-        Ok(Page { accounts: self.readable_by(&self.reads, &ids).await?, next })
+        Ok(Page { accounts: self.readable_by(&self.reads, &ids, Use::Wanted).await?, next })
     }
 
     /// The states of the next accounts, and after which name to go on. Those that can't be read are left out.

@@ -8,6 +8,7 @@ mod harness_tests;
 mod member;
 mod net;
 mod owner;
+mod parts;
 mod secured;
 mod sentinels;
 mod silence;
