@@ -107,7 +107,7 @@ fn r2_what_was_answered_stays_ended_and_the_service_comes_back_whatever_is_lost_
     holds(KILLED, &[MADE_UP]);
     holds(FORGETFUL, &[VOUCHED]);
     if long() {
-        holds(Scene { changes: 2, ..TWICE }, &[MADE_UP, VOUCHED]);
+        holds(Scene { changes: 2, ..KILLED }, &[MADE_UP]);
         holds(Scene { failovers: 3, ..UNCHANGED }, &[VOUCHED]);
     }
 }

@@ -104,12 +104,12 @@ impl Data {
             self.past.insert(latest, (self.identity, counter));
             self.identity = Some(here);
             self.now = (beyond, 0);
-            if is_new {
-                self.serving = None;
-            } else {
-                for raised in self.raised.iter_mut().filter(|raised| **raised == latest) {
-                    *raised = beyond;
-                }
+            self.serving = None;
+            // A term that begins on the same server takes nothing from it, but what the one who begins it has changed elsewhere.
+            if !is_new {
+                let others =
+                    self.raised.iter_mut().enumerate().filter(|(of, raised)| *of != issuer && **raised == latest);
+                others.for_each(|(_, raised)| *raised = beyond);
             }
         }
         self.serve_if_raised(scene, here);
