@@ -11,7 +11,8 @@ use super::{ServeError, Signals, load, memory, setup};
 use crate::account::Audience;
 use crate::authority::Authority;
 use crate::authority::backup::{
-    Attempt, BackupError, FileError, Filling, Header, Into, RestorePlan, Survey, Taken, plan, restore_into_empty, take,
+    Attempt, BackupError, FileError, Filling, Header, Into, NotFilled, RestorePlan, Survey, Taken, plan,
+    restore_into_empty, take,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Overrides, SecretSource, StoreSource};
@@ -182,9 +183,21 @@ async fn put_back(
     let filled = restore_into_empty(&place.store, &filling).await;
     place.close().await;
     filled.map_err(|error| match error {
-        BackupError::Refused(why) => ServeError(why),
-        other => ServeError(format!(
-            "{other}. The store is not whole, and no server starts on it: run the same command again, which goes on"
+        NotFilled::NotBegun(why) => unchanged(ServeError::of(why)),
+        NotFilled::NotWhole(why) => ServeError(format!(
+            "{why}. The store is not whole, and no server starts on it: run the same command again, which goes on"
+        )),
+        // A gap in a stream of the audit is not filled by what goes on at its end.
+        NotFilled::Replaced if plan.audit_put_back => {
+            ServeError(format!("{error}, and no server starts on it: empty it, and run the same command again"))
+        }
+        NotFilled::Replaced => ServeError(format!(
+            "{error}, and no server starts on it: run the same command again, which puts back what is missing"
+        )),
+        NotFilled::Overtaken => ServeError(format!("{error}: look with --dry-run what is there now")),
+        NotFilled::Unconfirmed(why) => ServeError(format!(
+            "everything was put back, and yet: {why}. Look at the replicas, then run the same command again: it goes on, or finds \
+             nothing missing"
         )),
     })
 }

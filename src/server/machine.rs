@@ -10,7 +10,7 @@ use crate::authority::{Authority, BootstrapError, Metrics, Startup};
 use crate::clock::SystemClock;
 use crate::config::{Config, SecretSource, StoreSource};
 use crate::node::Mode;
-use crate::store::{DataDir, DataDirError, PrivateRedis, Store, StoreError};
+use crate::store::{DataDir, DataDirError, PrivateRedis, Standing, Store, StoreError};
 
 /// An issuer that serves nobody.
 pub(super) struct OnTheMachine {
@@ -117,7 +117,9 @@ impl OnTheMachine {
 }
 
 async fn begin(config: &Config, store: Arc<Store>, what: &str, signs: bool) -> Result<Authority, ServeError> {
-    if store.sealed_keyring().await.map_err(ServeError::of)?.is_none() {
+    let is_empty = store.sealed_keyring().await.map_err(ServeError::of)?.is_none();
+    // One into which a backup is put back has its keys at last; whoever meets it says what it is.
+    if is_empty && !matches!(store.what_is_there().await.map_err(ServeError::of)?, Standing::Restoring(_)) {
         return Err(ServeError("the store is empty: there is nothing to work on; start `countermark serve`".into()));
     }
     let startup = Startup {

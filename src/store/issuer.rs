@@ -184,6 +184,20 @@ impl Store {
         self.timeout + if replicas { self.options.replica_timeout } else { Duration::ZERO }
     }
 
+    /// A script that changes something: [`StoreError::Uncertain`] where that may have happened although the call failed.
+    pub(super) async fn run_change<T: FromRedisValue>(
+        &self,
+        link: &Link,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let mut held = link.now()?;
+        let reply = counted(script.invoke_async(&mut held.connection)).await;
+        reply.map_err(|error| {
+            link.failed(&error, held.number);
+            error::of_change(error)
+        })
+    }
+
     pub(super) async fn pipeline<T: FromRedisValue>(
         &self,
         link: &Link,

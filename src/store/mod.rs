@@ -111,7 +111,7 @@ pub use archive::{ArchiveCursor, StoredCursor, Unarchived, audit_streams, before
 #[cfg(feature = "server")]
 pub use audit::{AuditCursor, AuditFilter, Trail};
 #[cfg(feature = "server")]
-pub use backup::{AccountTexts, Begun, ChangedSince, Moment, RestoredAccount, RestoredAct, Standing, Texts};
+pub use backup::{AccountTexts, AtLast, Begun, ChangedSince, Moment, RestoredAccount, RestoredAct, Standing, Texts};
 #[cfg(feature = "server")]
 pub use calls::{CallCounts, CallsInTime};
 #[cfg(feature = "server")]

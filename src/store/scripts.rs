@@ -137,11 +137,11 @@ impl Scripts {
             backup: after(&[IDENTITY], include_str!("scripts/backup.lua")),
             ends: Script::new(include_str!("scripts/ends.lua")),
             noted: after(&act, include_str!("scripts/noted.lua")),
-            restore_begin: Script::new(include_str!("scripts/restore_begin.lua")),
+            restore_begin: after(&[IDENTITY], include_str!("scripts/restore_begin.lua")),
             restore_account: after(&[INDEX], include_str!("scripts/restore_account.lua")),
             restore_some: Script::new(include_str!("scripts/restore_some.lua")),
             restore_acts: Script::new(include_str!("scripts/restore_acts.lua")),
-            restore_finish: Script::new(include_str!("scripts/restore_finish.lua")),
+            restore_finish: after(&[IDENTITY], include_str!("scripts/restore_finish.lua")),
         }
     }
 

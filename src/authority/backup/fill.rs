@@ -14,7 +14,9 @@ use crate::audit::Event;
 use crate::authority::accounts::admin_of;
 use crate::clock::random;
 use crate::keyring::CarriedOver;
-use crate::store::{ACTS, Begun, Profile, RestoredAccount, RestoredAct, Store, StoreError, Texts, comes_before};
+use crate::store::{
+    ACTS, AtLast, Begun, Profile, RestoredAccount, RestoredAct, Store, StoreError, Texts, comes_before,
+};
 use crate::verify::KeyState;
 
 /// Accounts that are read of the file before they are written, and how many are written at once.
@@ -38,32 +40,61 @@ pub struct Filling<'a> {
     pub own_audiences: &'a [Audience],
 }
 
+/// Why an empty store was not filled, and what it is now.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFilled {
+    /// It is as it was.
+    #[error("{0}")]
+    NotBegun(BackupError),
+    /// It holds a part of the backup, and nobody is served from it.
+    #[error("{0}")]
+    NotWhole(BackupError),
+    /// It is not being filled with this backup any more: another process has come to the end of it, or has emptied the store.
+    #[error("another process has put it back meanwhile, or has emptied the store")]
+    Overtaken,
+    /// Another server has taken its place, and holds a part of the backup: what was put back last may be missing.
+    #[error("the store became another server meanwhile, which may lack what was put back last")]
+    Replaced,
+    /// All was put back, and whether that is confirmed is not known.
+    #[error("{0}")]
+    Unconfirmed(StoreError),
+}
+
 /// Puts everything back into an empty store.
-pub async fn restore_into_empty(store: &Store, filling: &Filling<'_>) -> Result<(), BackupError> {
-    let backup = filling.survey.header.id();
-    match store.begin_restore(backup).await? {
-        Begun::Begun => {}
-        Begun::Dataset(id) => {
-            return Err(BackupError::Refused(format!(
-                "the store became the dataset {id} meanwhile. Nothing was changed"
-            )));
-        }
-        Begun::Restoring(other) => {
-            return Err(BackupError::Refused(format!(
-                "the backup {other} is being restored into the store. Nothing was changed"
-            )));
-        }
-        Begun::Leftover(key) => {
-            return Err(BackupError::Refused(format!(
-                "the store holds no dataset, and yet the key {key}: it has lost a part of what it had. Empty it first. Nothing was changed"
-            )));
-        }
+pub async fn restore_into_empty(store: &Store, filling: &Filling<'_>) -> Result<(), NotFilled> {
+    let server = filling.begin(store).await?;
+    filling.records(store).await.map_err(in_between)?;
+    let last = filling.rest(store).await.map_err(in_between)?;
+    store.finish_restore(filling.survey.header.id(), &server, last).await.map_err(|error| match error {
+        StoreError::Uncertain(_) | StoreError::Unconfirmed { .. } => NotFilled::Unconfirmed(error),
+        refused => in_between(refused.into()),
+    })
+}
+
+fn in_between(error: BackupError) -> NotFilled {
+    match error {
+        BackupError::Store(StoreError::Conflict) => NotFilled::Overtaken,
+        BackupError::Store(StoreError::Unmet) => NotFilled::Replaced,
+        other => NotFilled::NotWhole(other),
     }
-    filling.records(store).await?;
-    filling.rest(store).await
 }
 
 impl Filling<'_> {
+    /// On which server.
+    async fn begin(&self, store: &Store) -> Result<String, NotFilled> {
+        let why = match store.begin_restore(self.survey.header.id()).await {
+            Ok(Begun::Begun(server)) => return Ok(server),
+            Ok(Begun::Dataset(id)) => format!("the store became the dataset {id} meanwhile"),
+            Ok(Begun::Restoring(other)) => format!("the backup {other} is being restored into the store"),
+            Ok(Begun::Leftover(key)) => format!(
+                "the store holds no dataset, and yet the key {key}: it has lost a part of what it had. Empty it first"
+            ),
+            Err(error @ StoreError::Uncertain(_)) => return Err(NotFilled::NotWhole(error.into())),
+            Err(error) => return Err(NotFilled::NotBegun(error.into())),
+        };
+        Err(NotFilled::NotBegun(BackupError::Refused(why)))
+    }
+
     async fn records(&self, store: &Store) -> Result<(), BackupError> {
         let mut records = self.survey.records()?;
         let mut accounts = Vec::with_capacity(CHUNK);
@@ -130,7 +161,8 @@ impl Filling<'_> {
         Ok(())
     }
 
-    async fn rest(&self, store: &Store) -> Result<(), BackupError> {
+    /// All but what makes it the dataset: that.
+    async fn rest(&self, store: &Store) -> Result<AtLast, BackupError> {
         let Survey { header, rest, ends, .. } = self.survey;
         let backup = header.id();
         store.restore_texts(backup, Texts::Roles, &rest.roles).await?;
@@ -154,7 +186,7 @@ impl Filling<'_> {
             "accounts": self.plan.accounts.put_back,
             "with_audit": ends.is_some(),
         });
-        Ok(store.finish_restore(backup, &meta, term, &told.to_string()).await?)
+        Ok(AtLast { meta, term, told: told.to_string() })
     }
 
     /// Nobody goes on with a chain under a claim of then.

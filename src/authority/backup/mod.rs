@@ -21,7 +21,7 @@ mod take;
 #[doc(hidden)]
 pub use file::fuzz;
 pub use file::{FileError, Header, header, is_backup};
-pub use fill::{Filling, restore_into_empty};
+pub use fill::{Filling, NotFilled, restore_into_empty};
 pub use plan::{Changes, Difference, Few, Into, KeyInBackup, RestorePlan, plan};
 pub use refill::{NotRefilled, Refilled};
 pub use survey::Survey;

@@ -115,7 +115,7 @@ impl Store {
         for act in acts {
             script.arg(&act.entry).arg(&act.epoch).arg(&act.line);
         }
-        under_way(self.run(&self.shared, &script).await?).map(|_| ())
+        under_way(self.run_change(&self.shared, &script).await?).map(|_| ())
     }
 
     /// Puts the ends of the chains of a shard back.

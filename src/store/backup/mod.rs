@@ -7,5 +7,5 @@ mod since;
 
 pub use audit::RestoredAct;
 pub use read::{AccountTexts, Moment};
-pub use restore::{Begun, RestoredAccount, Standing, Texts};
+pub use restore::{AtLast, Begun, RestoredAccount, Standing, Texts};
 pub use since::ChangedSince;

@@ -49,14 +49,25 @@ impl Standing {
 /// Whether a backup may be put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
-    /// It is begun, or goes on.
-    Begun,
+    /// It is begun, or goes on, on this server.
+    Begun(String),
     /// There is a dataset.
     Dataset(String),
     /// Another backup was begun to be put back.
     Restoring(String),
     /// There is no dataset, and yet this key.
     Leftover(String),
+}
+
+/// What makes a dataset of a store into which all else was put back.
+#[derive(Debug, Clone)]
+pub struct AtLast {
+    /// What the dataset is.
+    pub meta: BTreeMap<String, String>,
+    /// Issuers begin a new term above this one when they meet it.
+    pub term: u64,
+    /// What the first of them is to tell in the audit.
+    pub told: String,
 }
 
 /// An account to be put back.
@@ -133,9 +144,9 @@ impl Store {
             script.key(key);
         }
         script.arg(backup);
-        let reply: Vec<String> = self.run(&self.shared, &script).await?;
+        let reply: Vec<String> = self.run_change(&self.shared, &script).await?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["ok"] => Ok(Begun::Begun),
+            ["ok", server] => Ok(Begun::Begun((*server).to_owned())),
             ["dataset", id] => Ok(Begun::Dataset((*id).to_owned())),
             ["restoring", other] => Ok(Begun::Restoring((*other).to_owned())),
             ["leftover", key] => Ok(Begun::Leftover((*key).to_owned())),
@@ -180,7 +191,7 @@ impl Store {
             script.key(key);
         }
         script.arg(backup).arg(plan.to_string()).arg(text).arg(account.profile.map_or("", |(text, _)| text));
-        Ok(under_way(self.run(&self.shared, &script).await?)? == 1)
+        Ok(under_way(self.run_change(&self.shared, &script).await?)? == 1)
     }
 
     /// Puts fields of a hash back.
@@ -199,40 +210,34 @@ impl Store {
             for (name, value) in some {
                 script.arg(name).arg(value);
             }
-            under_way(self.run(&self.shared, &script).await?)?;
+            under_way(self.run_change(&self.shared, &script).await?)?;
         }
         Ok(())
     }
 
-    /// All of the backup is there: from now on it is the dataset, of which issuers begin a new term above `term` when they meet
-    /// it. `told`: what the first of them is to tell in the audit.
-    pub async fn finish_restore(
-        &self,
-        backup: &str,
-        meta: &BTreeMap<String, String>,
-        term: u64,
-        told: &str,
-    ) -> Result<(), StoreError> {
+    /// All of the backup is there: from now on it is the dataset. `server`: where that was begun; another one, which may lack what was
+    /// put back last, is not taken for it.
+    pub async fn finish_restore(&self, backup: &str, server: &str, last: AtLast) -> Result<(), StoreError> {
+        let AtLast { meta, term, told } = last;
         let connected = self.changes.now()?;
         let mut script = self.scripts.restore_finish.prepare_invoke();
-        script.key(self.schema.meta()).arg(backup);
+        script.key(self.schema.meta()).arg(backup).arg(server);
         let ceiling = LEASE_CEILING.as_millis().to_string();
-        let new = [
-            ("term", term.to_string()),
-            ("counter", "0".to_owned()),
-            ("indexed", "2".to_owned()),
-            ("restored", told.to_owned()),
-        ];
+        let new =
+            [("term", term.to_string()), ("counter", "0".to_owned()), ("indexed", "2".to_owned()), ("restored", told)];
         if !meta.contains_key("lease_ceiling_ms") {
             script.arg("lease_ceiling_ms").arg(ceiling);
         }
-        for (name, value) in meta {
+        for (name, value) in &meta {
             script.arg(name).arg(value);
         }
         for (name, value) in new {
             script.arg(name).arg(value);
         }
-        under_way(self.run(&self.changes, &script).await?)?;
+        match self.run_change(&self.changes, &script).await? {
+            -2 => return Err(StoreError::Unmet),
+            reply => under_way(reply)?,
+        };
         self.replicated(connected).await
     }
 
@@ -265,12 +270,9 @@ impl Store {
     }
 }
 
-/// Only while this backup is being put back.
+/// Only while this backup is being put back: a conflict once another process has come to the end of it, or the store was emptied.
 pub(super) fn under_way(reply: i64) -> Result<i64, StoreError> {
-    if reply >= 0 {
-        return Ok(reply);
-    }
-    Err(StoreError::Unavailable("this backup is not being restored any more: another process has ended it".into()))
+    if reply >= 0 { Ok(reply) } else { Err(StoreError::Conflict) }
 }
 
 #[cfg(test)]

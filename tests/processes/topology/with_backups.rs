@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::cluster::{Cluster, Set};
@@ -147,6 +148,15 @@ fn a_backup_of_one_server_is_restored_into_a_cluster() {
     assert!(refused.err.contains(SHARD) && refused.err.contains("Nothing was changed"), "{refused:?}");
     assert_eq!(place.keys("{cm}*"), Vec::<String>::new());
     place.lose();
+    // One that can't be asked whether it is empty.
+    let silent = place.cluster.serves(place.cluster.slot("{cm:a2}:log")).unwrap();
+    assert_ne!(Some(silent), place.cluster.serves(place.cluster.state_slot()), "one server has both");
+    let silent = &place.cluster.members[silent];
+    silent.signal(Signal::STOP);
+    let refused = place.run(&["restore", "a.backup", "--yes"]).expect(2);
+    silent.signal(Signal::CONT);
+    assert!(refused.err.contains("Nothing was changed") && !refused.err.contains("not whole"), "{refused:?}");
+    assert_eq!(place.keys("{cm}*"), Vec::<String>::new());
     place.run(&["restore", "a.backup", "--yes"]).expect(0);
     let server = place.serve(NODE);
     are_as_they_were(&server, &tokens);
