@@ -242,6 +242,28 @@ fn a_store_that_was_restored_and_has_too_few_replicas_is_not_said_to_be_half_res
 }
 
 #[test]
+fn an_account_that_cant_be_read_is_named_and_the_rest_is_backed_up() {
+    let scene = Scene::new();
+    let server = scene.serve().ready();
+    let (_, good) = server.create("ci", "auditor");
+    let (broken, _) = server.create("broken", "auditor");
+    let () = scene.command(&["SET", &format!("{{cm}}:p:{broken}"), "{"]);
+    let said = scene.backup("a.backup").expect(1);
+    assert!(said.out.contains(": 2 accounts,"), "{said:?}");
+    let told = format!("1 accounts can't be read, and are not in it: {broken}");
+    assert!(said.err.contains(&told) || said.out.contains(&told), "{said:?}");
+    let said = scene.run(&["backup", "--out", "b.backup", "--output", "json"]).expect(1).json();
+    assert_eq!((&said["accounts"], &said["unreadable"]), (&2.into(), &vec![broken].into()));
+    server.stop();
+    scene.lose();
+    scene.restore("a.backup").expect(0);
+    let server = scene.serve().ready();
+    server.verify(&good).expect(200);
+    server.call("GET", "/api/v1/accounts/broken").bearer(&server.admin()).send().expect(404);
+    server.stop();
+}
+
+#[test]
 fn a_store_that_has_lost_its_dataset_alone_is_not_taken_for_an_empty_one() {
     let scene = Scene::new();
     let server = scene.serve().ready();
