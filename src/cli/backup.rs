@@ -111,7 +111,8 @@ pub async fn restore(arguments: RestoreArgs, output: Output) -> Result<Answer, F
         if plan.is_nothing() {
             return Ok(());
         }
-        if output == Output::Table {
+        // Nobody is asked whether to do what he was not shown.
+        if output == Output::Table || !yes {
             eprintln!("{}\n", in_words(plan));
         }
         yes_or_no("Do it?", std::io::stdin().is_terminal(), yes)

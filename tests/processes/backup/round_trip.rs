@@ -93,6 +93,8 @@ fn a_lost_store_is_restored_as_it_was_with_every_index_and_tokens_go_on() {
     assert_eq!(scene.redis.size(), 0, "a look changes nothing");
     let asked = scene.run(&["restore", "two.backup"]).expect(2);
     assert!(asked.err.contains("--yes") && scene.redis.size() == 0, "{asked:?}");
+    let asked = scene.run(&["restore", "two.backup", "--output", "json"]).expect(2);
+    assert!(asked.err.contains("The store is empty") && asked.out.is_empty(), "{asked:?}");
     scene.restore("two.backup").expect(0);
     assert_eq!(scene.content(), before);
 
