@@ -121,22 +121,13 @@ impl Examiner {
 
     /// The commands that the service needs and the user may not run. An error where the user may not ask.
     pub async fn missing_rights(&mut self, user: &str) -> Result<Vec<String>, StoreError> {
-        let mut missing = Vec::new();
-        for command in self.schema.service_commands(self.target.cluster().is_some()) {
-            let words: Vec<&str> = command.iter().map(String::as_str).collect();
-            if !self.dry_run(user, &words).await? {
-                missing.extend(command.first().cloned());
-            }
-        }
-        missing.dedup();
-        Ok(missing)
+        let commands = self.schema.service_commands(self.target.cluster().is_some());
+        Ok(missing(&mut self.connection, user, &commands).await?)
     }
 
     /// Whether the user may run a command; nothing is run.
     pub async fn dry_run(&mut self, user: &str, command: &[&str]) -> Result<bool, StoreError> {
-        // An answer in words, and no error: that is for those who may not ask.
-        let reply: String = self.ask(&[&["ACL", "DRYRUN", user], command].concat()).await?;
-        Ok(reply == "OK")
+        Ok(may_run(&mut self.connection, user, command).await?)
     }
 
     /// Loads every script and runs the one that looks up, for nobody.
@@ -254,6 +245,32 @@ impl Examiner {
         found.sort();
         Ok(found)
     }
+}
+
+/// Those of these commands that a user may not run at a server.
+pub(super) async fn missing(
+    at: &mut MultiplexedConnection,
+    user: &str,
+    commands: &[Vec<String>],
+) -> RedisResult<Vec<String>> {
+    let mut missing = Vec::new();
+    for command in commands {
+        if !may_run(at, user, command).await? {
+            missing.extend(command.first().cloned());
+        }
+    }
+    missing.dedup();
+    Ok(missing)
+}
+
+async fn may_run<T: redis::ToRedisArgs>(
+    at: &mut MultiplexedConnection,
+    user: &str,
+    command: &[T],
+) -> RedisResult<bool> {
+    // An answer in words, and no error: that is for those who may not ask.
+    let reply: String = redis::cmd("ACL").arg("DRYRUN").arg(user).arg(command).query_async(at).await?;
+    Ok(reply == "OK")
 }
 
 async fn connected(target: &Target) -> Result<Connected, Refused> {

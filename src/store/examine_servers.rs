@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::error::describe;
-use super::examine::Examiner;
+use super::examine::{Examiner, missing};
 use super::greeting::ConnectError;
 use super::schema::SHARDS;
 use super::url::HostPort;
@@ -29,6 +29,8 @@ pub struct ServerFacts {
     pub info: Facts,
     /// `CONFIG GET` of some settings. `None`: the user may not ask.
     pub settings: Option<Facts>,
+    /// The commands that the service needs and its user may not run there. `None`: the user may not ask.
+    pub missing: Option<Vec<String>>,
 }
 
 /// What a sentinel knows of the primary that it watches.
@@ -53,16 +55,20 @@ pub struct ClusterServers {
     pub follows: BTreeMap<HostPort, HostPort>,
 }
 
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 13] = [
     "min-replicas-to-write",
     "min-replicas-max-lag",
     "appendfsync",
     "repl-diskless-sync",
     "repl-diskless-sync-delay",
     "repl-backlog-size",
+    "repl-timeout",
+    "repl-ping-replica-period",
     "cluster-node-timeout",
     "cluster-require-full-coverage",
     "cluster-replica-no-failover",
+    "cluster-allow-replica-migration",
+    "cluster-migration-barrier",
 ];
 
 impl Examiner {
@@ -89,7 +95,12 @@ impl Examiner {
             info.append(&mut facts(&text.map_err(|error| describe(&error))?));
         }
         let settings = redis::cmd("CONFIG").arg("GET").arg(&SETTINGS).query_async(&mut connection).await.ok();
-        Ok(ServerFacts { info, settings })
+        let commands = self.schema.service_commands(self.target.cluster().is_some());
+        let missing = async {
+            let user: String = redis::cmd("ACL").arg("WHOAMI").query_async(&mut connection).await?;
+            missing(&mut connection, &user, &commands).await
+        };
+        Ok(ServerFacts { info, settings, missing: missing.await.ok() })
     }
 
     /// The servers of the cluster. `None`: it is no cluster.

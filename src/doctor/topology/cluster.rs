@@ -9,10 +9,11 @@ use crate::store::{Asked, ClusterServers, Examiner, HostPort, ServerFacts};
 pub(super) async fn look(examiner: &mut Examiner) -> (Vec<Entry>, Found) {
     let listed = examiner.cluster_servers().await.unwrap_or_default();
     let servers = examiner.servers(&listed.all).await;
-    let entries = vec![slots(examiner, &servers), coverage(&servers), replicas(&listed, &servers)];
+    let mut entries = vec![slots(examiner, &servers), coverage(&servers), replicas(&listed, &servers)];
+    let promotable = listed.has_state.as_ref().map(|owner| replicas_of(owner, &listed, &servers));
+    entries.extend(migration(promotable, &servers));
     let after = said(&servers).filter_map(|(_, facts)| number(facts.settings.as_ref()?, "cluster-node-timeout")).min();
     let gives_up = after.map(|after| GivesUp { after: Duration::from_millis(after), setting: "cluster-node-timeout" });
-    let promotable = listed.has_state.as_ref().map(|owner| replicas_of(owner, &listed, &servers));
     (entries, Found { servers, promotable, gives_up, stops_by_itself: true })
 }
 
@@ -97,4 +98,30 @@ fn replicas(listed: &ClusterServers, servers: &[Asked<ServerFacts>]) -> Entry {
             "CLUSTER REPLICATE on another server; where that is meant, cluster-replica-no-failover no",
         ),
     }
+}
+
+/// Whether a replica of the state would be given away. Nothing, where there is none to spare.
+fn migration(promotable: Option<usize>, servers: &[Asked<ServerFacts>]) -> Option<Entry> {
+    const CHECK: &str = "cluster.migration";
+    let more = promotable.filter(|replicas| *replicas > 1)?;
+    let gives_away = |facts: &ServerFacts| {
+        let settings = facts.settings.as_ref()?;
+        let barrier = number(settings, "cluster-migration-barrier")?;
+        let stays = barrier >= more as u64 || text(settings, "cluster-allow-replica-migration") == "no";
+        (!stays).then_some(barrier)
+    };
+    let open: Vec<String> = said(servers)
+        .filter_map(|(at, facts)| Some(format!("{at}: cluster-migration-barrier is {}", gives_away(facts)?)))
+        .collect();
+    Some(match super::listed(&open) {
+        None => Entry::ok(CHECK, format!("the {more} replicas of the state stay with it")),
+        Some(seen) => Entry::notice(
+            CHECK,
+            seen,
+            format!(
+                "CONFIG SET cluster-migration-barrier {more}; CONFIG REWRITE, on each: one of the {more} replicas of the state goes to \
+                 a primary that has lost its own, and then the loss of one server stops the service"
+            ),
+        ),
+    })
 }

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Found, GivesUp, UNASKED, listed, nobody_says, number, text};
+use super::{Found, GivesUp, UNASKED, listed, nobody_says, number};
 use crate::config::Config;
 use crate::doctor::{Entry, replication};
 
-/// So much is written while a replica is away for a minute or two, and a failover under way.
-const BACKLOG: u64 = 16 * 1024 * 1024;
-
 pub(super) fn look(config: &Config, found: &Found) -> Vec<Entry> {
-    vec![fence(config, found), max_lag(config, found), failover(config, found), resync(found)]
+    vec![fence(config, found), max_lag(config, found), failover(config, found)]
 }
 
 fn fence(config: &Config, found: &Found) -> Entry {
@@ -114,39 +111,4 @@ fn failover(config: &Config, found: &Found) -> Entry {
         );
     }
     Entry::ok(CHECK, seen)
-}
-
-/// A new primary that is fenced answers once its replicas follow it.
-fn resync(found: &Found) -> Entry {
-    const CHECK: &str = "servers.resync";
-    if found.nobody_answers() {
-        return nobody_says(CHECK);
-    }
-    if found.settings().next().is_none() {
-        return Entry::unchecked(
-            CHECK,
-            "the user may not ask for repl-diskless-sync-delay (CONFIG GET)",
-            format!("{UNASKED}: repl-diskless-sync-delay should be 0, repl-backlog-size 64mb"),
-        );
-    }
-    let is_fenced = found.highest("min-replicas-to-write") > Some(0);
-    let slow = found.settings().filter_map(|(at, settings)| {
-        let delay = number(settings, "repl-diskless-sync-delay")?;
-        let waits = is_fenced && delay > 0 && text(settings, "repl-diskless-sync") != "no";
-        waits.then(|| format!("{at}: repl-diskless-sync-delay is {delay} s"))
-    });
-    let small = found.settings().filter_map(|(at, settings)| {
-        let bytes = number(settings, "repl-backlog-size")?;
-        (bytes < BACKLOG).then(|| format!("{at}: repl-backlog-size is {} KiB", bytes / 1024))
-    });
-    match listed(&slow.chain(small).collect::<Vec<_>>()) {
-        None => Entry::ok(CHECK, "a replica that comes back is followed up at once"),
-        Some(seen) => Entry::notice(
-            CHECK,
-            seen,
-            "CONFIG SET repl-diskless-sync-delay 0; CONFIG SET repl-backlog-size 64mb; CONFIG REWRITE: after a failover the new \
-             primary refuses everything (NOREPLICAS) until its replicas follow it, and one that has to copy everything waits for \
-             that delay first",
-        ),
-    }
 }

@@ -3,6 +3,7 @@
 mod cluster;
 mod failover;
 mod loss;
+mod resync;
 mod sentinels;
 mod servers;
 
@@ -67,6 +68,7 @@ pub(super) async fn look(config: &Config, examiner: &mut Examiner) -> Vec<Entry>
     entries.extend(servers::look(config, &found));
     entries.extend(loss::look(config, &found));
     entries.extend(failover::look(config, &found));
+    entries.push(resync::look(&found));
     entries
 }
 

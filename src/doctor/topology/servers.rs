@@ -8,7 +8,7 @@ use crate::doctor::Entry;
 use crate::store::{Facts, ServerFacts};
 
 pub(super) fn look(config: &Config, found: &Found) -> Vec<Entry> {
-    vec![reachable(found), keep(config, found), version(found)]
+    vec![reachable(found), rights(found), keep(config, found), version(found)]
 }
 
 fn reachable(found: &Found) -> Entry {
@@ -30,6 +30,35 @@ fn reachable(found: &Found) -> Entry {
     }
 }
 
+/// Each server has users of its own, which no replica takes over from its primary.
+fn rights(found: &Found) -> Entry {
+    const CHECK: &str = "servers.rights";
+    if found.nobody_answers() {
+        return nobody_says(CHECK);
+    }
+    let lacking: Vec<String> = found
+        .said()
+        .filter_map(|(at, facts)| {
+            let missing = facts.missing.as_ref().filter(|missing| !missing.is_empty())?;
+            Some(format!("{at}: {}", missing.join(", ")))
+        })
+        .collect();
+    match listed(&lacking) {
+        Some(seen) => Entry::finding(
+            CHECK,
+            format!("the user may not run, or not on Countermark's keys: {seen}"),
+            "when it becomes the primary, changes and look-ups fail there, some or all of them",
+            "give the user the same rights on every server: ACL SETUSER, and ACL SAVE or CONFIG REWRITE",
+        ),
+        None if found.said().any(|(_, facts)| facts.missing.is_none()) => Entry::unchecked(
+            CHECK,
+            "the user may not ask everywhere what it may do",
+            "let it run ACL WHOAMI and ACL DRYRUN on every server while doctor runs, or compare ACL LIST",
+        ),
+        None => Entry::ok(CHECK, "on each server the user may do all that is needed"),
+    }
+}
+
 /// Nothing is lost by a restart, and nothing thrown out.
 fn keep(config: &Config, found: &Found) -> Entry {
     const CHECK: &str = "servers.keep";
@@ -38,7 +67,7 @@ fn keep(config: &Config, found: &Found) -> Entry {
         return nobody_says(CHECK);
     }
     let (mut bad, mut late, mut unasked) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, ServerFacts { info, settings }) in found.said() {
+    for (at, ServerFacts { info, settings, .. }) in found.said() {
         if text(info, "aof_enabled") == "0" {
             bad.push(format!("{at}: appendonly is off"));
         }

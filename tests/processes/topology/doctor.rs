@@ -126,6 +126,22 @@ fn sentinels_and_servers_that_weaken_a_claim_are_found_each_by_its_setting() {
             ),
             (
                 replica,
+                "CONFIG SET repl-timeout 60",
+                "CONFIG SET repl-timeout 10",
+                "servers.resync",
+                "notice",
+                &[&door, "repl-timeout is 60 s", "CONFIG SET repl-timeout 10"],
+            ),
+            (
+                replica,
+                "CONFIG SET repl-ping-replica-period 10",
+                "CONFIG SET repl-ping-replica-period 1",
+                "servers.resync",
+                "notice",
+                &[&door, "repl-ping-replica-period is 10 s, and repl-timeout 10 s"],
+            ),
+            (
+                replica,
                 "CONFIG SET maxmemory-policy allkeys-lru",
                 "CONFIG SET maxmemory-policy noeviction",
                 "servers.keep",
@@ -163,6 +179,14 @@ fn sentinels_and_servers_that_weaken_a_claim_are_found_each_by_its_setting() {
                 "servers.fence",
                 "unchecked",
                 &["min-replicas-to-write should be 2"],
+            ),
+            (
+                replica,
+                "ACL SETUSER countermark -evalsha",
+                "ACL SETUSER countermark +evalsha",
+                "servers.rights",
+                "finding",
+                &[&door, "EVALSHA", "the same rights on every server"],
             ),
             (
                 replica,
@@ -250,6 +274,7 @@ fn of_servers_that_nobody_names_nothing_is_said_to_be_well() {
     assert_eq!(said.findings(), ["sentinels.reachable"], "{}", said.text);
     for check in [
         "servers.reachable",
+        "servers.rights",
         "servers.keep",
         "servers.version",
         "servers.replicas_required",
@@ -293,8 +318,15 @@ fn servers_of_a_cluster_that_weaken_a_claim_are_found_each_by_its_setting() {
         assert_eq!(said.status(check), "ok", "{check}: {}", said.text);
     }
     assert_eq!(said.status("cluster.coverage"), "notice");
-    // The state has two.
+    // The state has two, and would give one away.
     assert_eq!(said.status("servers.replicas_required"), "notice");
+    assert_eq!(said.status("cluster.migration"), "notice");
+    let keep = |setting: &str| all.members.iter().for_each(|member| run(member, &format!("CONFIG SET {setting}")));
+    keep("cluster-allow-replica-migration no");
+    assert_eq!(look(&machine).status("cluster.migration"), "ok");
+    keep("cluster-allow-replica-migration yes");
+    keep("cluster-migration-barrier 2");
+    assert_eq!(look(&machine).status("cluster.migration"), "ok");
     let primary = all.serves(all.state_slot()).unwrap();
     let other = (0..3).find(|place| *place != primary).unwrap();
     let its_replica = all.replicas(other)[0];
@@ -317,6 +349,14 @@ fn servers_of_a_cluster_that_weaken_a_claim_are_found_each_by_its_setting() {
                 "servers.failover",
                 "finding",
                 &["12000 ms", "cluster-node-timeout"],
+            ),
+            (
+                &all.members[other],
+                "CONFIG SET cluster-migration-barrier 1",
+                "CONFIG SET cluster-migration-barrier 2",
+                "cluster.migration",
+                "notice",
+                &[&door, "cluster-migration-barrier is 1", "CONFIG SET cluster-migration-barrier 2"],
             ),
             (
                 &all.members[its_replica],
