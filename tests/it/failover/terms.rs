@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use countermark::epoch::Epoch;
 use countermark::verify::freshness::{Identity, Place};
+use serde_json::json;
 
-use super::{Issuers, serves};
+use super::{Issuers, acts, serves};
 use crate::app::{App, Setup, eventually};
 use crate::redis_server::RedisServer;
 use crate::wire::Wire;
@@ -126,6 +127,30 @@ async fn r2_an_issuer_under_which_another_one_begins_a_term_knows_whose_its_chan
     issuers.start("one", &promoted).await;
     eventually("it serves", || serves(&two)).await;
     assert_eq!(two.bearer(&lost).verdict().await, "allowed", "it is put in place over what it had replaced");
+}
+
+/// The second one has been elsewhere, and begins a term beyond under the first.
+#[tokio::test]
+async fn r2_what_is_changed_in_a_term_that_another_issuer_has_begun_meanwhile_is_not_taken_for_lost() {
+    let (issuers, one) = Issuers::begin("one").await;
+    let ci = one.account("ci", &[]).await;
+    let met = std::fs::read_to_string(issuers.journal("one").join("terms")).unwrap();
+    let dataset = met.split(' ').next().unwrap();
+    // With a blank journal it would vouch for no term.
+    drop(issuers.start("two", &one.redis).await);
+    std::fs::write(issuers.journal("two").join("terms"), format!("{dataset} 7 elsewhere\n")).unwrap();
+    let two = issuers.start("two", &one.redis).await;
+    assert_eq!(two.epoch().await.0, 8);
+    let path = format!("/accounts/{}", ci.id);
+    one.admin().patch(&path, json!({ "status": "disabled" }), 200).await;
+    two.admin().patch(&path, json!({ "status": "active" }), 200).await;
+    let promoted = one.redis.copy().await;
+    drop((one, two));
+    let two = issuers.start("two", &promoted).await;
+    let one = issuers.start("one", &promoted).await;
+    eventually("it serves", || serves(&two)).await;
+    assert_eq!(one.bearer(ci.token()).verdict().await, "allowed");
+    assert_eq!(acts(&one, "store.raise").await, Vec::<serde_json::Value>::new());
 }
 
 #[tokio::test]
