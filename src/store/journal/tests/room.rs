@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::super::room::{KEPT, is_empty_from, with_zeros};
+use super::super::room::{KEPT, is_empty_from, reserve, with_zeros};
 use super::*;
 
 #[tokio::test]
@@ -49,17 +49,37 @@ async fn a_segment_has_its_room_before_anything_is_noted_in_it_and_keeps_what_is
         fs::File::options().write(true).open(&path).unwrap().set_len(written).unwrap();
         drop(scene.open().unwrap());
     }
-    // One that is long enough is followed by another, and gives back what it does not need.
+    // One that is long enough is followed by another.
     let path = scene.last_file();
     let lines = entry.to_line().repeat(1 + 1024 * 1024 / entry.to_line().len());
     fs::File::options().append(true).open(&path).unwrap().write_all(lines.as_bytes()).unwrap();
     journal.append(&entry).await.unwrap();
     assert_ne!(scene.last_file(), path);
-    let before = fs::metadata(&path).unwrap();
-    assert_eq!(before.len(), written + (lines.len() + entry.to_line().len()) as u64);
-    assert!(before.blocks() * 512 < before.len() + 64 * 1024);
+    assert_eq!(fs::metadata(&path).unwrap().len(), written + (lines.len() + entry.to_line().len()) as u64);
     let next = fs::metadata(scene.last_file()).unwrap();
     assert!(next.len() == 0 && next.blocks() * 512 >= KEPT);
+}
+
+/// Zeros in the middle of a journal would be damage.
+#[tokio::test]
+async fn a_segment_that_another_one_follows_gives_its_room_back_however_it_was_kept() {
+    use std::os::unix::fs::MetadataExt as _;
+    let line = change("X", account(1), "5-1", "5-9", 2).to_line();
+    let lines = line.repeat(1 + 1024 * 1024 / line.len());
+    for keep in [reserve, with_zeros] {
+        let scene = Scene::new();
+        drop(scene.open().unwrap());
+        let path = scene.last_file();
+        fs::write(&path, &lines).unwrap();
+        let file = fs::File::options().read(true).write(true).open(&path).unwrap();
+        let length = lines.len() as u64;
+        keep(&file, length + KEPT).unwrap();
+        let journal = scene.open().unwrap();
+        assert_ne!(scene.last_file(), path);
+        let there = file.metadata().unwrap();
+        assert!(there.len() == length && there.blocks() * 512 < length + KEPT / 2, "{there:?}");
+        assert_eq!(journal.lost(Arc::new(lineage("Y", "6-0", &[])), now()).await.unwrap().accounts.len(), 1);
+    }
 }
 
 #[tokio::test]
