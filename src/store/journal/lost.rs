@@ -66,81 +66,145 @@ impl Lost {
     }
 }
 
-/// The entries of one file that count.
-#[derive(Default)]
-struct Found {
-    /// Of each account and role, in the order in which they were noted; and whether the store has them.
-    changes: HashMap<About, Vec<(bool, Entry)>>,
-    keys: bool,
-    revoked: BTreeSet<String>,
+/// A change of something, and all that is kept of it: a journal may have millions, most of which the store has.
+struct Step {
+    /// Among [`Search::terms`].
+    term: usize,
+    epoch: Epoch,
+    /// `None`: the store has it.
+    lacking: Option<Box<Change>>,
+}
+
+/// Of each account, role and key, in the order in which they were noted.
+type Steps = HashMap<About, Vec<Step>>;
+
+/// Where the store was raised: it has what was noted before, but for what was made there beyond this epoch. Whoever raised it may have
+/// noted that after others had changed something there meanwhile.
+struct RaisedAt {
+    place: Place,
+    term: usize,
+    epoch: Epoch,
+}
+
+impl RaisedAt {
+    fn is_before(&self, step: &Step) -> bool {
+        step.term == self.term && step.epoch > self.epoch
+    }
+}
+
+/// What is found.
+struct Search<'a> {
+    lineage: &'a Lineage,
+    now: i64,
+    /// The number of each term, and its server.
+    terms: Vec<(u64, String)>,
+    raised: Option<RaisedAt>,
     sessions: Vec<SessionId>,
-    /// Where the store was raised: it knows what was noted before.
-    raised: Option<Place>,
 }
 
 /// Reads back to where the store is known to have all that was changed before.
 pub(super) fn find(directory: &Path, lineage: &Lineage, now: i64) -> Result<Lost, JournalError> {
-    let mut changes: HashMap<About, Vec<(bool, Entry)>> = HashMap::new();
-    let mut lost = Lost::default();
+    let mut search = Search { lineage, now, terms: Vec::new(), raised: None, sessions: Vec::new() };
+    let mut all = Steps::new();
     segment::backwards(directory, |file| {
-        let mut found = Found::default();
-        segment::read(file, |noted| found.take(noted, lineage, now))?;
-        for (about, mut noted) in found.changes {
-            let later = changes.entry(about).or_default();
-            noted.append(later);
-            *later = noted;
+        // One file more than that: what was changed meanwhile may stand at its end.
+        let is_last = search.raised.is_some();
+        let mut steps = Steps::new();
+        segment::read(file, |noted| search.take(noted, &mut steps))?;
+        for (about, mut earlier) in steps {
+            let later = all.entry(about).or_default();
+            for step in std::mem::take(later) {
+                add(&mut earlier, step);
+            }
+            *later = earlier;
         }
-        lost.keys |= found.keys;
-        lost.revoked.append(&mut found.revoked);
-        lost.sessions.append(&mut found.sessions);
-        Ok(if found.raised.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    for noted in changes.into_values() {
-        lost.add(noted);
+    let mut lost = Lost { sessions: search.sessions, ..Lost::default() };
+    for (about, steps) in all {
+        lost.add(about, steps);
     }
     Ok(lost)
 }
 
-impl Found {
-    fn take(&mut self, Noted { place, entry }: Noted, lineage: &Lineage, now: i64) {
-        if self.raised.is_some_and(|raised| place < raised) {
+impl Search<'_> {
+    /// `steps`: of the same file.
+    fn take(&mut self, Noted { place, entry }: Noted, steps: &mut Steps) {
+        let Some(about) = entry.about() else {
+            if let Change::Sessions(ids) = entry.change
+                && entry.at >= self.now - SESSIONS
+            {
+                self.sessions.extend(ids);
+            }
+            return;
+        };
+        if entry.dataset != self.lineage.dataset {
             return;
         }
-        let is_there = lineage.contains(&entry);
-        match &entry.change {
-            Change::Account(_) | Change::Role(_) => {
-                if let Some(about) = entry.about() {
-                    self.changes.entry(about).or_default().push((is_there, entry));
+        let is_there = self.lineage.contains(&entry);
+        let step = Step { term: self.term_of(&entry), epoch: entry.epoch, lacking: None };
+        let earlier_than = self.raised.as_ref().filter(|raised| place < raised.place);
+        if entry.change == Change::Raised {
+            if is_there && earlier_than.is_none() {
+                let raised = RaisedAt { place, term: step.term, epoch: step.epoch };
+                for noted in steps.values_mut() {
+                    noted.retain(|step| raised.is_before(step));
                 }
+                steps.retain(|_, noted| !noted.is_empty());
+                self.raised = Some(raised);
             }
-            Change::Keys { revoked } if !is_there => {
-                self.keys = true;
-                self.revoked.extend(revoked.clone());
-            }
-            Change::Raised if is_there && entry.dataset == lineage.dataset => {
-                *self = Self { raised: Some(place), ..Self::default() };
-            }
-            Change::Sessions(ids) if entry.at >= now - SESSIONS => self.sessions.extend(ids.iter().copied()),
-            Change::Keys { .. } | Change::Sessions(_) | Change::Raised => {}
+        } else if earlier_than.is_none_or(|raised| raised.is_before(&step)) {
+            let lacking = (!is_there).then(|| Box::new(entry.change));
+            add(steps.entry(about).or_default(), Step { lacking, ..step });
         }
+    }
+
+    fn term_of(&mut self, entry: &Entry) -> usize {
+        let (term, server) = (entry.epoch.term, &entry.server);
+        let known = self.terms.iter().position(|(other, whose)| *other == term && whose == server);
+        known.unwrap_or_else(|| {
+            self.terms.push((term, server.clone()));
+            self.terms.len() - 1
+        })
     }
 }
 
+/// Of changes in a row, of one term and all there or all lacking, the first tells upon what they were made, and the last what became of
+/// it.
+fn add(steps: &mut Vec<Step>, step: Step) {
+    let kind = |step: &Step| (step.term, step.lacking.is_some());
+    if let [.., first, last] = steps.as_slice()
+        && kind(first) == kind(&step)
+        && kind(last) == kind(&step)
+        && first.epoch <= last.epoch
+        && last.epoch <= step.epoch
+    {
+        steps.pop();
+    }
+    steps.push(step);
+}
+
 impl Lost {
-    /// The last of these changes of one thing, if it is lacking.
-    fn add(&mut self, noted: Vec<(bool, Entry)>) {
-        let mut changes = order::in_order(noted, |(_, entry)| entry);
-        let lacking = changes.iter().rev().take_while(|(is_there, _)| !is_there).count();
-        let upon = match changes.get(changes.len() - lacking).map(|(_, first)| &first.change) {
+    /// The last of these changes of one thing, if it is lacking; of a key, each.
+    fn add(&mut self, about: About, noted: Vec<Step>) {
+        if let About::Key(revoked) = about {
+            if noted.iter().any(|step| step.lacking.is_some()) {
+                self.keys = true;
+                self.revoked.extend(revoked);
+            }
+            return;
+        }
+        let mut steps = order::in_order(noted, |step| (step.term, step.epoch));
+        let lacking = steps.iter().rev().take_while(|step| step.lacking.is_some()).count();
+        let upon = match steps.get(steps.len() - lacking).and_then(|first| first.lacking.as_deref()) {
             Some(Change::Account(first)) => (first.before_server.clone(), first.before),
             _ => Default::default(),
         };
-        match changes.pop().map(|(is_there, last)| (is_there, last.epoch, last.change)) {
-            Some((false, epoch, Change::Account(after))) => {
-                self.accounts.push(LostAccount { after: *after, epoch, upon });
-            }
-            Some((false, _, Change::Role(after))) => self.roles.push((after.name, after.grants)),
-            _ => {}
+        let Some(Step { epoch, lacking: Some(change), .. }) = steps.pop() else { return };
+        match *change {
+            Change::Account(after) => self.accounts.push(LostAccount { after: *after, epoch, upon }),
+            Change::Role(after) => self.roles.push((after.name, after.grants)),
+            Change::Keys { .. } | Change::Sessions(_) | Change::Raised => {}
         }
     }
 }

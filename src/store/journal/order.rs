@@ -5,16 +5,19 @@
 
 use super::Entry;
 use super::entry::Noted;
+use crate::epoch::Epoch;
 
 /// Puts what was noted in this order into the order in which it was made: what was noted late stands before what was made upon it.
-pub(super) fn in_order<T>(noted: Vec<T>, entry_of: impl Fn(&T) -> &Entry) -> Vec<T> {
+/// `made`: in which term of which server, and at which epoch.
+pub(super) fn in_order<T, Term: PartialEq>(noted: Vec<T>, made: impl Fn(&T) -> (Term, Epoch)) -> Vec<T> {
     let mut ordered: Vec<T> = Vec::with_capacity(noted.len());
     for one in noted {
-        let entry = entry_of(&one);
+        let (term, epoch) = made(&one);
         let mut place = ordered.len();
+        let before = ordered.iter().map(&made).enumerate().rev();
         // Of one term the last one before it is the highest: mostly there is nothing to look for behind that.
-        for (at, other) in ordered.iter().enumerate().rev().filter(|(_, other)| same_term(entry, entry_of(other))) {
-            if entry_of(other).epoch <= entry.epoch {
+        for (at, (_, other)) in before.filter(|(_, (other, _))| *other == term) {
+            if other <= epoch {
                 break;
             }
             place = at;

@@ -1,6 +1,7 @@
 mod compaction;
 mod room;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::*;
@@ -136,6 +137,39 @@ async fn what_was_made_up_for_is_not_looked_at_again_unless_that_is_lost_too() {
     assert_eq!(lost(&journal, earlier).await.accounts.len(), 1);
 }
 
+/// A command beside the server raises it too, and may note that after the server has noted what it has changed since.
+#[tokio::test]
+async fn what_was_changed_while_the_store_was_raised_is_not_taken_for_what_it_had_then() {
+    let revoked = |epoch: &str| {
+        let lineage = lineage("X", epoch, &[]);
+        Entry::of(&lineage, lineage.now, now(), Change::Keys { revoked: Some("k".to_owned()) })
+    };
+    let entries =
+        [change("X", account(1), "5-1", "5-9", 2), change("X", account(2), "5-2", "5-11", 3), revoked("5-12")];
+    let (scene, journal) = Scene::with(&entries).await;
+    let is_found = async || {
+        let found = lost(&journal, lineage("Y", "6-0", &[(5, "X", 10)])).await;
+        assert_eq!(found.accounts.iter().map(|lost| lost.after.id).collect::<Vec<_>>(), [account(2)]);
+        assert!(found.keys && found.revoked.contains("k"));
+        assert!(lost(&journal, lineage("Y", "6-0", &[(5, "X", 12)])).await.is_nothing());
+    };
+    is_found().await;
+    journal.append(&raised("X", "5-10")).await.unwrap();
+    is_found().await;
+    // Also where another segment was begun in between.
+    fs::write(scene.last_file(), entries.iter().map(Entry::to_line).collect::<String>()).unwrap();
+    fs::write(segment::path_of(&scene.path(), 2), raised("X", "5-10").to_line()).unwrap();
+    is_found().await;
+}
+
+/// No epoch is about them, so that a copy which has them all may lack that.
+#[tokio::test]
+async fn sessions_that_were_ended_shortly_before_the_store_was_raised_are_ended_again() {
+    let id: SessionId = format!("{:032x}", 1).parse().unwrap();
+    let (_scene, journal) = Scene::with(&[Entry::of_sessions(&[id], now()), raised("X", "5-9")]).await;
+    assert_eq!(lost(&journal, lineage("Y", "6-0", &[(5, "X", 9)])).await.sessions, [id]);
+}
+
 /// A term may begin far beyond the one before it: how far says nothing of what is remembered.
 #[tokio::test]
 async fn a_term_counts_as_known_where_it_is_older_than_those_that_are_remembered_and_not_by_its_distance() {
@@ -150,8 +184,18 @@ async fn a_term_counts_as_known_where_it_is_older_than_those_that_are_remembered
 #[tokio::test]
 async fn entries_of_other_datasets_are_nobodys() {
     let (_scene, journal) = Scene::with(&[change("X", account(1), "5-1", "5-9", 2)]).await;
-    let other = Lineage::read("another", "Y", "6-0".parse().unwrap(), "");
-    assert!(lost(&journal, other).await.is_nothing());
+    let other = || Lineage::read("another", "Y", "6-0".parse().unwrap(), "");
+    assert!(lost(&journal, other()).await.is_nothing());
+    // Nor do they stand before what is somebody's.
+    let role = |dataset: &str, epoch: &str| {
+        let lineage = Lineage::read(dataset, "X", epoch.parse().unwrap(), "");
+        let after = RoleAfter { name: "deploy".parse().unwrap(), grants: BTreeSet::new() };
+        Entry::of(&lineage, lineage.now, now(), Change::Role(after))
+    };
+    for entry in [role("another", "5-9"), role("d", "5-10")] {
+        journal.append(&entry).await.unwrap();
+    }
+    assert_eq!(lost(&journal, other()).await.roles.len(), 1);
 }
 
 #[tokio::test]
