@@ -1,7 +1,7 @@
 //! Files that are either the old or the new content, whole and on disk, whatever happens while they are written.
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::clock::random;
@@ -28,11 +28,24 @@ fn directory_of(path: &Path) -> &Path {
 /// Written beside it, synced, renamed over it, and the directory synced: a crash leaves the old file or the new one. What is there
 /// and no file (`/dev/null`, a pipe, a terminal) is not replaced, but an error.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, content, |beside| create_new(beside, mode))
+}
+
+/// The same for a file of the service: it belongs to whoever its directory does.
+pub fn write_for_owner(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, content, |beside| create_new_for_owner(beside, mode))
+}
+
+fn replace(path: &Path, content: &[u8], create: impl FnOnce(&Path) -> io::Result<File>) -> io::Result<()> {
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no regular file; name another one"));
     }
     let beside = beside(path)?;
-    let written = create(&beside, content, mode).and_then(|()| std::fs::rename(&beside, path));
+    let written = create(&beside).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    });
     if written.is_err() {
         // What failed is reported; a file that can't be removed either changes nothing about that.
         let _ = std::fs::remove_file(&beside);
@@ -97,7 +110,34 @@ pub fn unfinished_beside(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// A file that was not there, with these permission bits.
 pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+}
+
+/// The same for a file of the service: it belongs to whoever its directory does.
+pub fn create_new_for_owner(path: &Path, mode: u32) -> io::Result<File> {
+    let file = create_new(path, mode)?;
+    give_to_owner(path, &file)?;
+    Ok(file)
+}
+
+/// The same for a directory.
+pub fn create_directory_for_owner(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(mode).create(path)?;
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
+    give_to_owner(path, &OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?)
+}
+
+/// Root may run a command beside the service, which has to go on with what that leaves. Nobody but root can give anything away, nor has
+/// to. Only what was just made is given: the owner may have put anything else under its name.
+fn give_to_owner(path: &Path, made: &File) -> io::Result<()> {
+    let owner = std::fs::metadata(directory_of(path))?;
+    if made.metadata()?.uid() == owner.uid() {
+        return Ok(());
+    }
+    match std::os::unix::fs::fchown(made, Some(owner.uid()), Some(owner.gid())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
 }
 
 /// Between these, a tenth of the disk has to be free for what adds something: the store's file is written anew now and then, and
@@ -112,16 +152,9 @@ pub fn room(directory: &Path) -> Option<(u64, u64)> {
     Some((disk.f_bavail.saturating_mul(disk.f_frsize), ample.clamp(*AMPLE.start(), *AMPLE.end())))
 }
 
-fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = create_new(path, mode)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
@@ -150,6 +183,32 @@ mod tests {
         assert!(!left().any(|name| name.to_string_lossy().starts_with(".a.new-")));
         assert!(at("a").exists() && left().any(|name| name.to_string_lossy().starts_with(".b.new-")));
         remove_leftovers(&at("missing"), &["a"]).unwrap();
+    }
+
+    /// As where root makes a backup, of a service that another user runs.
+    #[test]
+    fn what_root_makes_for_the_service_belongs_to_whoever_has_its_directory() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("NOT TESTED: whose files are that root makes. This is not root");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let owner = |name: &str| std::fs::symlink_metadata(at(name)).unwrap().uid();
+        std::os::unix::fs::chown(directory.path(), Some(12_345), Some(12_345)).unwrap();
+        write(&at("ours"), b"x", 0o600).unwrap();
+        for _ in 0..2 {
+            write_for_owner(&at("file"), b"x", 0o600).unwrap();
+        }
+        create_new_for_owner(&at("new"), 0o600).unwrap();
+        create_directory_for_owner(&at("directory"), 0o700).unwrap();
+        assert_eq!(["file", "new", "directory"].map(owner), [12_345; 3]);
+        assert_eq!(owner("ours"), 0);
+        // What the owner of the directory has put there is not given to him.
+        std::os::unix::fs::symlink(at("ours"), at("link")).unwrap();
+        assert!(create_new_for_owner(&at("link"), 0o600).is_err());
+        assert!(create_directory_for_owner(&at("link"), 0o700).is_err());
+        assert_eq!(owner("ours"), 0);
     }
 
     #[test]

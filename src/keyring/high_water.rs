@@ -98,7 +98,7 @@ impl HighWater {
             return Ok(());
         }
         let text = format!("{} {version} {digest} {}\n", self.dataset, masters.join(" "));
-        crate::durable::write(path, text.as_bytes(), 0o600)?;
+        crate::durable::write_for_owner(path, text.as_bytes(), 0o600)?;
         seen.1 = true;
         Ok(())
     }

@@ -126,7 +126,7 @@ impl Store {
         };
         let path = journal.server_file();
         // Without it the next start waits once more.
-        if let Err(error) = crate::durable::write(&path, format!("{named}\n").as_bytes(), 0o644) {
+        if let Err(error) = crate::durable::write_for_owner(&path, format!("{named}\n").as_bytes(), 0o644) {
             tracing::warn!(%error, path = %path.display(), "the server could not be named in the journal");
         }
     }

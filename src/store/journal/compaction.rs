@@ -120,7 +120,7 @@ impl Work {
         if work.directory.exists() {
             std::fs::remove_dir_all(&work.directory).map_err(unusable(&work.directory))?;
         }
-        std::fs::create_dir(&work.directory).map_err(unusable(&work.directory))?;
+        crate::durable::create_directory_for_owner(&work.directory, 0o700).map_err(unusable(&work.directory))?;
         Ok(work)
     }
 
@@ -187,7 +187,7 @@ impl Work {
     fn out(&mut self) -> Result<Out, JournalError> {
         self.made += 1;
         let file = SegmentFile::sorted(self.directory.join(self.made.to_string()), self.made);
-        let made = crate::durable::create_new(&file.path, 0o600).map_err(unusable(&file.path))?;
+        let made = crate::durable::create_new_for_owner(&file.path, 0o600).map_err(unusable(&file.path))?;
         Ok(Out { file, writer: BufWriter::new(made) })
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::{JournalError, unusable};
@@ -74,7 +73,15 @@ fn shared(directory: &Path, name: &str) -> Result<Option<Lock>, JournalError> {
 
 fn open(directory: &Path, name: &str) -> Result<File, JournalError> {
     let path = directory.join(name);
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(&path).map_err(unusable(&path))
+    let there = || File::options().read(true).write(true).open(&path);
+    let made = match there() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => crate::durable::create_new_for_owner(&path, 0o600),
+        opened => opened,
+    };
+    match made {
+        // Somebody else has made it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => there(),
+        opened => opened,
+    }
+    .map_err(unusable(&path))
 }

@@ -17,10 +17,8 @@ mod terms;
 mod tests;
 mod writer;
 
-use std::fs::DirBuilder;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +99,7 @@ impl Journal {
         if std::fs::symlink_metadata(directory).is_ok_and(|there| there.is_file()) {
             std::fs::remove_file(directory).map_err(failed())?;
         }
-        match DirBuilder::new().recursive(true).mode(0o700).create(directory) {
+        match crate::durable::create_directory_for_owner(directory, 0o700) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed()(error)),
             _ => {}
         }
@@ -238,7 +236,7 @@ fn issuer_id(directory: &Path) -> Result<String, JournalError> {
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = crate::clock::uuid_v7(SystemClock.now()).to_string();
-            crate::durable::write(&path, format!("{id}\n").as_bytes(), 0o644).map_err(unusable(&path))?;
+            crate::durable::write_for_owner(&path, format!("{id}\n").as_bytes(), 0o644).map_err(unusable(&path))?;
             Ok(id)
         }
         Err(error) => Err(unusable(&path)(error)),

@@ -75,7 +75,7 @@ impl Journal {
                 all.retain(|known| *known != met);
                 all.insert(0, met);
                 all.truncate(WRITTEN);
-                crate::durable::write(path, lines_of(&all).as_bytes(), 0o600).map_err(unusable(path))?;
+                crate::durable::write_for_owner(path, lines_of(&all).as_bytes(), 0o600).map_err(unusable(path))?;
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -156,9 +156,9 @@ impl Writer {
     fn begin(&mut self, number: u64) -> Result<&mut Current, JournalError> {
         let (next, path) = (self.directory.join("next"), segment::path_of(&self.directory, number));
         let reserved = SEGMENT + room::KEPT;
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        let made = options.open(&next).and_then(|file| {
+        // Of whoever was killed.
+        let _ = std::fs::remove_file(&next);
+        let made = crate::durable::create_new_for_owner(&next, 0o600).and_then(|file| {
             room::reserve(&file, reserved)?;
             file.sync_all().map(|()| file)
         });
