@@ -86,11 +86,11 @@ fn journal(path: &Path) -> Entry {
     const CHECK: &str = "data_directory.journal";
     match Journal::check(&path.join("journal")) {
         Ok(entries) => Entry::ok(CHECK, format!("the journal of changes is whole, {entries} entries")),
-        Err(error @ JournalError::Damaged { .. }) => Entry::finding(
+        Err(error @ (JournalError::Damaged { .. } | JournalError::Missing { .. })) => Entry::finding(
             CHECK,
             error.to_string(),
             "a store that is restored or promoted may have tokens and rights again that were ended",
-            "restore the file from a backup of the data directory, or move it away",
+            "restore the file from a backup of the data directory, or move the whole journal away",
         ),
         Err(error) => Entry::finding(
             CHECK,

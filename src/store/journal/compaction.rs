@@ -52,6 +52,7 @@ pub(super) fn compact(directory: &Path, keep_for: Duration, sizes: Sizes) -> Res
     let Some(_ours) = lock::compacting(directory)? else { return Ok(()) };
     remove_replaced(directory)?;
     let files = segment::all_in(directory)?;
+    files.are_whole(directory)?;
     let old = files.segments.len().checked_sub(LATEST).and_then(|old| files.segments.get(..old)).unwrap_or_default();
     let Some(last) = old.last() else { return Ok(()) };
     let fresh = old.iter().try_fold(0, |all, file| Ok(all + file.length()?))?;

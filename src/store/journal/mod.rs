@@ -50,18 +50,25 @@ pub enum JournalError {
         why: String,
     },
     /// Something in it is not what was written.
-    #[error(
-        "the journal is damaged at line {line} of {path}: what it says of changes that a store may have lost can't be relied on. Restore \
-         the file from a backup of the data directory. Without one, move it away and start again: then a store that was restored or \
-         promoted may have tokens and rights again that were ended, so look at what was revoked, disabled and narrowed lately"
-    )]
+    #[error("the journal is damaged at line {line} of {path}: {}", DAMAGED)]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where.
         line: usize,
     },
+    /// A file is gone, as from a copy that was made while the journal was compacted.
+    #[error("the journal is damaged, {path} is not there: {}", DAMAGED)]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
 }
+
+const DAMAGED: &str = "what it says of changes that a store may have lost can't be relied on. Restore the file from a backup of the data \
+                       directory. Without one the whole journal is of no use, move it away and start again: then a store that was \
+                       restored or promoted may have tokens and rights again that were ended, so look at what was revoked, disabled \
+                       and narrowed lately";
 
 impl From<JournalError> for StoreError {
     fn from(error: JournalError) -> Self {

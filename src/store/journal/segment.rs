@@ -41,6 +41,15 @@ impl Files {
     pub(super) fn next(&self) -> u64 {
         self.segments.last().or(self.compacted.as_ref()).map_or(1, |last| last.number + 1)
     }
+
+    /// Whether all are there that come before the last. Looked at where nobody removes any.
+    pub(super) fn are_whole(&self, directory: &Path) -> Result<(), JournalError> {
+        let first = self.compacted.as_ref().map_or(1, |compacted| compacted.number + 1);
+        match (first..).zip(&self.segments).find(|(number, segment)| segment.number != *number) {
+            Some((number, _)) => Err(JournalError::Missing { path: path_of(directory, number) }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl SegmentFile {
@@ -100,6 +109,7 @@ pub(super) fn backwards(
     let _stays = lock::files(directory)?;
     let mut last = lock::reading(directory)?;
     let files = all_in(directory)?;
+    files.are_whole(directory)?;
     for file in files.segments.iter().rev().chain(&files.compacted) {
         if each(file)?.is_break() {
             break;

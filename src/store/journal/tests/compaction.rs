@@ -134,6 +134,28 @@ fn what_a_compaction_that_was_killed_left_behind_does_no_harm_and_goes_away() {
     assert!(!scene.path().join("compaction").exists());
 }
 
+/// As of a copy that was made while files were replaced.
+#[test]
+fn a_file_that_is_missing_is_damage_and_is_not_compacted_away() {
+    let scene = Scene::old(&[many(1, 3), many(2, 3), many(3, 3)]);
+    let is_damaged = |number: u64| {
+        let missing = segment::path_of(&scene.path(), number);
+        let error = lost::find(&scene.path(), &lineage("Y", "6-0", &[]), now()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{} is not there", missing.display())) && error.contains("move"), "{error}");
+        assert!(Journal::check(&scene.path()).is_err());
+        assert!(compact(&scene.path(), 400 * DAY, SMALL).is_err());
+    };
+    for number in [1, 2] {
+        let (path, away) = (segment::path_of(&scene.path(), number), scene.directory.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        is_damaged(number);
+        fs::rename(&away, &path).unwrap();
+    }
+    scene.compact(SMALL);
+    fs::remove_file(segment::compacted_path_of(&scene.path(), 3)).unwrap();
+    is_damaged(1);
+}
+
 /// Whoever reads holds back what would remove files under it, and nothing else.
 #[tokio::test]
 async fn changes_are_noted_while_the_journal_is_compacted_and_nobody_loses_a_file_that_he_reads() {
