@@ -36,7 +36,7 @@ use super::StoreError;
 use crate::clock::{Clock as _, SystemClock};
 use crate::session::SessionId;
 use room::Promises;
-use writer::{Job, Writer};
+use writer::{Condition, Job, Writer};
 
 /// Why the journal can't be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -88,19 +88,27 @@ pub struct Journal {
     issuer: String,
     writer: Mutex<Sender<Job>>,
     promises: Promises,
-    /// Why it takes no more entries. `None`: it does.
-    trouble: Arc<Mutex<Option<String>>>,
+    condition: Arc<Condition>,
+    patience: Duration,
 }
+
+/// So long what is written may take. Then the disk hangs, or a process was stopped that was reading.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Journal {
     /// Opens the journal in this directory, or begins one. What is torn at its end is cut off: nobody was told of that.
     ///
     /// `keep_for`: of entries that are older only the last 100,000 stay.
     pub fn open(directory: &Path, keep_for: Duration) -> Result<Self, JournalError> {
-        Self::begin(directory, keep_for, compaction::SIZES)
+        Self::begin(directory, keep_for, compaction::SIZES, PATIENCE)
     }
 
-    fn begin(directory: &Path, keep_for: Duration, sizes: compaction::Sizes) -> Result<Self, JournalError> {
+    fn begin(
+        directory: &Path,
+        keep_for: Duration,
+        sizes: compaction::Sizes,
+        patience: Duration,
+    ) -> Result<Self, JournalError> {
         let failed = || unusable(directory);
         // Where an earlier version remembered the server: a wait more is all that is lost with it.
         if std::fs::symlink_metadata(directory).is_ok_and(|there| there.is_file()) {
@@ -115,10 +123,10 @@ impl Journal {
         let (bell, rung) = channel();
         let (sender, jobs) = channel();
         let mut writer = Writer::new(directory.to_owned(), bell);
-        let trouble = Arc::new(Mutex::new(writer.open()?));
+        let condition = Arc::new(writer.open()?);
         spawn("journal", {
-            let trouble = Arc::clone(&trouble);
-            move || writer.run(&jobs, &trouble)
+            let condition = Arc::clone(&condition);
+            move || writer.run(&jobs, &condition)
         })
         .map_err(failed())?;
         spawn("compaction", {
@@ -127,7 +135,7 @@ impl Journal {
         })
         .map_err(failed())?;
         let (directory, writer, promises) = (directory.to_owned(), Mutex::new(sender), Promises::new());
-        Ok(Self { directory, issuer, writer, promises, trouble })
+        Ok(Self { directory, issuer, writer, promises, condition, patience })
     }
 
     /// The id of the issuer that has this data directory.
@@ -171,6 +179,9 @@ impl Journal {
     /// write to the disk meanwhile, for as long as the promise is held.
     pub async fn ready(&self, change: &Change) -> Result<Promise, JournalError> {
         let promise = self.promises.room_for(change).await.map_err(unusable(&self.directory))?;
+        if self.condition.hangs(self.patience) {
+            return Err(self.unusable(self.hangs()));
+        }
         if self.trouble().is_some() {
             self.write(String::new()).await?;
         }
@@ -188,15 +199,27 @@ impl Journal {
 
     /// Why no entry is taken. `None`: they are.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let hangs = || self.condition.hangs(self.patience).then(|| self.unusable(self.hangs()).to_string());
+        self.condition.trouble().or_else(hangs)
+    }
+
+    fn hangs(&self) -> String {
+        let seconds = self.patience.as_secs();
+        format!("nothing could be written for {seconds} seconds: the disk hangs, or another process holds its lock")
+    }
+
+    fn unusable(&self, why: String) -> JournalError {
+        JournalError::Unusable { path: self.directory.clone(), why }
     }
 
     async fn write(&self, lines: String) -> Result<(), JournalError> {
         let (tell, told) = oneshot::channel();
         let sent = self.writer.lock().unwrap_or_else(PoisonError::into_inner).send(Job { lines, tell });
-        let ended = || JournalError::Unusable { path: self.directory.clone(), why: "what writes it has ended".into() };
+        let ended = || self.unusable("what writes it has ended".into());
         sent.map_err(|_| ended())?;
-        told.await.map_err(|_| ended())?
+        // Whatever becomes of it: nobody is told that it is there.
+        let told = tokio::time::timeout(self.patience, told).await.map_err(|_| self.unusable(self.hangs()))?;
+        told.map_err(|_| ended())?
     }
 
     /// What a store of this history lacks.

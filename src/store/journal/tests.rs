@@ -266,6 +266,30 @@ async fn a_journal_that_can_not_be_written_says_so_until_it_can() {
     assert_eq!(Journal::check(&path).unwrap(), 1);
 }
 
+/// As on a disk that hangs, or where a process is stopped while it reads.
+#[tokio::test]
+async fn a_journal_that_hangs_says_so_and_keeps_nobody_waiting_until_it_goes_on() {
+    let scene = Scene::new();
+    let patience = Duration::from_millis(200);
+    let journal = Journal::begin(&scene.path(), 400 * DAY, super::compaction::SIZES, patience).unwrap();
+    let [first, next] = [1, 2].map(|number| change("X", account(number), "5-1", "5-9", 2));
+    let promise = journal.ready(&first.change).await.unwrap();
+    let held = lock::writing(&scene.path()).unwrap();
+    let hangs = |error: JournalError| assert!(error.to_string().contains("the disk hangs"), "{error}");
+    hangs(journal.note(&promise, &first).await.unwrap_err());
+    while journal.trouble().is_none() {
+        tokio::task::yield_now().await;
+    }
+    hangs(journal.ready(&next.change).await.unwrap_err());
+    drop(held);
+    while journal.ready(&next.change).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(journal.trouble().is_none());
+    journal.append(&next).await.unwrap();
+    assert_eq!(Journal::check(&scene.path()).unwrap(), 2);
+}
+
 /// What a command beside it writes is half there for a while.
 #[tokio::test]
 async fn a_line_that_becomes_whole_while_the_journal_is_read_is_no_damage_and_is_not_missed() {

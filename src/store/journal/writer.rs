@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -23,6 +23,30 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Job {
     pub(super) lines: String,
     pub(super) tell: oneshot::Sender<Result<(), JournalError>>,
+}
+
+/// How the writing goes.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    /// Why no entry is taken. `None`: they are.
+    trouble: Mutex<Option<String>>,
+    /// Since when it is at what it writes now.
+    writes_since: Mutex<Option<Instant>>,
+}
+
+impl Condition {
+    pub(super) fn trouble(&self) -> Option<String> {
+        locked(&self.trouble).clone()
+    }
+
+    /// Whether what is written now takes longer than that.
+    pub(super) fn hangs(&self, longest: Duration) -> bool {
+        locked(&self.writes_since).is_some_and(|since| since.elapsed() >= longest)
+    }
+}
+
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) struct Writer {
@@ -48,8 +72,8 @@ impl Writer {
         Self { directory, current: None, compaction }
     }
 
-    /// Looks at the last segment, and cuts off what is torn. Returns why no change can be noted: there is no room for it.
-    pub(super) fn open(&mut self) -> Result<Option<String>, JournalError> {
+    /// Looks at the last segment, and cuts off what is torn. There may be no room for what comes next.
+    pub(super) fn open(&mut self) -> Result<Condition, JournalError> {
         let _ours = lock::writing(&self.directory)?;
         self.last()?;
         let _ = self.compaction.send(());
@@ -57,15 +81,15 @@ impl Writer {
         if let Some(why) = &why {
             is_stuck(why);
         }
-        Ok(why)
+        Ok(Condition { trouble: Mutex::new(why), ..Condition::default() })
     }
 
     /// Until nobody can ask any more.
-    pub(super) fn run(&mut self, jobs: &Receiver<Job>, trouble: &Mutex<Option<String>>) {
-        let now = || trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut was_stuck = now().is_some();
+    pub(super) fn run(&mut self, jobs: &Receiver<Job>, condition: &Condition) {
+        let mut was_stuck = condition.trouble().is_some();
         while let Some(together) = gather(jobs, was_stuck) {
             let lines: String = together.iter().map(|job| job.lines.as_str()).collect();
+            *locked(&condition.writes_since) = Some(Instant::now());
             let (written, ready) = self.turn(&lines);
             let why = ready.as_ref().err().map(ToString::to_string);
             match &why {
@@ -75,7 +99,8 @@ impl Writer {
             }
             was_stuck = why.is_some();
             // Before those are told whose room is free again then.
-            *now() = why;
+            *locked(&condition.trouble) = why;
+            *locked(&condition.writes_since) = None;
             for job in together {
                 // Whoever is no longer there has given up.
                 let _ = job.tell.send(if job.lines.is_empty() { ready.clone() } else { written.clone() });

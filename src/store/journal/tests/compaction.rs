@@ -162,7 +162,7 @@ async fn changes_are_noted_while_the_journal_is_compacted_and_nobody_loses_a_fil
     let scene = Scene::old(&[many(1, 50), many(2, 50)]);
     let reads = lock::files(&scene.path()).unwrap();
     let files = scene.files();
-    let journal = Journal::begin(&scene.path(), 400 * DAY, SMALL).map(Arc::new).unwrap();
+    let journal = Journal::begin(&scene.path(), 400 * DAY, SMALL, PATIENCE).map(Arc::new).unwrap();
     let compacted = segment::compacted_path_of(&scene.path(), 2);
     let note = async |number: u32| {
         let entry = change("X", account(number), "5-1", "5-500", 2);
