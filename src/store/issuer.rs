@@ -408,7 +408,11 @@ impl Store {
         note: &Change,
     ) -> Result<Result<Committed, Vec<String>>, StoreError> {
         self.has_some_room()?;
-        let note = &self.promised(Some(note)).await?;
+        let note = &match self.promised(Some(note)).await {
+            // What is made up for is in the journal already, and is found lacking once more where this is lost too.
+            Err(StoreError::Journal(_)) => None,
+            promised => promised?,
+        };
         match self.try_change(self.begun().await?, &script, note).await? {
             Tried::Answered(answer) => Ok(answer),
             Tried::Lost { why, .. } => Err(StoreError::Uncertain(why)),

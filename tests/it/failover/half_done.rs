@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use countermark::authority::Metrics;
+use countermark::authority::{Metrics, Upkeep};
 use countermark::clock::Clock;
 use countermark::store::StoreError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Issuers, acts};
+use super::{Issuers, acts, serves};
 use crate::app::{Actor, App, ISSUER, Setup, eventually};
 use crate::redis_server::RedisServer;
 use crate::wire::{Held, Sent, Wire};
@@ -149,4 +149,41 @@ async fn r2_what_was_found_to_lack_before_more_was_is_not_taken_for_all_of_it() 
     scene.issuers.start("two", &scene.promoted).await;
     eventually("it serves", || async { scene.one.store.meet_again().await.is_ok() }).await;
     assert_eq!(later.verdict().await, "unknown_account");
+}
+
+/// What it makes up for is in the journal, whether or not anything can be written there now.
+#[tokio::test]
+async fn r2_a_promoted_server_is_raised_and_serves_while_the_journal_takes_no_entries() {
+    let (issuers, one) = Issuers::begin("one").await;
+    let (ci, build) = (one.account("ci", &[]).await, one.account("build", &[]).await);
+    let (left, promoted, older) = (Arc::clone(&one.redis), one.redis.copy().await, one.redis.copy().await);
+    drop(one);
+    let wire = Wire::to(&left);
+    let one = App::with(Setup { store: Some(wire.socket()), ..issuers.setup("one", &left) }).await;
+    let stop = CancellationToken::new();
+    tokio::spawn(Upkeep::new(Arc::clone(&one.authority)).run(stop.clone()));
+    for name in ["ci", "build"] {
+        one.admin().delete(&format!("/accounts/{name}/token"), 200).await;
+    }
+    // Whoever reads can lock it, and whoever writes can not.
+    let (lock, away) = (issuers.journal("one").join("lock"), issuers.journal("lock-away"));
+    std::fs::rename(&lock, &away).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    wire.leads_to(&promoted);
+    eventually("it serves", || serves(&one)).await;
+    stop.cancel();
+    for account in [&ci, &build] {
+        assert_eq!(one.bearer(account.token()).verdict().await, "revoked");
+    }
+    assert!(one.store.journal_trouble().is_some());
+    assert_eq!(one.admin().delete("/accounts/ci", 503).await.reason(), "journal_stuck");
+    std::fs::remove_dir(&lock).unwrap();
+    std::fs::rename(&away, &lock).unwrap();
+    drop(one);
+    // And once more, where that is lost too.
+    let one = issuers.start("one", &older).await;
+    for account in [&ci, &build] {
+        assert_eq!(one.bearer(account.token()).verdict().await, "revoked");
+    }
+    one.admin().delete("/accounts/ci", 200).await;
 }
