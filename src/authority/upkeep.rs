@@ -55,12 +55,20 @@ pub struct Upkeep {
     unlinked: BTreeSet<(String, u64)>,
     /// Issuers that are no nodes, as they stand in the store, and since when that is so by our clock.
     gone: HashMap<KnownIssuer, Instant>,
+    /// That another server acts as this issuer.
+    twin: Told,
 }
 
 impl Upkeep {
     /// Of this issuer.
     pub fn new(authority: Arc<Authority>) -> Self {
-        Self { authority, standing: HashMap::new(), unlinked: BTreeSet::new(), gone: HashMap::new() }
+        Self {
+            authority,
+            standing: HashMap::new(),
+            unlinked: BTreeSet::new(),
+            gone: HashMap::new(),
+            twin: Told::default(),
+        }
     }
 
     /// Works until it is stopped.
@@ -87,7 +95,7 @@ impl Upkeep {
                     match self.authority.store.table().await {
                         Ok(table) => {
                             self.remove_standing(&table).await;
-                            self.withdraw_gone(&table).await;
+                            self.look_at_issuers(&table).await;
                         }
                         Err(error) => tracing::debug!(%error, "the table of nodes waits"),
                     }
@@ -126,14 +134,23 @@ impl Upkeep {
         }
     }
 
-    /// An issuer that was killed changes nothing more: all that it has changed is in this store, which it has raised. One that was
-    /// only paused is known again with its next change.
-    async fn withdraw_gone(&mut self, table: &Table) {
-        let store = &self.authority.store;
-        let issuers = match store.issuers().await {
+    async fn look_at_issuers(&mut self, table: &Table) {
+        let issuers = match self.authority.store.issuers().await {
             Ok(issuers) => issuers,
             Err(error) => return tracing::debug!(%error, "the list of issuers waits"),
         };
+        self.authority.store.look_for_twin(&issuers, table);
+        match self.authority.store.twin() {
+            Some(why) => self.twin.is("", |_| tracing::error!("{why}")),
+            None => _ = self.twin.is_over(),
+        }
+        self.withdraw_gone(issuers, table).await;
+    }
+
+    /// An issuer that was killed changes nothing more: all that it has changed is in this store, which it has raised. One that was
+    /// only paused is known again with its next change.
+    async fn withdraw_gone(&mut self, issuers: Vec<KnownIssuer>, table: &Table) {
+        let store = &self.authority.store;
         let now = self.authority.clock.monotonic();
         let is_there = |issuer: &KnownIssuer| {
             issuer.node.as_ref().is_some_and(|node| table.leases.iter().any(|lease| lease.id == *node))

@@ -145,7 +145,8 @@ impl Edge {
         let journal = journal.map(|why| format!("{why}: no change is made until it can be noted"));
         let room = room.err().map(|error| format!("{error}: only revoking, disabling and deleting go on"));
         let unguided = self.authority.load().as_ref().and_then(|authority| authority.store().unguided());
-        let of_the_store = room.into_iter().chain(journal).chain(unguided);
+        let twin = self.authority.load().as_ref().and_then(|authority| authority.store().twin()).map(str::to_owned);
+        let of_the_store = room.into_iter().chain(journal).chain(unguided).chain(twin);
         of_the_store.chain(signing.map(|why| format!("{why}: no token is issued here"))).collect()
     }
 

@@ -1,5 +1,6 @@
 //! The issuers that the store waits for when it has become another server (R2).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::RedisResult;
@@ -8,7 +9,7 @@ use serde_json::json;
 use super::link::{self, counted};
 use super::node_store::{confirmed, noting};
 use super::schema::hard_bound;
-use super::{Committed, Store, StoreError, error, refused};
+use super::{Committed, Store, StoreError, Table, error, refused};
 use crate::audit::block::hash;
 use crate::audit::{Event, Numbered};
 use crate::verify::freshness::Identity;
@@ -62,6 +63,24 @@ impl Store {
     /// That no sentinel says any more which server is the primary, for more than a moment.
     pub fn unguided(&self) -> Option<String> {
         self.changes.unguided()
+    }
+
+    /// Looks whether another server acts as this issuer. R2: the store waits for one of them, and takes the other for raised with it.
+    pub fn look_for_twin(&self, issuers: &[KnownIssuer], table: &Table) {
+        let own = self.remembering().and_then(|it| it.node.as_deref());
+        let is_another =
+            |node: &String| own.is_some_and(|own| own != node) && table.leases.iter().any(|lease| lease.id == *node);
+        let of_ours = issuers.iter().filter(|issuer| issuer.id == self.issuer_id());
+        let has_twin = of_ours.filter_map(|issuer| issuer.node.as_ref()).any(is_another);
+        self.raising.has_twin.store(has_twin, Ordering::Relaxed);
+    }
+
+    /// That another server acts as this issuer, as of the last look, and what to do.
+    pub fn twin(&self) -> Option<&'static str> {
+        self.raising.has_twin.load(Ordering::Relaxed).then_some(
+            "another server acts as this issuer, so that the data directory of one is a copy of the other's: a store that is promoted or \
+             restored does not wait for both. Stop the copy, remove journal and node-name in its data directory, and start it again",
+        )
     }
 
     /// Those that it knows, by name.

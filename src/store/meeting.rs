@@ -1,7 +1,7 @@
 //! An issuer meets the store: it recognises the dataset, begins a term where the server is another one (F6), and raises it by what it
 //! knows and the server does not (R2).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub(super) struct Raising {
     /// Rises each time that something was raised.
     done: watch::Sender<u64>,
     waiting: Mutex<Waiting>,
+    /// Whether another server acts as this issuer.
+    pub(super) has_twin: AtomicBool,
 }
 
 impl Raising {

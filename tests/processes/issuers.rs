@@ -1,5 +1,6 @@
 //! R2: several issuers on one Redis that is restarted, and whom it waits for then.
 
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -85,5 +86,28 @@ fn r2_an_issuer_that_was_killed_is_waited_for_until_it_is_started_again_or_decla
     is_back(&two, &admin);
     is_back(&one, &admin);
     two.stop();
+    one.stop();
+}
+
+/// Each takes the other's place in the list of issuers: the one that came first finds that out.
+#[test]
+fn r2_a_server_whose_data_directory_was_copied_and_started_elsewhere_says_so() {
+    let machine = Machine::new();
+    let redis = Redis::start(&machine, &[]);
+    let one = machine.serve().option("--store", redis.url()).option("--node-name", "one").ready();
+    let warned = || one.operations("/readyz").send().json()["warnings"].to_string();
+    let copied = Command::new("cp").arg("-a").arg(machine.path("data")).arg(machine.path("copy")).status().unwrap();
+    assert!(copied.success());
+    let copy = machine.serve_in("copy").option("--store", redis.url()).option("--node-name", "two").ready();
+    until(Duration::from_secs(10), "a warning", || {
+        warned().contains("another server acts as this issuer").then_some(())
+    });
+    assert!(one.log().contains("remove journal and node-name"), "{}", one.log());
+    copy.stop();
+    // As it says.
+    std::fs::remove_dir_all(machine.path("copy/journal")).unwrap();
+    let copy = machine.serve_in("copy").option("--store", redis.url()).option("--node-name", "two").ready();
+    until(Duration::from_secs(10), "no warning", || (!warned().contains("acts as this issuer")).then_some(()));
+    copy.stop();
     one.stop();
 }
