@@ -1,5 +1,7 @@
 //! The search through all states of a scene, and what is asked of them.
 
+use std::fmt::Debug;
+
 use stateright::{Checker, Model, Property};
 
 use crate::actions::{Action, possible};
@@ -112,6 +114,7 @@ pub fn breaks(scene: Scene, claim: &'static str) {
     println!("{}", told(&path.into_actions()));
 }
 
-fn told(actions: &[Action]) -> String {
+/// A way there, a step a line.
+pub fn told<A: Debug>(actions: &[A]) -> String {
     actions.iter().map(|action| format!("  {action:?}\n")).collect()
 }

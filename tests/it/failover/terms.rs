@@ -9,9 +9,34 @@ use countermark::verify::freshness::{Identity, Place};
 use serde_json::json;
 
 use super::{Issuers, acts, serves};
-use crate::app::{App, Setup, eventually};
+use crate::app::{Actor, App, Setup, eventually};
 use crate::redis_server::RedisServer;
 use crate::wire::Wire;
+
+/// The first issuer and a node, and a copy of before the second one went.
+struct Left {
+    issuers: Issuers,
+    one: App,
+    ci: Actor,
+    /// Of the node.
+    wire: Wire,
+    node: App,
+    replica: Arc<RedisServer>,
+}
+
+impl Left {
+    async fn by_the_second() -> Self {
+        let (issuers, one) = Issuers::begin("one").await;
+        let two = issuers.start("two", &one.redis).await;
+        let ci = one.account("ci", &[]).await;
+        let wire = Wire::to(&one.redis);
+        let node = issuers.node(&wire, &one.redis).await;
+        let replica = one.redis.copy().await;
+        assert!(two.store.withdraw().await.unwrap());
+        drop(two);
+        Self { issuers, one, ci, wire, node, replica }
+    }
+}
 
 /// Where a node is, by its memory.
 fn place(node: &App) -> Option<Place> {
@@ -75,14 +100,7 @@ async fn r2_nodes_go_on_where_the_beginning_of_a_term_is_lost_with_its_server() 
 /// Whoever comes first was not there, and begins a term of the number that is lost.
 #[tokio::test]
 async fn r2_an_issuer_that_was_in_the_lost_term_begins_one_beyond_the_same_number_of_the_promoted_server() {
-    let (issuers, one) = Issuers::begin("one").await;
-    let two = issuers.start("two", &one.redis).await;
-    let ci = one.account("ci", &[]).await;
-    let wire = Wire::to(&one.redis);
-    let node = issuers.node(&wire, &one.redis).await;
-    let replica = one.redis.copy().await;
-    assert!(two.store.withdraw().await.unwrap());
-    drop(two);
+    let Left { issuers, one, ci, wire, node, replica } = Left::by_the_second().await;
     restarts(&one, &node).await;
     drop(one);
     let two = issuers.start("two", &replica).await;
@@ -155,14 +173,7 @@ async fn r2_what_is_changed_in_a_term_that_another_issuer_has_begun_meanwhile_is
 
 #[tokio::test]
 async fn r2_a_server_without_the_term_that_was_followed_is_followed_once_an_issuer_that_was_there_has_raised_it() {
-    let (issuers, one) = Issuers::begin("one").await;
-    let two = issuers.start("two", &one.redis).await;
-    let ci = one.account("ci", &[]).await;
-    let wire = Wire::to(&one.redis);
-    let node = issuers.node(&wire, &one.redis).await;
-    let replica = one.redis.copy().await;
-    assert!(two.store.withdraw().await.unwrap());
-    drop(two);
+    let Left { issuers, one, ci, wire, node, replica } = Left::by_the_second().await;
     let lost = restarts(&one, &node).await;
     one.admin().delete("/accounts/ci/token", 200).await;
     drop(one);

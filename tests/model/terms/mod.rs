@@ -14,6 +14,7 @@ use rules::{Protection, Scene};
 use stateright::{Checker, Model, Property};
 use steps::{Action, State};
 
+use crate::check::told;
 use crate::effort::long;
 
 const R1: &str = "R1";
@@ -95,10 +96,6 @@ fn breaks(scene: Scene, protection: Protection, claim: &'static str) {
     println!("{} states, {} steps, depth {}", checker.unique_state_count(), checker.state_count(), checker.max_depth());
     let path = checker.discovery(claim).unwrap_or_else(|| panic!("{claim}: it holds without {protection:?}"));
     println!("{}", told(&path.into_actions()));
-}
-
-fn told(actions: &[Action]) -> String {
-    actions.iter().map(|action| format!("  {action:?}\n")).collect()
 }
 
 #[test]
